@@ -1,0 +1,3 @@
+module serin.dev/serin/e2e
+
+go 1.26.0

@@ -1,0 +1,113 @@
+package canary
+
+import (
+	"time"
+
+	"serin.dev/serin/pkg/judge"
+)
+
+// ObjectKey names an object of the cluster.
+type ObjectKey struct {
+	Kind, Namespace, Name string
+}
+
+// String is the key as people write it: VirtualService shop/web.
+func (k ObjectKey) String() string { return k.Kind + " " + k.Namespace + "/" + k.Name }
+
+// Observation is everything Decide may know. Everything in it was read;
+// nothing in it was decided.
+type Observation struct {
+	// OptedIn tells that an annotated Deployment asks for canary releases of
+	// this Service. False with an active State: opted out, or deleted.
+	OptedIn bool
+	// Gone tells that the rollout's canary Deployment no longer exists.
+	Gone bool
+
+	Tracks  Tracks
+	Traffic map[ObjectKey]Seen // per VirtualService that routes to the Service
+	Verdict judge.Verdict      // zero when nothing was asked yet
+
+	Findings []Finding
+	// Invalid lists what is wrong in the annotations; empty when Spec is valid.
+	// With any, nothing is moved and a running rollout is judged by State.Spec.
+	Invalid []string
+	Command *Command
+	History []Release // of this Service, newest first
+
+	// Newer tells that a state was found which a newer version of Serin wrote.
+	Newer bool
+	// Lost tells that no VirtualService carries a readable state though the
+	// weights are split by something that was ours or a hand.
+	Lost bool
+	// Width is the width of blocks to use for a new rollout.
+	Width time.Duration
+}
+
+// Tracks are the two versions of the Service.
+type Tracks struct {
+	Canary, Stable Track
+	// Older tells that the canary's ReplicaSet is older than stable's.
+	Older bool
+	// Both tells that both Deployments are annotated and take turns.
+	Both bool
+}
+
+// Track is one version as it runs.
+type Track struct {
+	Deployment string
+	Subset     string
+	Template   string   // hash of the pod template
+	Complete   bool     // the Deployment's rollout is complete, with at least one replica
+	Wanted     int      // replicas
+	Ready      int      // Ready pods
+	Restarts   int      // container restarts of the pods of this template
+	Crashing   bool     // a container waits in CrashLoopBackOff, or pods fail again and again
+	Problem    string   // what keeps pods from starting (image pull, quota, unschedulable), for people
+	Digests    []string // image digests of the running pods, sorted, each once
+}
+
+// Seen is a VirtualService's traffic as it is written now, and whose writing it is.
+type Seen struct {
+	Min, Max int  // lowest and highest canary share in percent over the routes that serve stable too
+	Header   bool // every such route has our header route (or the user's own) before it
+	Split    bool // some route gives both subsets weight
+	Adopted  bool // the user's own header route reaches the canary; it is used and never changed
+
+	// Rollout and Sequence are of the state copy it carries; zero without one.
+	Rollout  string
+	Sequence int64
+	At       time.Time
+
+	// Writer is the field manager that owns the routes now; empty when it is Serin.
+	Writer string
+	// GitOps tells that Writer is a known GitOps tool. In doubt it is a person.
+	GitOps bool
+}
+
+// Finding is something preflight found: what, where, and how to mend it.
+type Finding struct {
+	Reason   Reason
+	Blocking bool      // no release may start or advance; otherwise a warning
+	Object   ObjectKey // where
+	Field    string    // path in the object, like spec.http[0].route[1]
+	Problem  string    // a sentence without trailing period
+	Mend     string    // what to do, a sentence
+	YAML     string    // what to add, where it helps
+}
+
+// Release is one finished rollout, as kept in the Service's history.
+type Release struct {
+	Rollout  string    `json:"rollout"`
+	Canary   Side      `json:"canary"`
+	Stable   Side      `json:"stable"`
+	Spec     Spec      `json:"spec"`
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	Outcome  Phase     `json:"outcome"` // Succeeded or RolledBack
+	Reason   Reason    `json:"reason"`
+	Message  string    `json:"message"`
+	Weight   int       `json:"weight"` // the highest share the canary reached, percent
+	Digests  []string  `json:"digests,omitempty"`
+	Requests int64     `json:"requests"` // the canary's, judged at the last step
+	Errors   int64     `json:"errors"`
+}

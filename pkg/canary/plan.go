@@ -1,0 +1,60 @@
+package canary
+
+import "time"
+
+// Plan is what Decide orders: absolute, complete, and free of side effects.
+type Plan struct {
+	Next State
+	// Traffic is what every VirtualService of the Service shall carry; nil
+	// leaves the routes, and the states on them, as they are.
+	Traffic *Traffic
+	// Last tells that this is the last write of a release: our entry in
+	// managedFields goes, so that the user's own apply works again.
+	Last bool
+	// Clean takes all our marks and the state off (opting out).
+	Clean  bool
+	Record *Release // to be kept in the history before Traffic's last write
+	Tell   []Event
+	// Recheck is when to look again at the latest; zero: only when something changes.
+	Recheck time.Duration
+	View    View
+}
+
+// Traffic is the routing a Service shall have. One for all its VirtualServices.
+type Traffic struct {
+	Stable, Canary string  // subsets
+	Weight         int     // the canary's share in percent, 0..100
+	Header         *Header // QA's route to the canary; nil: none
+}
+
+// Event is one thing to tell people, everywhere in the same words.
+type Event struct {
+	Reason   Reason
+	Sentence string
+	Warning  bool
+}
+
+// View is what people are shown of a Service's rollout, wherever they look.
+type View struct {
+	Namespace, Service string
+	Canary, Stable     Track
+	Phase              Phase // may be Waiting or Blocked, which are never stored
+	Step, Steps        int   // 1-based; 0 before the first
+	Weight             int
+	Reason             Reason
+	Sentence           string
+	Since, Started     time.Time
+	Verdict            VerdictView
+	Findings           []Finding
+	Rollout            string
+}
+
+// VerdictView is the judge's latest answer as shown.
+type VerdictView struct {
+	Kind, Reason, Sentence         string
+	StableRequests, CanaryRequests int64
+	StableErrors, CanaryErrors     int64
+	StableRate, CanaryRate         float64    // requests per second
+	StableP99, CanaryP99           [2]float64 // bounds in ms
+	Covered                        time.Duration
+}

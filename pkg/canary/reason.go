@@ -1,0 +1,88 @@
+package canary
+
+// Reason names why something was decided or found: one word for machines, the
+// same in Events, metrics, logs and messages.
+type Reason string
+
+// The reasons, in the order of a rollout's life. Reasons lists what they mean.
+const (
+	// Starting, or not.
+	ReleaseStarted   Reason = "ReleaseStarted"
+	WaitingForPods   Reason = "WaitingForPods"
+	AlreadyTried     Reason = "AlreadyTried"
+	OlderThanStable  Reason = "OlderThanStable"
+	CarriesTraffic   Reason = "CarriesTraffic"
+	NothingToRelease Reason = "NothingToRelease"
+	TestingReady     Reason = "TestingReady"
+
+	// Moving.
+	StepStarted   Reason = "StepStarted"
+	StepPassed    Reason = "StepPassed"
+	Promoted      Reason = "Promoted"
+	SpecChanged   Reason = "SpecChanged"
+	ProceedOnTime Reason = "ProceedOnTime"
+
+	// Holding.
+	Baking            Reason = "Baking"
+	NotEnoughRequests Reason = "NotEnoughRequests"
+	NoData            Reason = "NoData"
+	LimitExceeded     Reason = "LimitExceeded"
+	Unresolved        Reason = "HistogramCannotResolve"
+	SharedIncident    Reason = "SharedIncident"
+	StableUnavailable Reason = "StableUnavailable"
+	StableChanged     Reason = "StableChanged"
+	PausedByCommand   Reason = "PausedByCommand"
+	PausedByPerson    Reason = "PausedByPerson"
+	RaiseUndone       Reason = "RaiseUndone"
+	Resumed           Reason = "Resumed"
+	DeadlinePassed    Reason = "DeadlinePassed"
+	InvalidAnnotation Reason = "InvalidAnnotation"
+	StateOfNewer      Reason = "StateOfNewerVersion"
+	StateLost         Reason = "StateLost"
+	CommandIgnored    Reason = "CommandIgnored"
+	RoutesPending     Reason = "RoutesPending"
+
+	// Going back.
+	ErrorRateTooHigh   Reason = "ErrorRateTooHigh"
+	ErrorRatioTooHigh  Reason = "ErrorRateWorseThanStable"
+	LatencyTooHigh     Reason = "LatencyTooHigh"
+	CanaryStarved      Reason = "CanaryStarved"
+	CanaryCrashing     Reason = "CanaryCrashing"
+	CanaryUnavailable  Reason = "CanaryUnavailable"
+	AbortedByCommand   Reason = "AbortedByCommand"
+	TemplateChanged    Reason = "TemplateChanged"
+	OptedOut           Reason = "OptedOut"
+	DeploymentDeleted  Reason = "DeploymentDeleted"
+	RevertedByGitOps   Reason = "RevertedByGitOps"
+	RolledBackOnTime   Reason = "InconclusiveRolledBack"
+	RolledBackByPerson Reason = "RolledBackByCommand"
+	RollbackVerified   Reason = "RollbackVerified"
+	RollbackUnverified Reason = "RollbackUnverified"
+
+	// At rest.
+	ReturnedHome    Reason = "ReturnedHome"
+	GitOpsReapplied Reason = "GitOpsRevertReapplied"
+	GitOpsLeft      Reason = "GitOpsRevertLeft"
+	MovedByPerson   Reason = "MovedByPerson"
+
+	// What preflight finds.
+	ServiceMissing         Reason = "ServiceMissing"
+	ServiceAmbiguous       Reason = "ServiceAmbiguous"
+	VirtualServiceMissing  Reason = "VirtualServiceMissing"
+	RuleMissing            Reason = "DestinationRuleMissing"
+	RuleHidden             Reason = "DestinationRuleHidden"
+	SubsetMissing          Reason = "SubsetMissing"
+	SubsetAmbiguous        Reason = "SubsetAmbiguous"
+	NoSubset               Reason = "DestinationWithoutSubset"
+	LoneDestination        Reason = "CanaryIsLoneDestination"
+	HandMadeSplit          Reason = "WeightsSplitByHand"
+	WeightsTooCoarse       Reason = "WeightsTooCoarse"
+	TCPRoute               Reason = "TCPRouteUnsupported"
+	AmbientNamespace       Reason = "AmbientUnsupported"
+	VirtualServiceConflict Reason = "VirtualServiceConflict"
+	RouteClaimed           Reason = "RouteClaimed"
+	ForeignVirtualService  Reason = "ForeignVirtualService"
+	UnmanagedClients       Reason = "ClientsBypassRoutes"
+	StableMissing          Reason = "StableDeploymentMissing"
+	HeaderAdopted          Reason = "HeaderRouteAdopted"
+)

@@ -1,0 +1,70 @@
+// Package canary is the core: what a rollout is and the one function, Decide,
+// in which it moves. It is pure: no I/O, no clock, only the standard library
+// and the judge.
+package canary
+
+import (
+	"time"
+
+	"serin.dev/serin/pkg/judge"
+)
+
+// Spec is what a team asked for: its annotations over the controller's defaults.
+type Spec struct {
+	Steps           []Step        `json:"steps"`        // ascending weights, the last is 100
+	Test            time.Duration `json:"test"`         // least time at 0% with only the header route; >= 0
+	StepDeadline    time.Duration `json:"stepDeadline"` // longest time at a step without a verdict, > 0
+	OnInconclusive  string        `json:"onInconclusive"`
+	Limits          judge.Limits  `json:"limits"`
+	Header          Header        `json:"header"`
+	Service         string        `json:"-"` // name; empty: discovered
+	VirtualServices []string      `json:"-"` // names; empty: discovered
+	StableSubset    string        `json:"-"` // empty: discovered
+	CanarySubset    string        `json:"-"` // empty: discovered
+}
+
+// What happens when a step's deadline comes without a verdict.
+const (
+	Proceed          = "proceed"  // go on if nothing speaks against it
+	HoldInconclusive = "hold"     // stay at the weight and ask for a decision
+	RollBack         = "rollback" // back to stable
+)
+
+// Step is one weight and the least time spent at it.
+type Step struct {
+	Weight int           `json:"w"` // the canary's share in percent, 1..100
+	Bake   time.Duration `json:"b"` // covered by data, > 0
+}
+
+// Header tells which requests are QA's: they reach the canary at any weight.
+type Header struct {
+	Name   string   `json:"name"`             // lower-case header name; for a cookie the cookie's name
+	Match  string   `json:"match"`            // MatchExact, MatchPrefix, MatchRegex or MatchCookie
+	Values []string `json:"values,omitempty"` // at least one; several mean any of them (exact and cookie only)
+}
+
+// How a header's value is compared.
+const (
+	MatchExact  = "exact"
+	MatchPrefix = "prefix"
+	MatchRegex  = "regex"  // RE2, the whole value
+	MatchCookie = "cookie" // a cookie of that name with exactly that value
+)
+
+// Command is a person's order, given as an annotation.
+type Command struct {
+	Verb string // one of the verbs below
+	ID   string // what follows "#"; empty for the levels abort and pause
+}
+
+// Abort and Pause are levels: in force while they stand. The others advance,
+// carry an id and act once.
+const (
+	CommandAbort    = "abort"
+	CommandPause    = "pause"
+	CommandPromote  = "promote"  // to 100% and finish, skipping what is left
+	CommandResume   = "resume"   // out of Paused or Inconclusive
+	CommandRetry    = "retry"    // release a template that was tried before
+	CommandSkip     = "skip"     // end this step now, go to the next
+	CommandRollback = "rollback" // after a promotion: back to the release before
+)

@@ -1,0 +1,100 @@
+package canary
+
+import "time"
+
+// StateVersion is the version of State this build writes. A state of a newer
+// version is never acted on.
+const StateVersion = 1
+
+// MaxStateBytes bounds the state's JSON on a VirtualService.
+const MaxStateBytes = 4096
+
+// State is where a rollout stands. It is written in the same request as the
+// weights, on every VirtualService of the Service, so that a crash anywhere
+// simply continues.
+type State struct {
+	Version  int    `json:"v"`
+	Rollout  string `json:"rollout"` // id of this rollout, unique per Service
+	Sequence int64  `json:"seq"`     // grows with every change of the state
+	Phase    Phase  `json:"phase"`
+	Step     int    `json:"step"`   // index into Spec.Steps, 0 before the first
+	Weight   int    `json:"weight"` // the canary's ordered share in percent, 0..100
+
+	Canary Side `json:"canary"`
+	Stable Side `json:"stable"`
+
+	Started time.Time `json:"started"` // when the rollout began
+	Since   time.Time `json:"since"`   // when this phase or step was ordered
+
+	Reason  Reason `json:"reason"`  // of the last transition
+	Message string `json:"message"` // the same in a sentence
+
+	Spec  Spec          `json:"spec"`  // what is in force; a valid change of the annotations replaces it
+	Width time.Duration `json:"width"` // the grid of the blocks, so that a replay uses the same
+
+	Handled string `json:"handled,omitempty"` // id of the last verb acted on
+	Reverts int    `json:"reverts,omitempty"` // how often a GitOps tool wrote old weights back
+	// Lowered tells that a person took weight away; the rollout stays at Weight until resumed.
+	Lowered bool `json:"lowered,omitempty"`
+	// Home is the Deployment to which traffic returns when it runs what was promoted; at rest.
+	Home string `json:"home,omitempty"`
+	// Digests are the image digests that were promoted, sorted; at rest.
+	Digests []string `json:"digests,omitempty"`
+
+	// Own to the copy on each VirtualService:
+
+	// At is when this copy was written. Bake counts from the latest At.
+	At time.Time `json:"at"`
+	// Marks are the routes we edited in this VirtualService, for the inverse edit.
+	Marks []string `json:"marks,omitempty"`
+}
+
+// Side is one track's identity.
+type Side struct {
+	Deployment string `json:"d"`
+	Subset     string `json:"s"`
+	Template   string `json:"t"` // hash of the pod template
+}
+
+// Phase is where a rollout is in its life.
+type Phase string
+
+// The phases. Blocked is only shown, never stored: a rollout keeps its phase
+// while something has to be mended.
+const (
+	Idle         Phase = ""             // no release yet
+	Waiting      Phase = "Waiting"      // for pods and preflight; only shown
+	Testing      Phase = "Testing"      // 0%, header route only
+	Progressing  Phase = "Progressing"  // step i, weight w
+	Paused       Phase = "Paused"       // a person or a changed stable holds it
+	Inconclusive Phase = "Inconclusive" // a deadline passed without a verdict
+	Finishing    Phase = "Finishing"    // 100% has baked; the last write follows
+	Succeeded    Phase = "Succeeded"
+	RollingBack  Phase = "RollingBack"
+	RolledBack   Phase = "RolledBack"
+	Blocked      Phase = "Blocked"
+)
+
+// Active tells whether a rollout is under way: from its first write to its last.
+func (p Phase) Active() bool {
+	switch p {
+	case Testing, Progressing, Paused, Inconclusive, Finishing, RollingBack:
+		return true
+	}
+	return false
+}
+
+// Newer orders copies of a state found on several VirtualServices: of one
+// rollout a copy that rolls back wins, then the higher sequence; of two
+// rollouts the one that began later.
+func Newer(a, b State) bool {
+	if a.Rollout != b.Rollout {
+		return a.Started.After(b.Started)
+	}
+	if ra, rb := a.retreats(), b.retreats(); ra != rb {
+		return ra
+	}
+	return a.Sequence > b.Sequence
+}
+
+func (s State) retreats() bool { return s.Phase == RollingBack || s.Phase == RolledBack }

@@ -1,0 +1,55 @@
+// Package judge turns what two versions of a service did into a verdict:
+// promote, hold or roll back. It is pure: it does no I/O and never asks the
+// clock, so that the same blocks always give the same verdict, live or replayed.
+package judge
+
+import "time"
+
+// Block is what both tracks did in one cell of an absolute time grid:
+// increments between the raw counters at the cell's two borders, never rates.
+// A block is only made once it is closed, that is, when no later scrape can
+// change it any more.
+type Block struct {
+	Start  time.Time     // a multiple of Width since the Unix epoch
+	Width  time.Duration // > 0, about one scrape interval
+	Step   int           // index of the step in force, >= 0
+	Weight int           // the canary's intended share in percent, 0..100
+
+	Stable Sample
+	Canary Sample
+
+	// Missing says why the block can't be used (query failed, stale or
+	// duplicate series, missing labels); empty for a usable block. A missing
+	// block is no data: neither a pass nor a failure.
+	Missing string
+}
+
+// End is the exclusive end of the block.
+func (b Block) End() time.Time { return b.Start.Add(b.Width) }
+
+// Sample is one track's part of a block.
+type Sample struct {
+	Counts
+	// Live tells that the track's proxies reported in this block, so that zero
+	// requests mean "no request came" and not "nobody knows".
+	Live bool
+}
+
+// Counts are increments of one track. All are >= 0.
+type Counts struct {
+	Requests     int64     // answered requests: every response code but 0
+	Errors       int64     // of them: 5xx, gRPC failures, and failures only the client's side saw
+	ClientErrors int64     // of Requests: 4xx
+	Disconnects  int64     // the client left before the answer (response code 0); not in Requests
+	Latency      Histogram // of answered requests; flushed apart from the counter, so its total may differ
+}
+
+// Histogram is a latency histogram: increments, cumulative over ascending
+// bounds as Prometheus has them, the last bound +Inf. Nil means no histogram.
+type Histogram []Bucket
+
+// Bucket counts the requests that took at most Le.
+type Bucket struct {
+	Le    float64 // upper bound in milliseconds, inclusive; +Inf for the last
+	Count int64   // >= 0, at least the count of the bucket before
+}

@@ -1,0 +1,27 @@
+// Package mode says what every mode of release has in common: it observes
+// objects and renders a plan as writes. The modes differ in where the tracks
+// come from and who scales them, nowhere else.
+package mode
+
+import "serin.dev/serin/pkg/canary"
+
+// Write is one request to the API server that brings what is nearer to what
+// shall be.
+type Write struct {
+	Verb            Verb
+	Key             canary.ObjectKey
+	ResourceVersion string // of the object that was read; the server refuses the write if it is older
+	Body            []byte // the whole object as JSON
+	// Urgent writes take traffic away from the canary. They go out at once,
+	// all of them; of the others only the first, then everything is read again.
+	Urgent bool
+	Why    canary.Reason
+}
+
+// Verb is what a Write does.
+type Verb string
+
+// The verbs.
+const (
+	Update Verb = "update"
+)
