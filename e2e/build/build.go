@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -29,28 +30,15 @@ type Paths struct {
 // All builds whatever is missing or older than its sources, telling progress
 // to out, and returns where everything is. At most one build runs in a cache
 // folder at a time; others wait for it.
-func All(ctx context.Context, out io.Writer) (Paths, error) {
-	root, err := Root()
-	if err != nil {
-		return Paths{}, err
-	}
-	cache, err := Cache()
-	if err != nil {
-		return Paths{}, err
-	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
-	if err != nil {
-		return Paths{}, err
-	}
-	defer unlock()
-	b := &builder{root: root, cache: cache, out: out}
-	if err := b.heavy(ctx); err != nil {
-		return Paths{}, err
-	}
-	if err := b.own(ctx); err != nil {
-		return Paths{}, err
-	}
-	return b.paths(), nil
+func All(ctx context.Context, out io.Writer) (paths Paths, err error) {
+	err = locked(out, func(b *builder) error {
+		paths = b.paths()
+		if err := b.heavy(ctx); err != nil {
+			return err
+		}
+		return b.own(ctx)
+	})
+	return paths, err
 }
 
 // Controller builds cmd/serin of the root module and returns its path.
@@ -63,27 +51,49 @@ func Plugin(ctx context.Context, out io.Writer) (string, error) {
 	return rootProgram(ctx, out, "kubectl-canary")
 }
 
-func rootProgram(ctx context.Context, out io.Writer, name string) (string, error) {
+// Programs builds programs of the e2e module, given by their packages, into
+// the cache folder.
+func Programs(ctx context.Context, out io.Writer, packages ...string) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	return locked(out, func(b *builder) error {
+		return b.goBuild(ctx, goTarget{
+			what: strings.Join(packages, " "), dir: filepath.Join(b.root, "e2e"), packages: packages, output: b.binDir(),
+		})
+	})
+}
+
+func rootProgram(ctx context.Context, out io.Writer, name string) (path string, err error) {
+	err = locked(out, func(b *builder) error {
+		path = b.bin(name)
+		if _, err := os.Stat(filepath.Join(b.root, "cmd", name)); err != nil {
+			return fmt.Errorf("build cmd/%s: %w", name, err)
+		}
+		return b.goBuild(ctx, goTarget{what: name, dir: b.root, packages: []string{"./cmd/" + name}, output: path})
+	})
+	return path, err
+}
+
+// locked runs f with the cache folder to itself.
+func locked(out io.Writer, f func(*builder) error) error {
+	if out == nil {
+		out = io.Discard
+	}
 	root, err := Root()
 	if err != nil {
-		return "", err
+		return err
 	}
 	cache, err := Cache()
 	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(filepath.Join(root, "cmd", name)); err != nil {
-		return "", fmt.Errorf("build cmd/%s: %w", name, err)
+		return err
 	}
 	unlock, err := lock(filepath.Join(cache, "lock"))
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer unlock()
-	b := &builder{root: root, cache: cache, out: out}
-	return b.bin(name), b.goBuild(ctx, goTarget{
-		what: name, dir: root, packages: []string{"./cmd/" + name}, output: b.bin(name),
-	})
+	return f(&builder{root: root, cache: cache, out: out})
 }
 
 // builder knows where things are and where to tell progress.
@@ -93,6 +103,9 @@ type builder struct {
 }
 
 func (b *builder) bin(name string) string { return filepath.Join(b.cache, "bin", name) }
+
+// binDir is the folder of the programs, as an output for several at once.
+func (b *builder) binDir() string { return b.bin("") + string(filepath.Separator) }
 
 func (b *builder) paths() Paths {
 	return Paths{
@@ -111,7 +124,7 @@ func (b *builder) paths() Paths {
 func (b *builder) own(ctx context.Context) error {
 	return b.goBuild(ctx, goTarget{
 		what: "node agent and demo application", dir: filepath.Join(b.root, "e2e"),
-		packages: []string{"./cmd/node", "./app"}, output: filepath.Join(b.cache, "bin") + string(filepath.Separator),
+		packages: []string{"./cmd/node", "./app"}, output: b.binDir(),
 	})
 }
 

@@ -63,4 +63,3 @@ func Cache() (string, error) {
 	}
 	return dir, nil
 }
-
