@@ -1,0 +1,119 @@
+package canary
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// StatePrefix, followed by a Service's name, is the annotation of a
+// VirtualService that holds the Service's State.
+const StatePrefix = "serin.dev/state."
+
+// MaxMessageBytes bounds State.Message as it is stored; what is longer is cut
+// on a rune's border.
+const MaxMessageBytes = 256
+
+// ErrNewerState tells that a state was written by a newer version of Serin.
+// Nothing may be moved on it, nor may it be overwritten.
+var ErrNewerState = errors.New("the state was written by a newer version of Serin: update Serin")
+
+// EncodeState is the state as it is stored: JSON of at most MaxStateBytes, with
+// this build's StateVersion and times in UTC. It fails for a state that
+// DecodeState would refuse and for one that is too large.
+func EncodeState(s State) (string, error) {
+	s.Version = StateVersion
+	s.Message = shorten(s.Message, MaxMessageBytes)
+	for _, t := range []*time.Time{&s.Started, &s.Since, &s.At} {
+		*t = t.UTC()
+	}
+	if err := s.check(); err != nil {
+		return "", fmt.Errorf("encode state: %w", err)
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("encode state: %w", err)
+	}
+	if len(b) > MaxStateBytes {
+		return "", fmt.Errorf("encode state: %d bytes, at most %d fit: give the release fewer steps or the VirtualService fewer routes to the Service", len(b), MaxStateBytes)
+	}
+	return string(b), nil
+}
+
+// DecodeState reads what EncodeState made. It is strict: an unknown field, a
+// value out of range or anything behind the JSON is an error; for a state of a
+// newer version the error is ErrNewerState, whatever else it holds.
+func DecodeState(text string) (State, error) {
+	var head struct {
+		Version int `json:"v"`
+	}
+	if err := json.Unmarshal([]byte(text), &head); err != nil {
+		return State{}, fmt.Errorf("decode state: %w", err)
+	}
+	if head.Version > StateVersion {
+		return State{}, fmt.Errorf("decode state: version %d: %w", head.Version, ErrNewerState)
+	}
+	if len(text) > MaxStateBytes {
+		return State{}, fmt.Errorf("decode state: %d bytes, at most %d are allowed", len(text), MaxStateBytes)
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.DisallowUnknownFields()
+	var s State
+	if err := d.Decode(&s); err != nil {
+		return State{}, fmt.Errorf("decode state: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return State{}, errors.New("decode state: something follows the JSON object")
+	}
+	if err := s.check(); err != nil {
+		return State{}, fmt.Errorf("decode state: %w", err)
+	}
+	return s, nil
+}
+
+var storedPhases = []Phase{Idle, Testing, Progressing, Paused, Inconclusive, Succeeded, RollingBack, RolledBack}
+
+// check finds what no build of this version writes.
+func (s State) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if s.Version != StateVersion {
+		bad("v is %d, must be %d", s.Version, StateVersion)
+	}
+	if !slices.Contains(storedPhases, s.Phase) {
+		bad("phase %q is none that is stored", s.Phase)
+	}
+	if s.Weight < 0 || s.Weight > 100 {
+		bad("weight is %d, must be 0 to 100", s.Weight)
+	}
+	if s.Step < 0 || s.Step > len(s.Spec.Steps) {
+		bad("step is %d of %d", s.Step, len(s.Spec.Steps))
+	}
+	if s.Sequence < 0 {
+		bad("seq is %d, must be 0 or more", s.Sequence)
+	}
+	if s.Phase.Active() && (s.Canary.Subset == "" || s.Stable.Subset == "" || s.Canary.Subset == s.Stable.Subset) {
+		bad("canary's subset is %q and stable's %q: two different ones are needed", s.Canary.Subset, s.Stable.Subset)
+	}
+	return errors.Join(errs...)
+}
+
+// shorten cuts text to at most n bytes, never within a rune.
+func shorten(text string, n int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= n {
+		return text
+	}
+	const more = "…"
+	cut := n - len(more)
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + more
+}

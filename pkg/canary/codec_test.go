@@ -1,0 +1,158 @@
+package canary
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"serin.dev/serin/pkg/judge"
+)
+
+func stored() State {
+	start := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	return State{
+		Version: StateVersion, Rollout: "web-7f9c", Sequence: 3, Phase: Progressing, Step: 1, Weight: 25,
+		Canary:  Side{Deployment: "web-v2", Subset: "v2", Template: "bbbb"},
+		Stable:  Side{Deployment: "web-v1", Subset: "v1", Template: "aaaa"},
+		Started: start, Since: start.Add(time.Minute), At: start.Add(2 * time.Minute),
+		Reason: StepStarted, Message: "25% of the requests go to web-v2",
+		Spec: Spec{
+			Steps:          []Step{{5, time.Minute}, {25, time.Minute}, {100, time.Minute}},
+			StepDeadline:   time.Hour,
+			OnInconclusive: HoldInconclusive,
+			Limits:         judge.Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: 2 * time.Second},
+			Header:         Header{Name: "x-app-version", Match: MatchExact, Values: []string{"canary"}},
+		},
+		Width: 15 * time.Second, Marks: []string{"a1b2"},
+	}
+}
+
+func TestStateSurvivesTheAnnotation(t *testing.T) {
+	want := stored()
+	text, err := EncodeState(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeState(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDecodeStateRefuses(t *testing.T) {
+	good, err := EncodeState(stored())
+	if err != nil {
+		t.Fatal(err)
+	}
+	swap := func(old, new string) string {
+		if !strings.Contains(good, old) {
+			t.Fatalf("%s is not in %s", old, good)
+		}
+		return strings.Replace(good, old, new, 1)
+	}
+	for name, c := range map[string]struct{ text, says string }{
+		"nothing":                     {"", "decode state"},
+		"half of it":                  {good[:len(good)/2], "decode state"},
+		"an unknown field":            {swap(`"seq":3`, `"seq":3,"mirror":1`), "mirror"},
+		"something behind it":         {good + "{}", "follows"},
+		"a weight above 100":          {swap(`"weight":25`, `"weight":101`), "weight is 101"},
+		"a step that is none":         {swap(`"step":1`, `"step":4`), "step is 4 of 3"},
+		"a phase that is only shown":  {swap(`"phase":"Progressing"`, `"phase":"Waiting"`), "Waiting"},
+		"no version":                  {swap(`"v":1,`, ``), "v is 0"},
+		"one subset for both":         {swap(`"s":"v2"`, `"s":"v1"`), "two different"},
+		"more than may be stored":     {swap(`"message":"`, `"message":"`+strings.Repeat("x", MaxStateBytes)), "at most 4096"},
+		"the state of a newer build":  {swap(`"v":1`, `"v":2,"new":true`), "newer version"},
+		"a number where text belongs": {swap(`"rollout":"web-7f9c"`, `"rollout":7`), "rollout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := DecodeState(c.text)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v does not say %q", err, c.says)
+			}
+			if newer := errors.Is(err, ErrNewerState); newer != strings.Contains(name, "newer") {
+				t.Errorf("is ErrNewerState: %v", newer)
+			}
+		})
+	}
+}
+
+func TestEncodeState(t *testing.T) {
+	t.Run("cuts a long message on a rune's border", func(t *testing.T) {
+		s := stored()
+		s.Message = strings.Repeat("ü", MaxMessageBytes)
+		text, err := EncodeState(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := DecodeState(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(back.Message) > MaxMessageBytes || !utf8.ValidString(back.Message) || !strings.HasSuffix(back.Message, "ü…") {
+			t.Errorf("%d bytes: %q", len(back.Message), back.Message)
+		}
+	})
+	t.Run("holds the marks of 150 routes", func(t *testing.T) {
+		s := stored()
+		s.Message = strings.Repeat("m", MaxMessageBytes)
+		s.Marks = nil
+		for i := range 150 {
+			s.Marks = append(s.Marks, fmt.Sprintf("%06x+", i))
+		}
+		if _, err := EncodeState(s); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("refuses what would not fit", func(t *testing.T) {
+		s := stored()
+		s.Marks = []string{strings.Repeat("m", MaxStateBytes)}
+		if _, err := EncodeState(s); err == nil || !strings.Contains(err.Error(), "at most 4096") {
+			t.Error(err)
+		}
+	})
+	t.Run("refuses what could not be read again", func(t *testing.T) {
+		s := stored()
+		s.Weight, s.Phase = -1, Blocked
+		_, err := EncodeState(s)
+		if err == nil || !strings.Contains(err.Error(), "weight is -1") || !strings.Contains(err.Error(), "Blocked") {
+			t.Error(err)
+		}
+	})
+}
+
+func FuzzDecodeState(f *testing.F) {
+	good, err := EncodeState(stored())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{good, good[:40], `{}`, `{"v":1}`, `{"v":9}`, `[]`, `null`, ``} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := DecodeState(text)
+		if err != nil {
+			return
+		}
+		again, err := EncodeState(s)
+		if err != nil {
+			if len(text) > MaxStateBytes/2 { // escapes and defaults may make it longer than it came
+				return
+			}
+			t.Fatalf("read but not written: %v", err)
+		}
+		back, err := DecodeState(again)
+		if err != nil {
+			t.Fatalf("written but not read: %v", err)
+		}
+		if third, _ := EncodeState(back); third != again {
+			t.Fatalf("not stable:\n%s\n%s", again, third)
+		}
+	})
+}
