@@ -1,0 +1,5 @@
+package load
+
+import (
+	_ "fortio.org/fortio/periodic"
+)
