@@ -13,6 +13,7 @@ import (
 type Spec struct {
 	Steps           []Step        `json:"steps"`        // ascending weights, the last is 100
 	Test            time.Duration `json:"test"`         // least time at 0% with only the header route; >= 0
+	Bake            time.Duration `json:"-"`            // of steps that name none; only in defaults, zero in a rollout's Spec
 	StepDeadline    time.Duration `json:"stepDeadline"` // longest time at a step without a verdict, > 0
 	OnInconclusive  string        `json:"onInconclusive"`
 	Limits          judge.Limits  `json:"limits"`
@@ -62,9 +63,9 @@ type Command struct {
 const (
 	CommandAbort    = "abort"
 	CommandPause    = "pause"
-	CommandPromote  = "promote"  // to 100% and finish, skipping what is left
+	CommandPromote  = "promote"  // to 100% now; the last step still bakes
 	CommandResume   = "resume"   // out of Paused or Inconclusive
 	CommandRetry    = "retry"    // release a template that was tried before
 	CommandSkip     = "skip"     // end this step now, go to the next
-	CommandRollback = "rollback" // after a promotion: back to the release before
+	CommandRollback = "rollback" // back to stable; after a promotion to the version before
 )

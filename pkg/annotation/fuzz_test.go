@@ -1,0 +1,93 @@
+package annotation_test
+
+import (
+	"regexp"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"serin.dev/serin/pkg/annotation"
+	"serin.dev/serin/pkg/canary"
+)
+
+// fuzz feeds values to one key: whatever comes, the result is an error with
+// sentences or a spec that keeps every promise of its type.
+func fuzz(f *testing.F, key string, seeds ...string) {
+	for _, k := range annotation.Keys() {
+		if k.Name == key {
+			seeds = append(seeds, k.Example, k.Default)
+		}
+	}
+	for _, seed := range seeds {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		p, err := given(key, value)
+		if err != nil {
+			for _, sentence := range annotation.Mistakes(err) {
+				if sentence == "" || !utf8.ValidString(sentence) {
+					t.Errorf("mistake %q", sentence)
+				}
+			}
+			return
+		}
+		valid(t, p)
+	})
+}
+
+func valid(t *testing.T, p annotation.Parsed) {
+	t.Helper()
+	s := p.Spec
+	last := 0
+	for _, step := range s.Steps {
+		if step.Weight <= last || step.Bake < time.Second || step.Bake >= s.StepDeadline {
+			t.Errorf("step %+v after %d%%, deadline %s", step, last, s.StepDeadline)
+		}
+		last = step.Weight
+	}
+	if last != 100 || s.Test < 0 || s.Bake != 0 {
+		t.Errorf("steps %+v, test %s", s.Steps, s.Test)
+	}
+	if l := s.Limits; !(l.ErrorRate > 0 && l.ErrorRate < 1) || !(l.ErrorRatio >= 0) || l.P99 <= 0 {
+		t.Errorf("limits %+v", l)
+	}
+	if h := s.Header; h.Name != "" && len(h.Values) == 0 || h.Match == canary.MatchRegex && regexp.MustCompile(h.Values[0]) == nil {
+		t.Errorf("header %+v", h)
+	}
+	if c := p.Command; c != nil {
+		level := c.Verb == canary.CommandAbort || c.Verb == canary.CommandPause
+		if level != (c.ID == "") {
+			t.Errorf("command %+v", c)
+		}
+	}
+	if _, err := canary.EncodeState(canary.State{Phase: canary.Succeeded, Spec: s}); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzSteps(f *testing.F)          { fuzz(f, "steps", "0%/5m, 1%/1d, 100%", "5, 25") }
+func FuzzBake(f *testing.F)           { fuzz(f, "bake", "1d2h", "1e9h", "99999d", "2562047h48m") }
+func FuzzStepDeadline(f *testing.F)   { fuzz(f, "step-deadline", "30d", "1d-1h") }
+func FuzzMaxErrorRate(f *testing.F)   { fuzz(f, "max-error-rate", "1%, 2x", "0.0001%", "1e-3%") }
+func FuzzMaxP99(f *testing.F)         { fuzz(f, "max-p99", "1.5x", "1h") }
+func FuzzOnInconclusive(f *testing.F) { fuzz(f, "on-inconclusive", "hold") }
+func FuzzHeader(f *testing.F) {
+	fuzz(f, "header", "cookie: a=b, c", "x: prefix:y", "x: regex:(a|b){1,3}", "none", ": x")
+}
+func FuzzService(f *testing.F)        { fuzz(f, "service", "web.shop") }
+func FuzzVirtualService(f *testing.F) { fuzz(f, "virtual-service", "a.b, c") }
+func FuzzStableSubset(f *testing.F)   { fuzz(f, "stable-subset") }
+func FuzzCanarySubset(f *testing.F)   { fuzz(f, "canary-subset") }
+func FuzzCommand(f *testing.F)        { fuzz(f, "command", "abort", "promote#", "retry #a") }
+func FuzzCanary(f *testing.F)         { fuzz(f, "canary", "false") }
+
+func FuzzUnknownKey(f *testing.F) {
+	f.Add("stesp", "5%")
+	f.Add("state.web", "{}")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		p, err := annotation.Parse(map[string]string{"serin.dev/canary": "true", "serin.dev/" + name: value}, annotation.Defaults())
+		if err == nil {
+			valid(t, p)
+		}
+	})
+}

@@ -1,0 +1,116 @@
+package annotation
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Key is one annotation of this release.
+type Key struct {
+	Name    string // without Prefix
+	Example string // a valid value
+	Default string // a value with the meaning of a missing key, or what is done instead
+	Meaning string // a sentence or two, Markdown
+	// Defaultable keys may stand in the controller's configuration too.
+	Defaultable bool
+
+	parse func(value string, into *draft) []fault
+}
+
+// The names that code must know.
+const (
+	keyCanary       = "canary"
+	keySteps        = "steps"
+	keyBake         = "bake"
+	keyStepDeadline = "step-deadline"
+	keyStableSubset = "stable-subset"
+	keyCanarySubset = "canary-subset"
+)
+
+// Discovered is the Default of keys whose value is found in the cluster.
+const Discovered = "discovered"
+
+// table holds every key, in the order in which people are shown them.
+var table = []Key{
+	{
+		Name: keyCanary, Example: "true", Default: "false", parse: parseCanary,
+		Meaning: "`true` asks for canary releases of this Deployment; it is all that is needed. `false`, or taking the key away, ends it: traffic goes back to stable and what Serin added to the routes is removed.",
+	}, {
+		Name: keySteps, Example: "5%/10m, 25%, 100%", Default: "5%, 25%, 100%", Defaultable: true, parse: parseSteps,
+		Meaning: "The canary's shares in whole percent, ascending, the last one 100%, at most 20. A step may carry its own bake: `5%/10m`. A first step of `0%/5m` gives testers at least 5 minutes with the header route before any user comes.",
+	}, {
+		Name: keyBake, Example: "10m", Default: "2m", Defaultable: true, parse: parseBake,
+		Meaning: "The least time at each step that names none of its own, counted in time covered by metrics. 1s to 7d.",
+	}, {
+		Name: keyStepDeadline, Example: "1h", Default: "30m", Defaultable: true, parse: parseStepDeadline,
+		Meaning: "The longest time at a step without a verdict; then `on-inconclusive` decides. Above every bake, at most 30d.",
+	}, {
+		Name: "max-error-rate", Example: "0.5%, 2x", Default: "1%, 2x", Defaultable: true, parse: parseMaxErrorRate,
+		Meaning: "The highest share of failed requests and, after the comma, the highest multiple of stable's share. Without the multiple the canary isn't compared with stable.",
+	}, {
+		Name: "max-p99", Example: "500ms", Default: "2s", Defaultable: true, parse: parseMaxP99,
+		Meaning: "The limit for the 99th percentile of latency: at most 1% of the requests may take longer. 1ms to 1h.",
+	}, {
+		Name: "on-inconclusive", Example: "rollback", Default: "proceed", Defaultable: true, parse: parseOnInconclusive,
+		Meaning: "What happens at a step's deadline without a verdict: `proceed` if nothing speaks against the canary, `hold` the weight and ask for a decision, or `rollback`.",
+	}, {
+		Name: "header", Example: "x-group: beta, staff", Default: "x-app-version: canary", Defaultable: true, parse: parseHeader,
+		Meaning: "Requests that reach the canary at any weight: a header with one of some values, `x-group: prefix:beta-`, `x-group: regex:(beta|staff)-[0-9]+` (RE2, the whole value), a cookie `cookie: track=canary, beta`, or `none`.",
+	}, {
+		Name: "service", Example: "web", Default: Discovered, parse: parseService,
+		Meaning: "The Service whose traffic is shifted, where several select the pods.",
+	}, {
+		Name: "virtual-service", Example: "web, web-gateway", Default: Discovered, parse: parseVirtualServices,
+		Meaning: "The VirtualServices to edit, comma-separated, where not all that lead to the Service shall take part.",
+	}, {
+		Name: keyStableSubset, Example: "v1", Default: Discovered, Defaultable: true, parse: parseStableSubset,
+		Meaning: "The DestinationRule's subset of the stable version; discovered as the one that has the traffic.",
+	}, {
+		Name: keyCanarySubset, Example: "v2", Default: Discovered, Defaultable: true, parse: parseCanarySubset,
+		Meaning: "The DestinationRule's subset of this Deployment; discovered by its labels.",
+	}, {
+		Name: "command", Example: "promote #42", Default: "none given", parse: parseCommand,
+		Meaning: "An order. `abort` and `pause` are in force while they stand. `promote`, `resume`, `retry`, `skip` and `rollback` act once and carry an id of your choice, `promote #42`; a new id gives a new order.",
+	},
+}
+
+// Keys are all keys of this release, in the order in which people are shown them.
+func Keys() []Key { return append([]Key(nil), table...) }
+
+// Markdown is the table of keys for the documentation.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("| Annotation | Example | Default | Meaning |\n|---|---|---|---|\n")
+	for _, k := range table {
+		value := "`" + k.Default + "`"
+		if k.Default == Discovered || strings.Contains(k.Default, " given") {
+			value = k.Default
+		}
+		meaning := strings.ReplaceAll(k.Meaning, "|", `\|`)
+		fmt.Fprintf(&b, "| `%s%s` | `%s` | %s | %s |\n", Prefix, k.Name, k.Example, value, meaning)
+	}
+	return b.String()
+}
+
+// like is the mend that shows the key's example.
+func (k Key) like() string { return fmt.Sprintf("write for example %q", k.Example) }
+
+// position is a key's place in the table, and past its end for a stranger.
+func position(name string) int {
+	for i, k := range table {
+		if k.Name == name {
+			return i
+		}
+	}
+	return len(table)
+}
+
+func names(at place) []string {
+	var known []string
+	for _, k := range table {
+		if at == onDeployment || k.Defaultable {
+			known = append(known, k.Name)
+		}
+	}
+	return known
+}

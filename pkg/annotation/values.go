@@ -1,0 +1,253 @@
+package annotation
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"serin.dev/serin/pkg/canary"
+)
+
+// Bounds of values. A whole spec has to fit into the state on a VirtualService.
+const (
+	maxValue    = 512
+	maxSteps    = 20
+	minBake     = time.Second
+	maxBake     = 7 * day
+	maxDeadline = 30 * day
+	minP99      = time.Millisecond
+	maxP99      = time.Hour
+	maxRatio    = 100.0
+)
+
+const day = 24 * time.Hour
+
+func parseCanary(value string, _ *draft) []fault {
+	if value != "true" && value != "false" {
+		return one("is neither true nor false", `write "true" to opt in or "false" to opt out`)
+	}
+	return nil
+}
+
+// step is a step as written: a bake of 0 stands for the common one.
+type step struct {
+	weight int
+	bake   time.Duration
+}
+
+func resolve(written []step, bake time.Duration) (steps []canary.Step, test time.Duration) {
+	for _, s := range written {
+		if s.bake == 0 {
+			s.bake = bake
+		}
+		if s.weight == 0 {
+			test = s.bake
+			continue
+		}
+		steps = append(steps, canary.Step{Weight: s.weight, Bake: s.bake})
+	}
+	return steps, test
+}
+
+const stepsMend = `write ascending shares, like "5%, 25%, 100%" or "5%/10m, 100%"`
+
+func parseSteps(value string, d *draft) []fault {
+	parts := list(value)
+	if len(parts) > maxSteps {
+		return one(fmt.Sprintf("has %d steps, at most %d are allowed", len(parts), maxSteps), stepsMend)
+	}
+	var faults []fault
+	steps := make([]step, 0, len(parts))
+	for _, part := range parts {
+		s, wrong := parseStep(part)
+		faults = append(faults, wrong...)
+		if wrong == nil {
+			steps = append(steps, s)
+		}
+	}
+	if faults == nil {
+		faults = order(steps)
+	}
+	if faults == nil {
+		d.steps = steps
+	}
+	return faults
+}
+
+var wholePercent = regexp.MustCompile(`^[0-9]{1,3}%$`)
+
+func parseStep(part string) (step, []fault) {
+	share, bake, timed := strings.Cut(part, "/")
+	share, bake = strings.TrimSpace(share), strings.TrimSpace(bake)
+	if !wholePercent.MatchString(share) {
+		return step{}, one(fmt.Sprintf("has the step %q, which is no whole percent", part), stepsMend)
+	}
+	weight, _ := strconv.Atoi(strings.TrimSuffix(share, "%"))
+	if weight > 100 {
+		return step{}, one(fmt.Sprintf("has the step %q above 100%%", part), stepsMend)
+	}
+	if !timed {
+		return step{weight: weight}, nil
+	}
+	t, err := duration(bake, minBake, maxBake)
+	if err != nil {
+		return step{}, one(fmt.Sprintf("has the step %q, whose bake %s", part, err), `write a bake like "10m" behind the slash`)
+	}
+	return step{weight, t}, nil
+}
+
+// order demands ascending weights that end at 100.
+func order(steps []step) []fault {
+	var faults []fault
+	for i := 1; i < len(steps); i++ {
+		if before, here := steps[i-1].weight, steps[i].weight; here <= before {
+			faults = append(faults, fault{fmt.Sprintf("goes from %d%% to %d%%", before, here), stepsMend})
+		}
+	}
+	if last := steps[len(steps)-1].weight; last != 100 {
+		faults = append(faults, fault{fmt.Sprintf("ends at %d%%", last), `add "100%" as the last step`})
+	}
+	return faults
+}
+
+func parseBake(value string, d *draft) []fault {
+	return parseDuration(value, minBake, maxBake, "10m", &d.bake)
+}
+
+func parseStepDeadline(value string, d *draft) []fault {
+	return parseDuration(value, minBake, maxDeadline, "30m", &d.spec.StepDeadline)
+}
+
+func parseMaxP99(value string, d *draft) []fault {
+	if decimal.MatchString(strings.TrimSuffix(value, "x")) && strings.HasSuffix(value, "x") {
+		return one("compares with stable, which this release can't do for latency", `write a limit like "2s"`)
+	}
+	return parseDuration(value, minP99, maxP99, "500ms", &d.spec.Limits.P99)
+}
+
+func parseDuration(value string, least, most time.Duration, example string, into *time.Duration) []fault {
+	t, err := duration(value, least, most)
+	if err != nil {
+		return one(err.Error(), fmt.Sprintf("write for example %q", example))
+	}
+	*into = t
+	return nil
+}
+
+var days = regexp.MustCompile(`^([0-9]{1,5})d(.*)$`)
+
+// duration reads Go's durations, and whole days before them: 1d12h.
+func duration(value string, least, most time.Duration) (time.Duration, error) {
+	rest, total := value, time.Duration(0)
+	if m := days.FindStringSubmatch(value); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		total, rest = time.Duration(n)*day, m[2]
+	}
+	if rest != "" {
+		t, err := time.ParseDuration(rest)
+		switch {
+		case err != nil && decimal.MatchString(value):
+			return 0, fmt.Errorf("has no unit (ms, s, m, h or d)")
+		case err != nil || strings.ContainsAny(rest, "+-") && total > 0:
+			return 0, fmt.Errorf("is no duration")
+		}
+		total += t
+	}
+	if total < least || total > most {
+		return 0, fmt.Errorf("is not between %s and %s", show(least), show(most))
+	}
+	return total, nil
+}
+
+// show writes a duration as people do: 1d12h, 30m, 500ms.
+func show(t time.Duration) string {
+	n, rest := t/day, t%day
+	switch {
+	case n > 0 && rest == 0:
+		return fmt.Sprintf("%dd", n)
+	case n > 0:
+		return fmt.Sprintf("%dd%s", n, show(rest))
+	}
+	s := rest.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+var decimal = regexp.MustCompile(`^[0-9]{1,4}(\.[0-9]{1,4})?$`)
+
+const errorRateMend = `write a limit like "1%", or one that also compares with stable, like "1%, 2x"`
+
+func parseMaxErrorRate(value string, d *draft) []fault {
+	parts := list(value)
+	if len(parts) > 2 {
+		return one("has more than a limit and a multiple", errorRateMend)
+	}
+	var faults []fault
+	percent, ok := number(parts[0], "%")
+	switch {
+	case !ok:
+		faults = append(faults, fault{fmt.Sprintf("has the limit %q, which is no percentage", parts[0]), errorRateMend})
+	case percent <= 0 || percent >= 100:
+		faults = append(faults, fault{fmt.Sprintf("has the limit %s, which is not between 0%% and 100%%", parts[0]), errorRateMend})
+	}
+	ratio := 0.0
+	if len(parts) == 2 {
+		ratio, ok = number(parts[1], "x")
+		switch {
+		case !ok:
+			faults = append(faults, fault{fmt.Sprintf("has the multiple %q, which is no number of times", parts[1]), errorRateMend})
+		case ratio < 1 || ratio > maxRatio:
+			faults = append(faults, fault{fmt.Sprintf("has the multiple %s, which is not between 1x and %gx", parts[1], maxRatio), errorRateMend})
+		}
+	}
+	if faults == nil {
+		d.spec.Limits.ErrorRate, d.spec.Limits.ErrorRatio = percent/100, ratio
+	}
+	return faults
+}
+
+// number reads a plain decimal with its unit behind it.
+func number(text, unit string) (float64, bool) {
+	digits, found := strings.CutSuffix(text, unit)
+	digits = strings.TrimSpace(digits)
+	if !found || !decimal.MatchString(digits) {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(digits, 64)
+	return n, err == nil
+}
+
+func parseOnInconclusive(value string, d *draft) []fault {
+	choices := []string{canary.Proceed, canary.HoldInconclusive, canary.RollBack}
+	for _, choice := range choices {
+		if value == choice {
+			d.spec.OnInconclusive = value
+			return nil
+		}
+	}
+	return one("is none of the choices", meant(value, choices, "write proceed, hold or rollback"))
+}
+
+// meant is a mend that names the nearest choice, if one is near.
+func meant(value string, choices []string, otherwise string) string {
+	if near := canary.Suggest(value, choices); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return otherwise
+}
+
+// list splits at commas and trims; it always has at least one part.
+func list(value string) []string {
+	parts := strings.Split(value, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
