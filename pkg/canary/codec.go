@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -53,7 +52,7 @@ func DecodeState(text string) (State, error) {
 	var head struct {
 		Version int `json:"v"`
 	}
-	if err := json.Unmarshal([]byte(text), &head); err != nil {
+	if err := json.Unmarshal([]byte(text), &head); err != nil { // also refuses anything behind the object
 		return State{}, fmt.Errorf("decode state: %w", err)
 	}
 	if head.Version > StateVersion {
@@ -67,9 +66,6 @@ func DecodeState(text string) (State, error) {
 	var s State
 	if err := d.Decode(&s); err != nil {
 		return State{}, fmt.Errorf("decode state: %w", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return State{}, errors.New("decode state: something follows the JSON object")
 	}
 	if err := s.check(); err != nil {
 		return State{}, fmt.Errorf("decode state: %w", err)

@@ -61,7 +61,7 @@ func TestDecodeStateRefuses(t *testing.T) {
 		"nothing":                     {"", "decode state"},
 		"half of it":                  {good[:len(good)/2], "decode state"},
 		"an unknown field":            {swap(`"seq":3`, `"seq":3,"mirror":1`), "mirror"},
-		"something behind it":         {good + "{}", "follows"},
+		"something behind it":         {good + "{}", "after top-level value"},
 		"a weight above 100":          {swap(`"weight":25`, `"weight":101`), "weight is 101"},
 		"a step that is none":         {swap(`"step":1`, `"step":4`), "step is 4 of 3"},
 		"a phase that is only shown":  {swap(`"phase":"Progressing"`, `"phase":"Waiting"`), "Waiting"},

@@ -73,6 +73,10 @@ type Seen struct {
 	Split    bool // some route gives both subsets weight
 	Adopted  bool // the user's own header route reaches the canary; it is used and never changed
 
+	// Lowered, Raised and HeaderLost compare what is written with what the
+	// state orders for this VirtualService.
+	Lowered, Raised, HeaderLost bool
+
 	// Rollout and Sequence are of the state copy it carries; zero without one.
 	Rollout  string
 	Sequence int64

@@ -85,4 +85,5 @@ const (
 	UnmanagedClients       Reason = "ClientsBypassRoutes"
 	StableMissing          Reason = "StableDeploymentMissing"
 	HeaderAdopted          Reason = "HeaderRouteAdopted"
+	HeaderUnreachable      Reason = "HeaderCannotReachCanary"
 )

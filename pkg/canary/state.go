@@ -17,7 +17,7 @@ type State struct {
 	Rollout  string `json:"rollout"` // id of this rollout, unique per Service
 	Sequence int64  `json:"seq"`     // grows with every change of the state
 	Phase    Phase  `json:"phase"`
-	Step     int    `json:"step"`   // index into Spec.Steps, 0 before the first
+	Step     int    `json:"step"`   // 1 is the first of Spec.Steps, 0 before it
 	Weight   int    `json:"weight"` // the canary's ordered share in percent, 0..100
 
 	Canary Side `json:"canary"`
@@ -34,10 +34,10 @@ type State struct {
 
 	Handled string `json:"handled,omitempty"` // id of the last verb acted on
 	Reverts int    `json:"reverts,omitempty"` // how often a GitOps tool wrote old weights back
+	// Peak is the highest share the canary was ever ordered, percent.
+	Peak int `json:"peak,omitempty"`
 	// Lowered tells that a person took weight away; the rollout stays at Weight until resumed.
 	Lowered bool `json:"lowered,omitempty"`
-	// Home is the Deployment to which traffic returns when it runs what was promoted; at rest.
-	Home string `json:"home,omitempty"`
 	// Digests are the image digests that were promoted, sorted; at rest.
 	Digests []string `json:"digests,omitempty"`
 
@@ -62,13 +62,12 @@ type Phase string
 // The phases. Blocked is only shown, never stored: a rollout keeps its phase
 // while something has to be mended.
 const (
-	Idle         Phase = ""             // no release yet
+	Idle         Phase = "Idle"         // no release under way or remembered; only shown
 	Waiting      Phase = "Waiting"      // for pods and preflight; only shown
 	Testing      Phase = "Testing"      // 0%, header route only
 	Progressing  Phase = "Progressing"  // step i, weight w
 	Paused       Phase = "Paused"       // a person or a changed stable holds it
 	Inconclusive Phase = "Inconclusive" // a deadline passed without a verdict
-	Finishing    Phase = "Finishing"    // 100% has baked; the last write follows
 	Succeeded    Phase = "Succeeded"
 	RollingBack  Phase = "RollingBack"
 	RolledBack   Phase = "RolledBack"
@@ -78,7 +77,7 @@ const (
 // Active tells whether a rollout is under way: from its first write to its last.
 func (p Phase) Active() bool {
 	switch p {
-	case Testing, Progressing, Paused, Inconclusive, Finishing, RollingBack:
+	case Testing, Progressing, Paused, Inconclusive, RollingBack:
 		return true
 	}
 	return false

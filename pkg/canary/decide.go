@@ -1,0 +1,238 @@
+package canary
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// MaxReverts is how often a GitOps tool may write old weights back in one
+// rollout before the rollout gives way and stays at stable.
+const MaxReverts = 3
+
+// How long things may take before somebody is told, or something gives way.
+const (
+	noDataAlert   = 5 * time.Minute  // without data until it is told as a warning
+	starvedGrace  = 30 * time.Second // from a starved verdict to the rollback
+	verifyLimit   = time.Minute      // for the canary's traffic to be seen at zero after a rollback
+	quietBlocks   = 3                // blocks without canary traffic that verify a rollback
+	revertWindow  = time.Hour        // a second GitOps revert at rest within it is left alone
+	recheckMoving = 10 * time.Second // while a rollout is active, should no event come
+)
+
+// Decide is the only place where a rollout moves. It looks at what was asked
+// (spec), where the rollout stands (state) and what was seen (o), and returns
+// what shall be, absolutely. It is pure: the same arguments give the same plan.
+//
+// spec is ignored while o.Invalid names mistakes in it: a running rollout is
+// then judged, and held, by the spec it was working with.
+func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
+	if state.Phase.Active() && len(o.Invalid) > 0 {
+		spec = state.Spec
+	}
+	m := moment{spec: spec, state: state, o: o, now: now}
+	chain := resting
+	if state.Phase.Active() {
+		chain = moving
+	}
+	for _, rule := range chain {
+		if plan, decided := rule(m); decided {
+			return plan
+		}
+	}
+	return m.leave(Idle, NothingToRelease, "Nothing to release")
+}
+
+// rule is one policy: it decides, or leaves the decision to those after it.
+type rule func(moment) (Plan, bool)
+
+// moving is the policy of a rollout under way, read top to bottom: what takes
+// traffic away comes before whatever waits, and whatever waits before a raise.
+var moving = []rule{
+	holdStateOfNewer,
+	cleanWhenOptedOut,
+	finishRollback,
+	abortByCommand,
+	rollBackChangedTemplate,
+	rollBackUnhealthy,
+	rollBackOnVerdict,
+	answerGitOps,
+	pauseForPerson,
+	undoRaise,
+	holdForPendingRoutes,
+	holdInvalid,
+	adoptSpec,
+	holdStableUnavailable,
+	holdStableChanged,
+	obeyVerb,
+	holdPaused,
+	holdFindings,
+	leaveTesting,
+	passStep,
+	meetDeadline,
+	holdStep,
+}
+
+// resting is the policy while no rollout is under way.
+var resting = []rule{
+	holdStateOfNewer,
+	blockLostState,
+	cleanAtRest,
+	keepRecord,
+	finishPendingAtRest,
+	explainInvalid,
+	undoPromotion,
+	answerGitOpsAtRest,
+	acceptPersonAtRest,
+	returnHome,
+	explainCarriesTraffic,
+	explainAlreadyTried,
+	explainOlder,
+	blockOnFindings,
+	waitForAbortToGo,
+	waitForPods,
+	start,
+}
+
+// moment is everything a rule may look at.
+type moment struct {
+	spec  Spec
+	state State
+	o     Observation
+	now   time.Time
+}
+
+// TrafficOf is the routing that a state orders.
+func TrafficOf(s State) Traffic {
+	t := Traffic{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Weight: s.Weight}
+	if s.Phase.Active() && s.Phase != RollingBack && s.Spec.Header.Name != "" {
+		header := s.Spec.Header
+		t.Header = &header
+	}
+	return t
+}
+
+// leave keeps everything as it is and says why.
+func (m moment) leave(shown Phase, r Reason, format string, args ...any) Plan {
+	sentence := fmt.Sprintf(format, args...)
+	return Plan{Next: m.state, View: m.view(m.state, shown, r, sentence)}
+}
+
+// hold keeps an active rollout where it is, its routes asserted, and says why.
+func (m moment) hold(r Reason, format string, args ...any) Plan {
+	p := m.leave(m.state.Phase, r, format, args...)
+	traffic := TrafficOf(m.state)
+	p.Traffic = &traffic
+	p.Recheck = recheckMoving
+	return p
+}
+
+// told adds the plan's own reason and sentence to what people are told.
+func (p Plan) told(warning bool) Plan {
+	p.Tell = append(p.Tell, Event{Reason: p.View.Reason, Sentence: p.View.Sentence, Warning: warning})
+	return p
+}
+
+// handling remembers an order that acts once, so that a replay does nothing.
+func (p Plan) handling(c *Command) Plan {
+	p.Next.Handled = c.ID
+	return p
+}
+
+// move changes the state, orders its routes and tells why.
+func (m moment) move(change func(*State), warning bool, r Reason, format string, args ...any) Plan {
+	next := m.state
+	next.Sequence++
+	next.Reason, next.Message = r, fmt.Sprintf(format, args...)
+	change(&next)
+	next.Peak = max(next.Peak, next.Weight)
+	traffic := TrafficOf(next)
+	p := Plan{Next: next, Traffic: &traffic, Recheck: recheckMoving}
+	p.View = m.view(next, next.Phase, r, next.Message)
+	return p.told(warning)
+}
+
+// rollBack snaps the routes to stable. Where stable can serve nobody the weight
+// stays until it can: the snap would be the outage.
+func (m moment) rollBack(r Reason, format string, args ...any) Plan {
+	sentence := fmt.Sprintf(format, args...)
+	if m.state.Weight > 0 && !m.stableServes() {
+		sentence += "; stable has no ready pod, so its traffic stays where it is until it has"
+	}
+	return m.move(func(s *State) {
+		s.Phase, s.Since = RollingBack, m.now
+		if m.stableServes() {
+			s.Weight = 0
+		}
+	}, true, r, "%s", sentence)
+}
+
+// rest ends a rollout: its last write, its record.
+func (m moment) rest(phase Phase, warning bool, r Reason, format string, args ...any) Plan {
+	p := m.move(func(s *State) {
+		s.Phase, s.Since = phase, m.now
+		s.Lowered, s.Reverts = false, 0
+		s.Digests = nil
+		if phase == Succeeded {
+			s.Digests = m.o.Tracks.Canary.Digests
+		}
+	}, warning, r, format, args...)
+	p.Last = true
+	p.Record = m.record(p.Next)
+	p.Recheck = time.Second
+	return p
+}
+
+func (m moment) record(s State) *Release {
+	return &Release{
+		Rollout: s.Rollout, Canary: s.Canary, Stable: s.Stable, Spec: s.Spec,
+		Started: s.Started, Ended: s.Since, Outcome: s.Phase,
+		Reason: s.Reason, Message: s.Message, Weight: s.Peak, Digests: s.Digests,
+		Requests: m.o.Verdict.Canary.Requests, Errors: m.o.Verdict.Canary.Errors,
+	}
+}
+
+func (m moment) stableServes() bool { return m.o.Tracks.Stable.Ready > 0 }
+
+// step is the step in force; only called in a phase that has one.
+func (m moment) step() Step { return m.state.Spec.Steps[m.state.Step-1] }
+
+// verb is an unhandled order that acts once.
+func (m moment) verb() (string, bool) {
+	c := m.o.Command
+	if c == nil || c.ID == "" || c.ID == m.state.Handled {
+		return "", false
+	}
+	return c.Verb, true
+}
+
+// level tells whether an order stands that is in force while it stands.
+func (m moment) level(verb string) bool { return m.o.Command != nil && m.o.Command.Verb == verb }
+
+// blocking are the findings that forbid to start or to advance.
+func (m moment) blocking() []Finding {
+	var found []Finding
+	for _, f := range m.o.Findings {
+		if f.Blocking {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+// Sentence is the finding in words: where, what, and the mend.
+func (f Finding) Sentence() string {
+	var b strings.Builder
+	if f.Object.Name != "" {
+		b.WriteString(f.Object.String())
+		if f.Field != "" {
+			b.WriteString(" " + f.Field)
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(f.Problem)
+	if f.Mend != "" {
+		b.WriteString(". " + f.Mend)
+	}
+	return b.String()
+}

@@ -1,0 +1,115 @@
+package canary
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"serin.dev/serin/pkg/judge"
+)
+
+// TestDecideKeepsItsPromises walks at random through everything that can
+// happen to a rollout and checks after every pass what must hold at any time.
+func TestDecideKeepsItsPromises(t *testing.T) {
+	for seed := range uint64(400) {
+		w := newWorld()
+		w.o.Traffic[virtualService("web-mesh")] = Seen{}
+		r := rand.New(rand.NewPCG(seed, 7))
+		var before State
+		for i := range 120 {
+			w.happen(r, i)
+			p := Decide(w.spec, w.state, w.o, w.now)
+			if again := Decide(w.spec, w.state, w.o, w.now); !reflect.DeepEqual(p, again) {
+				t.Fatalf("seed %d: the same arguments gave two plans", seed)
+			}
+			check(t, seed, w, p)
+			before = w.state
+			w.act(p)
+			if w.state.Rollout == before.Rollout && w.state.Sequence < before.Sequence {
+				t.Fatalf("seed %d: the sequence fell from %d to %d", seed, before.Sequence, w.state.Sequence)
+			}
+		}
+	}
+}
+
+func check(t *testing.T, seed uint64, w *world, p Plan) {
+	t.Helper()
+	s, next := w.state, p.Next
+	if p.View.Reason == "" || p.View.Sentence == "" {
+		t.Fatalf("seed %d: a plan without a reason in %s", seed, s.Phase)
+	}
+	if p.Traffic != nil && p.Traffic.Weight != next.Weight {
+		t.Fatalf("seed %d: routes at %d%%, state at %d%%", seed, p.Traffic.Weight, next.Weight)
+	}
+	if s.Rollout != next.Rollout {
+		if next.Weight != 0 {
+			t.Fatalf("seed %d: a release begins at %d%%", seed, next.Weight)
+		}
+		return
+	}
+	raised := next.Weight > s.Weight
+	if raised && (s.Phase == RollingBack || (s.Phase == RolledBack && next.Reason != MovedByPerson)) {
+		t.Fatalf("seed %d: the weight rises from %d%% to %d%% in %s (%s)", seed, s.Weight, next.Weight, s.Phase, next.Reason)
+	}
+	breached := w.o.Verdict.Kind == judge.Rollback && s.Weight > 0
+	if s.Phase.Active() && s.Phase != RollingBack && breached && !w.o.Newer && next.Phase != RollingBack && !p.Clean && next.Weight > 0 && w.o.OptedIn {
+		t.Fatalf("seed %d: a breach at %d%% in %s is answered with %s (%s)", seed, s.Weight, s.Phase, next.Phase, p.View.Reason)
+	}
+	if raised && s.Phase.Active() && !commanded(w) && next.Step > s.Step+1 {
+		t.Fatalf("seed %d: from step %d to step %d at once", seed, s.Step, next.Step)
+	}
+	if raised && s.Phase == Progressing && w.o.Verdict.Kind == judge.NoData && !commanded(w) {
+		t.Fatalf("seed %d: the weight rises without data (%s)", seed, next.Reason)
+	}
+}
+
+func commanded(w *world) bool { return w.o.Command != nil }
+
+// happen lets one thing happen, most of them harmless.
+func (w *world) happen(r *rand.Rand, i int) {
+	w.now = w.now.Add(time.Duration(r.IntN(90)) * time.Second)
+	name := []string{"web", "web-mesh"}[r.IntN(2)]
+	id := strconv.Itoa(i)
+	things := [][]string{
+		{"verdict", "Promote", "WithinLimits", "covered=2m", "good"},
+		{"verdict", "Promote", "WithinLimits", "covered=2m", "good"},
+		{"verdict", "Promote", "WithinLimits", "covered=2m", "good"},
+		{"verdict", "Hold", "NotEnoughRequests", "covered=2m", "quiet=3", "no-worse", "few"},
+		{"verdict", "NoData", "NoData", "away"},
+		{"verdict", "Rollback", "ErrorRateTooHigh", "bad"},
+		{"verdict", "Starved", "CanaryStarved", "hangs"},
+		{"command", "pause"}, {"command", "none"}, {"command", "none"}, {"command", "none"},
+		{"command", "abort"}, {"command", "retry#" + id}, {"command", "skip#" + id}, {"command", "promote#" + id},
+		{"command", "resume#" + id}, {"command", "rollback#" + id},
+		{"canary", "template=t" + id}, {"canary", "ready=0"}, {"canary", "ready=2", "healthy="}, {"canary", "crashing=3"},
+		{"stable", "ready=0"}, {"stable", "ready=2"}, {"stable", "ready=2"}, {"stable", "template=s" + id},
+		{"routes", name, "writer=kubectl", "weight=" + strconv.Itoa(r.IntN(101))},
+		{"routes", name, "writer=argocd-controller", "gitops", "weight=0", "no-header"},
+		{"deaf", name}, {"hears", "web"}, {"hears", "web-mesh"}, {"hears", "web"}, {"hears", "web-mesh"},
+		{"opt-out"}, {"opt-in"}, {"opt-in"}, {"invalid", "bad"}, {"mended"}, {"mended"},
+		{"steps", "5", "25", "100"}, {"steps", "1", "10", "50", "100"}, {"on-inconclusive", RollBack}, {"on-inconclusive", Proceed},
+	}
+	if err := w.do(things[r.IntN(len(things))]); err != nil {
+		panic(err)
+	}
+}
+
+func TestNewerPicksTheCopyThatLeadsOn(t *testing.T) {
+	at := time.Unix(1000, 0)
+	for name, c := range map[string]struct {
+		a, b State
+		want bool
+	}{
+		"the higher sequence of one rollout":          {State{Rollout: "r", Sequence: 3}, State{Rollout: "r", Sequence: 2}, true},
+		"a copy that rolls back, whatever the others": {State{Rollout: "r", Sequence: 3, Phase: Progressing}, State{Rollout: "r", Sequence: 2, Phase: RollingBack}, false},
+		"the rollout that began later":                {State{Rollout: "b", Started: at.Add(1)}, State{Rollout: "a", Started: at, Sequence: 9}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Newer(c.a, c.b); got != c.want {
+				t.Errorf("Newer = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
