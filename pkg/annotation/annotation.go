@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
@@ -127,6 +128,9 @@ func parse(values map[string]string, defaults canary.Spec, at place) (draft, []M
 func (k Key) read(value string, d *draft) []fault {
 	if len(value) > maxValue {
 		return one(fmt.Sprintf("is %d bytes long, at most %d are allowed", len(value), maxValue), k.like())
+	}
+	if !utf8.ValidString(value) {
+		return one("is no UTF-8 text", k.like())
 	}
 	value = strings.TrimSpace(value)
 	if value == "" && k.Name != keyCanary {

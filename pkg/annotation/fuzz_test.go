@@ -72,7 +72,7 @@ func FuzzMaxErrorRate(f *testing.F)   { fuzz(f, "max-error-rate", "1%, 2x", "0.0
 func FuzzMaxP99(f *testing.F)         { fuzz(f, "max-p99", "1.5x", "1h") }
 func FuzzOnInconclusive(f *testing.F) { fuzz(f, "on-inconclusive", "hold") }
 func FuzzHeader(f *testing.F) {
-	fuzz(f, "header", "cookie: a=b, c", "x: prefix:y", "x: regex:(a|b){1,3}", "none", ": x")
+	fuzz(f, "header", "cookie: a=b, c", "x: prefix:y", "x: regex:(a|b){1,3}", "none", ": x", "x: regex:\xa9")
 }
 func FuzzService(f *testing.F)        { fuzz(f, "service", "web.shop") }
 func FuzzVirtualService(f *testing.F) { fuzz(f, "virtual-service", "a.b, c") }
