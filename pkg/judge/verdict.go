@@ -25,7 +25,8 @@ type Threshold struct {
 // Kind is what a verdict orders.
 type Kind string
 
-// The kinds of verdict, in the order in which they are looked for.
+// The kinds of verdict, in the order in which they are looked for. Only a
+// Rollback that was proven before the data ceased comes before NoData.
 const (
 	NoData         Kind = "NoData"         // nobody knows how the canary does; the weight is frozen
 	Starved        Kind = "Starved"        // the canary answers far less than its share: requests hang
@@ -49,7 +50,8 @@ const (
 	ReasonGood           Reason = "WithinLimits"
 	ReasonFewRequests    Reason = "NotEnoughRequests"
 	ReasonUnresolved     Reason = "HistogramCannotResolve"
-	ReasonSuspicious     Reason = "LimitExceeded" // over the limit, not yet often enough to be a breach
+	ReasonClientErrors   Reason = "ClientErrorsWorseThanStable" // 4xx; holds, never rolls back
+	ReasonSuspicious     Reason = "LimitExceeded"               // over the limit, not yet often enough to be a breach
 )
 
 // Verdict is the judge's answer, with the evidence it rests on.
@@ -57,6 +59,10 @@ type Verdict struct {
 	Kind     Kind
 	Reason   Reason
 	Sentence string // the same in words, with the numbers, for people; no trailing period
+
+	// Step and Weight tell which step the verdict is about: that of the newest
+	// block. Right after a raise it may still be the step before.
+	Step, Weight int
 
 	// Covered is the time covered by accepted blocks at the current step: the
 	// bake. It only grows with data, whatever the wall clock does.

@@ -1,0 +1,512 @@
+package judge
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+var epoch = time.Unix(1_800_000_000, 0).UTC()
+
+// istio's own bounds around the usual limits
+var bounds = []float64{100, 250, 500, 1000, 2500, 5000, math.Inf(1)}
+
+func settings() Settings {
+	return Settings{
+		Limits:    Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: time.Second},
+		Threshold: Threshold{Checks: 3, Requests: 100},
+	}
+}
+
+// hist is a histogram of requests that took the given milliseconds.
+func hist(counts map[float64]int64) Histogram {
+	h := make(Histogram, len(bounds))
+	for i, le := range bounds {
+		h[i].Le = le
+		for ms, n := range counts {
+			if ms <= le {
+				h[i].Count += n
+			}
+		}
+	}
+	return h
+}
+
+// did is a track that answered n requests, of which some failed, in the given time.
+func did(n, errors int64, ms float64) Sample {
+	return Sample{Live: true, Counts: Counts{Requests: n, Errors: errors, Latency: hist(map[float64]int64{ms: n})}}
+}
+
+func slow(n, slow int64, ms float64) Sample {
+	return Sample{Live: true, Counts: Counts{Requests: n, Latency: hist(map[float64]int64{50: n - slow, ms: slow})}}
+}
+
+func refused(n, refused int64) Sample {
+	s := did(n, 0, 50)
+	s.ClientErrors = refused
+	return s
+}
+
+// story is blocks of 15 s one after the other at a weight of 50%.
+type story []Block
+
+func (s story) then(times int, stable, canary Sample) story {
+	for range times {
+		s = append(s, Block{Stable: stable, Canary: canary})
+	}
+	return s
+}
+
+func (s story) silence(why string) story { return append(s, Block{Missing: why}) }
+
+func (s story) blocks(weight int) []Block {
+	out := make([]Block, len(s))
+	for i, b := range s {
+		b.Start, b.Width = epoch.Add(time.Duration(i)*15*time.Second), 15*time.Second
+		if b.Weight == 0 {
+			b.Weight = weight
+		}
+		out[i] = b
+	}
+	return out
+}
+
+func fold(blocks []Block, s Settings) (Evidence, time.Time) {
+	var e Evidence
+	now := epoch
+	for _, b := range blocks {
+		e, now = Fold(e, b, s), b.End()
+	}
+	return e, now
+}
+
+func TestVerdict(t *testing.T) {
+	good := did(100, 0, 50)
+	for _, c := range []struct {
+		name     string
+		story    story
+		weight   int // 50 if zero
+		settings func(*Settings)
+		later    time.Duration
+		kind     Kind
+		reason   Reason
+		sentence string
+	}{
+		{
+			name: "without any block nobody knows", kind: NoData, reason: ReasonNoData,
+			sentence: "no data: no block of this step is closed yet",
+		},
+		{
+			name:  "one good check promotes",
+			story: story{}.then(1, good, good),
+			kind:  Promote, reason: ReasonGood,
+			sentence: "0% of 100 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 0% of 100 failed)",
+		},
+		{
+			name:  "too few requests hold and say how many more",
+			story: story{}.then(3, good, did(10, 0, 50)), weight: 5,
+			kind: Hold, reason: ReasonFewRequests,
+			sentence: "30 canary requests so far, 0 failed: about 70 more requests complete the first check",
+		},
+		{
+			name:  "a single check over the limit is only suspicious",
+			story: story{}.then(1, good, did(100, 5, 50)),
+			kind:  Hold, reason: ReasonSuspicious,
+			sentence: "5% of 100 canary requests failed, above the limit of 1%, in 1 of 3 checks: about 100 more requests follow",
+		},
+		{
+			name:  "three checks over the limit in a row roll back",
+			story: story{}.then(3, good, did(100, 5, 50)),
+			kind:  Rollback, reason: ReasonErrorRate,
+			sentence: "5% of 300 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 0% of 300)",
+		},
+		{
+			name:  "a good check between bad ones begins the count anew",
+			story: story{}.then(2, good, did(100, 5, 50)).then(1, good, good).then(2, good, did(100, 5, 50)),
+			kind:  Hold, reason: ReasonSuspicious,
+			sentence: "5% of 200 canary requests failed, above the limit of 1%, in 2 of 3 checks: about 100 more requests follow",
+		},
+		{
+			name:  "after bad checks a good one promotes again",
+			story: story{}.then(2, good, did(100, 5, 50)).then(1, good, good),
+			kind:  Promote, reason: ReasonGood,
+			sentence: "3.3% of 300 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 0% of 300 failed)",
+		},
+		{
+			name:  "exactly the limit is within it",
+			story: story{}.then(5, good, did(100, 1, 50)),
+			settings: func(s *Settings) {
+				s.Limits.ErrorRatio = 0
+			},
+			kind: Promote, reason: ReasonGood,
+			sentence: "1% of 500 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 0% of 500 failed)",
+		},
+		{
+			name:  "a check whose breach is certain needs no more requests",
+			story: story{}.then(3, good, did(4, 2, 50)), weight: 5,
+			kind: Rollback, reason: ReasonErrorRate,
+			sentence: "50% of 12 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 0% of 300)",
+		},
+		{
+			name:  "one failure in a few requests is not certain yet",
+			story: story{}.then(1, good, did(4, 1, 50)), weight: 5,
+			kind: Hold, reason: ReasonFewRequests,
+			sentence: "4 canary requests so far, 1 failed: about 96 more requests complete the first check",
+		},
+		{
+			name:  "a breach once proven stays, whatever comes after",
+			story: story{}.then(3, good, did(100, 5, 50)).then(9, good, good).silence("the query failed"),
+			kind:  Rollback, reason: ReasonErrorRate,
+			sentence: "5% of 300 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 0% of 300)",
+		},
+		{
+			name:  "within the limit but three times as bad as stable rolls back",
+			story: story{}.then(3, did(1000, 10, 50), did(1000, 30, 50)),
+			settings: func(s *Settings) {
+				s.Limits.ErrorRate = 0.05
+			},
+			kind: Rollback, reason: ReasonErrorRatio,
+			sentence: "3% of 3000 canary requests failed, more than 2 times stable's 1%, in 3 checks in a row (stable 1% of 3000)",
+		},
+		{
+			name:  "a bare limit compares with nothing",
+			story: story{}.then(3, did(1000, 10, 50), did(1000, 30, 50)),
+			settings: func(s *Settings) {
+				s.Limits.ErrorRate, s.Limits.ErrorRatio = 0.05, 0
+			},
+			kind: Promote, reason: ReasonGood,
+			sentence: "3% of 3000 canary requests failed, 0% took longer than 1s, within the limits of 5% and 1% (stable 1% of 3000 failed)",
+		},
+		{
+			name:  "much worse than stable but negligible is no breach",
+			story: story{}.then(3, did(1000, 0, 50), did(1000, 4, 50)),
+			kind:  Promote, reason: ReasonGood,
+			sentence: "0.4% of 3000 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 0% of 3000 failed)",
+		},
+		{
+			name:  "two failures are no ratio",
+			story: story{}.then(3, good, did(100, 2, 50)),
+			settings: func(s *Settings) {
+				s.Limits.ErrorRate = 0.03
+			},
+			kind: Promote, reason: ReasonGood,
+			sentence: "2% of 300 canary requests failed, 0% took longer than 1s, within the limits of 3% and 1% (stable 0% of 300 failed)",
+		},
+		{
+			name:  "when both versions break the limit it is not the canary",
+			story: story{}.then(3, did(100, 40, 50), did(100, 50, 50)),
+			kind:  SharedIncident, reason: ReasonSharedIncident,
+			sentence: "both versions are over the limit: 50% of the canary's and 40% of stable's requests failed at this step, 0% and 0% took longer than 1s",
+		},
+		{
+			name:  "when stable recovers and the canary doesn't it is rolled back",
+			story: story{}.then(3, did(100, 40, 50), did(100, 50, 50)).then(3, good, did(100, 50, 50)),
+			kind:  Rollback, reason: ReasonErrorRate,
+			sentence: "50% of 300 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 0% of 300)",
+		},
+		{
+			name:  "when both recover the canary goes on",
+			story: story{}.then(3, did(100, 40, 50), did(100, 50, 50)).then(1, good, good),
+			kind:  Promote, reason: ReasonGood,
+			sentence: "38% of 400 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 30% of 400 failed)",
+		},
+		{
+			name:  "a canary that is far worse than a bad stable is rolled back",
+			story: story{}.then(3, did(100, 2, 50), did(100, 100, 50)),
+			kind:  Rollback, reason: ReasonErrorRate,
+			sentence: "100% of 300 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 2% of 300)",
+		},
+		{
+			name:  "too few of stable's requests excuse nothing",
+			story: story{}.then(3, did(10, 10, 50), did(100, 100, 50)), weight: 90,
+			kind: Rollback, reason: ReasonErrorRate,
+			sentence: "100% of 300 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 100% of 30)",
+		},
+		{
+			name:  "surely too slow rolls back",
+			story: story{}.then(3, good, slow(100, 5, 4000)),
+			kind:  Rollback, reason: ReasonLatency,
+			sentence: "5% of 300 canary requests surely took longer than 1s, above 1%, in 3 checks in a row (stable 0% of 300)",
+		},
+		{
+			name:  "both slow is a shared incident",
+			story: story{}.then(3, slow(100, 9, 4000), slow(100, 9, 4000)),
+			kind:  SharedIncident, reason: ReasonSharedIncident,
+			sentence: "both versions are over the limit: 0% of the canary's and 0% of stable's requests failed at this step, 9% and 9% took longer than 1s",
+		},
+		{
+			name:  "a limit between two bounds holds when the canary fills that bucket and stable does not",
+			story: story{}.then(3, good, slow(100, 5, 2400)),
+			settings: func(s *Settings) {
+				s.Limits.P99 = 2 * time.Second
+			},
+			kind: Hold, reason: ReasonUnresolved,
+			sentence: "the histogram can't tell whether P99 is within 2s: its bounds are 1s and 2.5s, and 5% of the canary's requests lie above the first (stable 0%)",
+		},
+		{
+			name:  "a limit between two bounds is no obstacle when stable fills that bucket as well",
+			story: story{}.then(3, slow(100, 5, 1200), slow(100, 6, 1200)),
+			settings: func(s *Settings) {
+				s.Limits.P99 = 2 * time.Second
+			},
+			kind: Promote, reason: ReasonGood,
+			sentence: "0% of 300 canary requests failed, between 0% and 6% took longer than 2s, within the limits of 1% and 1% (stable 0% of 300 failed)",
+		},
+		{
+			name:  "without a histogram latency is unknown and not good",
+			story: story{}.then(1, good, Sample{Live: true, Counts: Counts{Requests: 100}}),
+			kind:  Hold, reason: ReasonUnresolved,
+			sentence: "the canary's latency is unknown: no histogram came with its 100 requests",
+		},
+		{
+			name:  "errors and slowness in turns are a breach that names both",
+			story: story{}.then(1, good, did(100, 5, 50)).then(1, good, slow(100, 5, 4000)).then(1, good, did(100, 5, 50)),
+			kind:  Rollback, reason: ReasonErrorRate,
+			sentence: "3.3% of 300 canary requests failed (limit 1%) and 1.7% of 300 canary requests surely took longer than 1s (limit 1%), one or the other too much, in 3 checks in a row (stable 0% of 300)",
+		},
+		{
+			name:  "a canary that answers nothing of its share is starved",
+			story: story{}.then(5, did(50, 0, 50), did(0, 0, 50)), weight: 50,
+			kind: Starved, reason: ReasonStarved,
+			sentence: "the canary answered 0 requests where its share of 50% makes 250: requests hang",
+		},
+		{
+			name:  "at a small weight starvation takes as many of stable's requests as chance demands",
+			story: story{}.then(5, did(50, 0, 50), did(0, 0, 50)), weight: 5,
+			kind: Hold, reason: ReasonFewRequests,
+			sentence: "0 canary requests so far, 0 failed: about 100 more requests complete the first check",
+		},
+		{
+			name:  "a canary that answers again is starved no more",
+			story: story{}.then(5, did(50, 0, 50), did(0, 0, 50)).then(5, did(50, 0, 50), did(50, 0, 50)),
+			kind:  Promote, reason: ReasonGood,
+			sentence: "0% of 250 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 0% of 500 failed)",
+		},
+		{
+			name:  "at 100% nobody is starved",
+			story: story{}.then(9, did(0, 0, 50), did(0, 0, 50)), weight: 100,
+			kind: Hold, reason: ReasonFewRequests,
+			sentence: "0 canary requests so far, 0 failed: about 100 more requests complete the first check",
+		},
+		{
+			name:  "at 100% the limits alone are the judge",
+			story: story{}.then(3, Sample{}, did(100, 5, 50)), weight: 100,
+			kind: Rollback, reason: ReasonErrorRate,
+			sentence: "5% of 300 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 0% of 0)",
+		},
+		{
+			name:  "a canary that answers 404 to everything is not promoted",
+			story: story{}.then(3, refused(100, 3), refused(100, 100)),
+			kind:  Hold, reason: ReasonClientErrors,
+			sentence: "100% of 300 canary requests were refused with 4xx, much more than stable's 3% of 300",
+		},
+		{
+			name:  "404 to both versions alike is the clients' doing",
+			story: story{}.then(3, refused(100, 60), refused(100, 65)),
+			kind:  Promote, reason: ReasonGood,
+			sentence: "0% of 300 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 0% of 300 failed)",
+		},
+		{
+			name:  "a missing block is no data and says why",
+			story: story{}.then(3, good, good).silence("the query failed"),
+			kind:  NoData, reason: ReasonNoData, sentence: "no data: the query failed",
+		},
+		{
+			name:  "a canary whose proxies are silent is no data",
+			story: story{}.then(3, good, good).then(1, good, Sample{}),
+			kind:  NoData, reason: ReasonNoData, sentence: "no data: the canary's proxies did not report",
+		},
+		{
+			name:  "after a gap it goes on where it was",
+			story: story{}.then(2, good, did(100, 5, 50)).silence("the query failed").then(1, good, did(100, 5, 50)),
+			kind:  Rollback, reason: ReasonErrorRate,
+			sentence: "5% of 300 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 0% of 300)",
+		},
+		{
+			name:  "four widths and five seconds are not yet stale",
+			story: story{}.then(1, good, good), later: 65 * time.Second,
+			kind: Promote, reason: ReasonGood,
+			sentence: "0% of 100 canary requests failed, 0% took longer than 1s, within the limits of 1% and 1% (stable 0% of 100 failed)",
+		},
+		{
+			name:  "a moment more is stale",
+			story: story{}.then(1, good, good), later: 65*time.Second + 1,
+			kind: NoData, reason: ReasonNoData, sentence: "no data since 2027-01-15T08:00:15Z",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := settings()
+			if c.settings != nil {
+				c.settings(&s)
+			}
+			if c.weight == 0 {
+				c.weight = 50
+			}
+			e, now := fold(c.story.blocks(c.weight), s)
+			v := Evaluate(e, s, now.Add(c.later))
+			if v.Kind != c.kind || v.Reason != c.reason {
+				t.Errorf("got %s (%s), want %s (%s)", v.Kind, v.Reason, c.kind, c.reason)
+			}
+			if v.Sentence != c.sentence {
+				t.Errorf("sentence\n got %s\nwant %s", v.Sentence, c.sentence)
+			}
+		})
+	}
+}
+
+func TestVerdictNumbers(t *testing.T) {
+	s := settings()
+	good := did(150, 0, 50)
+	blocks := story{}.then(12, did(300, 3, 80), good).then(2, did(300, 3, 80), did(0, 0, 50)).silence("the query failed").blocks(33)
+	e, now := fold(blocks, s)
+	v := Evaluate(e, s, now)
+	if v.Kind != NoData || v.Covered != 14*15*time.Second || v.Quiet != 2 || v.Weight != 33 {
+		t.Errorf("kind %s, covered %s, quiet %d, weight %d", v.Kind, v.Covered, v.Quiet, v.Weight)
+	}
+	if want := blocks[13].End(); !v.At.Equal(want) || !v.Since.Equal(want) {
+		t.Errorf("at %s since %s, want %s", v.At, v.Since, want)
+	}
+	if v.Stable.Rate != 20 || v.Canary.Rate != 8 {
+		t.Errorf("rates %v and %v, want 20 and 8 over the last ten blocks", v.Stable.Rate, v.Canary.Rate)
+	}
+	if v.Stable.Requests != 4200 || v.Stable.Errors != 42 || v.Canary.Requests != 1800 || !v.NoWorse {
+		t.Errorf("sums %+v %+v, no worse %v", v.Stable.Counts, v.Canary.Counts, v.NoWorse)
+	}
+	if v.Canary.P99 != [2]float64{0, 100} {
+		t.Errorf("p99 %v", v.Canary.P99)
+	}
+}
+
+func TestSinceIsWhenTheKindBeganWithoutABreak(t *testing.T) {
+	s := settings()
+	good, none := did(50, 0, 50), did(0, 0, 50)
+	blocks := story{}.then(5, good, good).then(5, good, none).silence("the query failed").then(7, good, none).blocks(50)
+	e, now := fold(blocks, s)
+	v := Evaluate(e, s, now)
+	if want := blocks[9].End(); v.Kind != Starved || !v.Since.Equal(want) {
+		t.Errorf("%s since %s, want Starved since %s", v.Kind, v.Since, want)
+	}
+}
+
+func TestAnotherStepOrWeightBeginsAnew(t *testing.T) {
+	s := settings()
+	bad := story{}.then(2, did(100, 0, 50), did(100, 9, 50)).blocks(5)
+	for name, change := range map[string]func(*Block){
+		"another step":   func(b *Block) { b.Step = 1 },
+		"another weight": func(b *Block) { b.Weight = 25 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, _ := fold(bad, s)
+			next := story{}.then(3, did(100, 0, 50), did(10, 0, 50)).blocks(5)[2]
+			change(&next)
+			e = Fold(e, next, s)
+			v := Evaluate(e, s, next.End())
+			if v.Reason != ReasonFewRequests || v.Covered != 15*time.Second || v.Canary.Requests != 10 || v.More != 90 {
+				t.Errorf("%s, covered %s, %d requests, %d more", v.Reason, v.Covered, v.Canary.Requests, v.More)
+			}
+			if v.Step != next.Step || v.Weight != next.Weight {
+				t.Errorf("step %d weight %d", v.Step, v.Weight)
+			}
+		})
+	}
+}
+
+func TestNoWorse(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		stable, canary Sample
+		want           bool
+	}{
+		{"eighteen requests without an error are no worse", did(300, 1, 50), did(18, 0, 50), true},
+		{"one error in eighteen is worse than one in a thousand", did(6000, 6, 50), did(18, 1, 50), false},
+		{"the same rate with chance on top is no worse", did(1000, 10, 50), did(1000, 14, 50), true},
+		{"clearly slower is worse", did(1000, 0, 50), slow(1000, 30, 2400), false},
+		{"without stable's traffic the limits count", did(0, 0, 50), did(150, 1, 50), true},
+		{"without stable's traffic a limit exceeded counts", did(0, 0, 50), did(50, 1, 50), false},
+		{"no requests at all are no worse", did(100, 0, 50), did(0, 0, 50), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := settings()
+			e, now := fold(story{}.then(1, c.stable, c.canary).blocks(5), s)
+			if got := Evaluate(e, s, now).NoWorse; got != c.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	h := hist(map[float64]int64{50: 90, 700: 6, 1800: 3, 9000: 1})
+	for _, c := range []struct {
+		name             string
+		limit            time.Duration
+		possibly, surely int64
+		low, high        float64
+	}{
+		{"a limit on a bound is exact", time.Second, 4, 4, 1000, 1000},
+		{"a limit between bounds gives both ends", 2 * time.Second, 4, 1, 1000, 2500},
+		{"a limit below every bound leaves everything possible", 10 * time.Millisecond, 100, 10, 0, 100},
+		{"a limit above every bound is never surely exceeded", time.Minute, 1, 0, 5000, math.Inf(1)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			possibly, surely := h.Slow(c.limit)
+			low, high := h.Around(c.limit)
+			if possibly != c.possibly || surely != c.surely || low != c.low || high != c.high {
+				t.Errorf("slow %d..%d around %v..%v", possibly, surely, low, high)
+			}
+		})
+	}
+	for q, want := range map[float64][2]float64{
+		0.5: {0, 100}, 0.95: {500, 1000}, 0.99: {1000, 2500}, 1: {5000, math.Inf(1)},
+	} {
+		if got := h.Quantile(q); got != want {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	if got := Histogram(nil).Quantile(0.99); got != [2]float64{} {
+		t.Errorf("quantile of nothing is %v", got)
+	}
+}
+
+func TestHistogramAddKeepsTheBoundsBothHave(t *testing.T) {
+	inf := math.Inf(1)
+	a := Histogram{{100, 1}, {500, 2}, {inf, 3}}
+	b := Histogram{{100, 10}, {250, 20}, {inf, 40}}
+	want := Histogram{{100, 11}, {inf, 43}}
+	got := a.Add(b)
+	if len(got) != len(want) || got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if a[0].Count != 1 || b[0].Count != 10 {
+		t.Errorf("operands changed: %v %v", a, b)
+	}
+	alone := a.Add(nil)
+	alone[0].Count = 99
+	if a[0].Count != 1 {
+		t.Error("the sum with nothing shares memory with its operand")
+	}
+}
+
+func TestSharesAreWrittenWithTheDigitsThatMatter(t *testing.T) {
+	for p, want := range map[float64]string{
+		0: "0%", 0.00012: "0.01%", 0.0012: "0.12%", 0.01: "1%", 0.052: "5.2%", 0.0999: "10%", 0.384: "38%", 1: "100%",
+	} {
+		if got := share(p); got != want {
+			t.Errorf("%v is %s, want %s", p, got, want)
+		}
+	}
+}
+
+func TestSentencesEndWithoutAPeriod(t *testing.T) {
+	s := settings()
+	for _, b := range [][]Block{
+		story{}.then(1, did(100, 0, 50), did(100, 0, 50)).blocks(50),
+		story{}.then(3, did(100, 0, 50), did(100, 9, 50)).blocks(50),
+	} {
+		e, now := fold(b, s)
+		if v := Evaluate(e, s, now); strings.HasSuffix(v.Sentence, ".") || v.Sentence == "" {
+			t.Errorf("sentence %q", v.Sentence)
+		}
+	}
+}
