@@ -1,0 +1,217 @@
+package route_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/route"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var (
+	web = route.Service{Namespace: "shop", Name: "web", ClusterDomain: "cluster.local"}
+
+	exact   = canary.Header{Name: "X-App-Version", Match: canary.MatchExact, Values: []string{"canary"}}
+	prefix  = canary.Header{Name: "x-app-version", Match: canary.MatchPrefix, Values: []string{"canary-"}}
+	regex   = canary.Header{Name: "x-app-version", Match: canary.MatchRegex, Values: []string{"canary-[0-9]+"}}
+	several = canary.Header{Name: "x-group", Match: canary.MatchExact, Values: []string{"qa", "a.b"}}
+	cookie  = canary.Header{Name: "group", Match: canary.MatchCookie, Values: []string{"grey", "qa"}}
+)
+
+func traffic(weight int, h *canary.Header) canary.Traffic {
+	return canary.Traffic{Stable: "v1", Canary: "v2", Weight: weight, Header: h}
+}
+
+// The operations are named as their golden files.
+var operations = map[string]canary.Traffic{
+	"0":          traffic(0, nil),
+	"0-header":   traffic(0, &exact),
+	"0-prefix":   traffic(0, &prefix),
+	"0-regex":    traffic(0, &regex),
+	"0-several":  traffic(0, &several),
+	"0-cookie":   traffic(0, &cookie),
+	"5-header":   traffic(5, &exact),
+	"25":         traffic(25, nil),
+	"25-header":  traffic(25, &exact),
+	"25-cookie":  traffic(25, &cookie),
+	"100":        traffic(100, nil),
+	"100-header": traffic(100, &exact),
+}
+
+var golden = map[string][]string{
+	"one-route-with-two-destinations":                       {"0-header", "0-prefix", "0-regex", "0-several", "0-cookie", "5-header", "25", "100"},
+	"lone-destination":                                      {"0", "0-header", "25-header", "100"},
+	"lone-destination-with-a-weight":                        {"0", "25"},
+	"lone-canary-destination":                               {"0", "25-header"},
+	"several-routes":                                        {"25", "25-header", "25-cookie"},
+	"gateways":                                              {"25-header"},
+	"delegate-without-hosts":                                {"25-header"},
+	"extra-destinations-and-mirror":                         {"25-header", "100"},
+	"stable-beside-another-service":                         {"25-header", "100"},
+	"weights-that-sum-to-30":                                {"5-header", "100-header"},
+	"canary-without-a-weight":                               {"0", "25"},
+	"everything-else-on-a-route-is-kept":                    {"5-header"},
+	"unknown-fields-of-a-newer-istio":                       {"5-header"},
+	"full-and-namespaced-host-names":                        {"25"},
+	"adopted-header-route-of-istios-documentation":          {"25-header"},
+	"adopted-cookie-route":                                  {"25-cookie"},
+	"header-route-behind-all-is-nobodys-way-in":             {"25-header"},
+	"match-that-has-the-same-header-already":                {"0-header", "0-prefix", "0-cookie"},
+	"route-names-stay-unique":                               {"0-header"},
+	"header-route-of-another-service-before-a-shared-route": {"25-header"},
+	"routes-without-users-are-left":                         {"25-header"},
+	"no-route-to-the-service":                               {"25-header"},
+}
+
+func TestApplyWritesTheGoldenFiles(t *testing.T) {
+	for name, ops := range golden {
+		in := load(t, filepath.Join("testdata", name, "in.yaml"))
+		for _, op := range ops {
+			t.Run(name+"/"+op, func(t *testing.T) {
+				before := load(t, filepath.Join("testdata", name, "in.yaml"))
+				out, marks, err := route.Apply(in, web, operations[op], nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !reflect.DeepEqual(in, before) {
+					t.Fatal("the document given was changed")
+				}
+				compare(t, filepath.Join("testdata", name, op+".golden"), render(t, out, marks))
+			})
+		}
+	}
+}
+
+func TestEveryCaseIsTested(t *testing.T) {
+	entries, err := os.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if _, ok := golden[e.Name()]; !ok && e.Name() != "fuzz" {
+			t.Errorf("testdata/%s is of no test", e.Name())
+		}
+	}
+}
+
+func TestApplyTwiceIsAsOnceAndCleanTakesItAllOff(t *testing.T) {
+	for name, ops := range golden {
+		t.Run(name, func(t *testing.T) {
+			in := load(t, filepath.Join("testdata", name, "in.yaml"))
+			doc, marks := in, []string(nil)
+			for _, op := range append(ops, ops...) {
+				once, onceMarks := apply(t, doc, operations[op], marks)
+				for range 3 {
+					doc, marks = apply(t, once, operations[op], onceMarks)
+					same(t, "applied again at "+op, doc, once)
+					same(t, "marks applied again at "+op, marks, onceMarks)
+				}
+				if direct, _ := apply(t, in, operations[op], nil); name != "lone-canary-destination" {
+					same(t, "absolute at "+op, doc, direct)
+				}
+			}
+			if name != "lone-canary-destination" { // a hand's, which we don't restore
+				same(t, "cleaned", route.Clean(doc, web, "v1", "v2", marks), in)
+			}
+		})
+	}
+}
+
+func apply(t *testing.T, doc map[string]any, tr canary.Traffic, marks []string) (map[string]any, []string) {
+	t.Helper()
+	out, newMarks, err := route.Apply(doc, web, tr, marks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, newMarks
+}
+
+func same(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", what, dump(got), dump(want))
+	}
+}
+
+func dump(v any) string {
+	b, err := yaml.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+func render(t *testing.T, doc map[string]any, marks []string) []byte {
+	t.Helper()
+	b, err := yaml.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range marks {
+		b = append(b, "# mark "+m+"\n"...)
+	}
+	return b
+}
+
+func compare(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs (run with -update if that is meant): got\n%s", path, got)
+	}
+}
+
+func load(t testing.TB, path string) map[string]any {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, string(b))
+}
+
+// parse decodes numbers as the controller does: whole ones as int64.
+func parse(t testing.TB, doc string) map[string]any {
+	t.Helper()
+	var out map[string]any
+	if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(doc, "\t", "  ")), &out); err != nil {
+		t.Fatal(err)
+	}
+	return integers(out).(map[string]any)
+}
+
+func integers(v any) any {
+	switch n := v.(type) {
+	case map[string]any:
+		for k := range n {
+			n[k] = integers(n[k])
+		}
+	case []any:
+		for i := range n {
+			n[i] = integers(n[i])
+		}
+	case float64:
+		if n == float64(int64(n)) {
+			return int64(n)
+		}
+	}
+	return v
+}

@@ -1,0 +1,79 @@
+package route
+
+import (
+	"encoding/json"
+	"math"
+)
+
+// The helpers below read a JSON tree without trust: what has another type than
+// expected is as good as absent, for the tree may be anything a CRD let pass.
+
+func object(v any) map[string]any { m, _ := v.(map[string]any); return m }
+
+func list(v any) []any { l, _ := v.([]any); return l }
+
+func text(v any) string { s, _ := v.(string); return s }
+
+func texts(v any) []string {
+	var out []string
+	for _, item := range list(v) {
+		if s, ok := item.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// number reads an integer however the decoder kept it.
+func number(v any) (int, bool) {
+	switch n := v.(type) {
+	case int64:
+		return int(n), true
+	case int:
+		return n, true
+	case float64:
+		return int(n), n == math.Trunc(n) && math.Abs(n) <= math.MaxInt32
+	case json.Number:
+		i, err := n.Int64()
+		return int(i), err == nil
+	}
+	return 0, false
+}
+
+func clone(v any) any {
+	switch t := v.(type) {
+	case map[string]any:
+		return cloneObject(t)
+	case []any:
+		if t == nil {
+			return t
+		}
+		out := make([]any, len(t))
+		for i := range t {
+			out[i] = clone(t[i])
+		}
+		return out
+	}
+	return v
+}
+
+func cloneObject(m map[string]any) map[string]any {
+	if m == nil {
+		return nil
+	}
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = clone(v)
+	}
+	return out
+}
+
+func namespaceOf(doc map[string]any) string { return text(object(doc["metadata"])["namespace"]) }
+
+func httpOf(doc map[string]any) []any { return list(object(doc["spec"])["http"]) }
+
+func setHTTP(doc map[string]any, routes []any) {
+	if spec := object(doc["spec"]); spec != nil && spec["http"] != nil {
+		spec["http"] = routes
+	}
+}
