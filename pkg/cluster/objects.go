@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/topology"
+)
+
+// Concerns tells whether a Service has anything to do with canary releases: a
+// Deployment of its asks for them, or a VirtualService carries its state.
+func (c *Cache) Concerns(k Key) bool {
+	if len(list[*routes](c.routes, byState, k.String())) > 0 {
+		return true
+	}
+	for _, d := range c.deploymentsOf(k) {
+		if topology.OptedIn(d.reduced) {
+			return true
+		}
+	}
+	return false
+}
+
+// Objects gives everything around a Service, without its History. Where pods
+// or ReplicaSets could not be read they are missing and the error says why: what
+// takes traffic away from a canary must not wait for them, all else should.
+func (c *Cache) Objects(ctx context.Context, k Key) (topology.Objects, error) {
+	o := topology.Objects{
+		ClusterDomain: c.options.ClusterDomain,
+		RootNamespace: c.options.RootNamespace,
+		Namespace:     k.Namespace,
+		Service:       k.Name,
+		Services:      c.servicesReduced(k.Namespace),
+	}
+	slices.SortFunc(o.Services, func(a, b topology.Service) int { return strings.Compare(a.Name, b.Name) })
+	if s, ok := get[*service](c.services, k.Namespace, k.Name); ok {
+		o.ServiceFound = &s.reduced
+	}
+	if n, ok := get[*namespace](c.namespaces, "", k.Namespace); ok {
+		o.NamespaceLabels = n.Labels
+	}
+	var errs []error
+	for _, d := range c.deploymentsOf(k) {
+		reduced := d.reduced
+		var err error
+		reduced.ReplicaSetAt, reduced.Pods, err = c.pods.of(ctx, k, d)
+		errs = append(errs, err)
+		o.Deployments = append(o.Deployments, reduced)
+	}
+	o.DestinationRules = c.rulesOf(k)
+	var err error
+	o.VirtualServices, err = c.routesOf(siblings(k, o))
+	return o, errors.Join(append(errs, err)...)
+}
+
+// deploymentsOf are the Deployments a Service selects, by name.
+func (c *Cache) deploymentsOf(k Key) []*deployment {
+	services := c.servicesReduced(k.Namespace)
+	var out []*deployment
+	for _, d := range list[*deployment](c.deployments, cache.NamespaceIndex, k.Namespace) {
+		if len(topology.DeploymentsOf(k.Name, []topology.Deployment{d.reduced}, services)) > 0 {
+			out = append(out, d)
+		}
+	}
+	slices.SortFunc(out, func(a, b *deployment) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// rulesOf are the DestinationRules whose host may mean the Service.
+func (c *Cache) rulesOf(k Key) []topology.DestinationRule {
+	var out []topology.DestinationRule
+	for _, target := range []string{k.String(), anyService} {
+		for _, r := range list[*rule](c.rules, byService, target) {
+			out = append(out, r.reduced)
+		}
+	}
+	slices.SortFunc(out, func(a, b topology.DestinationRule) int { return compareKeys(a.Key, b.Key) })
+	return out
+}
+
+// siblings are the Service and all others that select its Deployments, like a
+// headless twin: which of them a release is about is told by the routes.
+func siblings(k Key, o topology.Objects) []Key {
+	names := []string{k.Name}
+	for _, d := range o.Deployments {
+		names = append(names, topology.ServicesOf(d, o.Services)...)
+	}
+	var keys []Key
+	for _, name := range unique(names) {
+		keys = append(keys, Key{Namespace: k.Namespace, Name: name})
+	}
+	return keys
+}
+
+// routesOf are the VirtualServices that lead to the Services or carry their
+// state, and those that bear on them: of the same hosts, or delegating to them.
+func (c *Cache) routesOf(services []Key) ([]topology.VirtualService, error) {
+	found := map[string]*routes{}
+	add := func(all []*routes) {
+		for _, r := range all {
+			found[r.Namespace+"/"+r.Name] = r
+		}
+	}
+	for _, k := range services {
+		add(list[*routes](c.routes, byService, k.String()))
+	}
+	for _, r := range slices.Collect(maps.Values(found)) {
+		add(list[*routes](c.routes, byDelegate, r.Namespace+"/"+r.Name))
+		for _, h := range r.hosts {
+			add(list[*routes](c.routes, byHost, h))
+		}
+	}
+	var out []topology.VirtualService
+	var errs []error
+	for _, r := range found {
+		v, err := r.decode()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b topology.VirtualService) int { return compareKeys(a.Key, b.Key) })
+	return out, errors.Join(errs...)
+}
+
+func compareKeys(a, b canary.ObjectKey) int { return strings.Compare(a.String(), b.String()) }
+
+// Revisions are the kept releases of a Service, oldest first. They are shared:
+// copy before a change.
+func (c *Cache) Revisions(k Key) []*appsv1.ControllerRevision {
+	var out []*appsv1.ControllerRevision
+	for _, r := range list[*revision](c.revisions, byService, k.String()) {
+		out = append(out, r.full)
+	}
+	slices.SortFunc(out, func(a, b *appsv1.ControllerRevision) int {
+		if n := int(a.Revision - b.Revision); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return out
+}
+
+// DeploymentUID names a Deployment for an Event; empty if it is not there.
+func (c *Cache) DeploymentUID(ns, name string) string {
+	if d, ok := get[*deployment](c.deployments, ns, name); ok {
+		return string(d.UID)
+	}
+	return ""
+}
+
+// Stale asks the API server for the objects as they are now and names the
+// first of them the caches don't hold in that version; nil when all are held.
+// Kinds other than VirtualService and Deployment are an error.
+func (c *Cache) Stale(ctx context.Context, keys []canary.ObjectKey) (*canary.ObjectKey, error) {
+	for _, k := range keys {
+		live, err := c.liveVersion(ctx, k)
+		if err != nil {
+			return nil, fmt.Errorf("read %s as it is now: %w", k, err)
+		}
+		if live != c.heldVersion(k) {
+			return &k, nil
+		}
+	}
+	return nil, nil
+}
+
+func (c *Cache) liveVersion(ctx context.Context, k canary.ObjectKey) (string, error) {
+	switch k.Kind {
+	case "VirtualService":
+		gvr := schema.GroupVersionResource{Group: Group, Version: Version, Resource: "virtualservices"}
+		u, err := c.options.Dynamic.Resource(gvr).Namespace(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		return u.GetResourceVersion(), nil
+	case "Deployment":
+		d, err := c.options.Kube.AppsV1().Deployments(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		return d.ResourceVersion, nil
+	}
+	return "", fmt.Errorf("no such kind is read here: %s", k.Kind)
+}
+
+func (c *Cache) heldVersion(k canary.ObjectKey) string {
+	switch k.Kind {
+	case "VirtualService":
+		if r, ok := get[*routes](c.routes, k.Namespace, k.Name); ok {
+			return r.ResourceVersion
+		}
+	case "Deployment":
+		if d, ok := get[*deployment](c.deployments, k.Namespace, k.Name); ok {
+			return d.ResourceVersion
+		}
+	}
+	return ""
+}

@@ -1,0 +1,266 @@
+package cluster
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/topology"
+)
+
+// Prefix is that of all our annotations and labels.
+const Prefix = "serin.dev/"
+
+// ServiceLabel tells which Service a ControllerRevision of ours belongs to.
+const ServiceLabel = Prefix + "service"
+
+// revisionAnnotation is set by the deployment controller on a Deployment and on
+// the ReplicaSet of its present template.
+const revisionAnnotation = "deployment.kubernetes.io/revision"
+
+// The reduced objects. They hold what is used and nothing more: of a cluster's
+// memory most would be pod templates and managed fields.
+type (
+	deployment struct {
+		metav1.ObjectMeta
+		reduced  topology.Deployment
+		selector string
+		revision string
+		observed bool // the status speaks of the present spec
+	}
+	service struct {
+		metav1.ObjectMeta
+		reduced topology.Service
+	}
+	namespace struct {
+		metav1.ObjectMeta
+	}
+	revision struct {
+		metav1.ObjectMeta
+		full *appsv1.ControllerRevision
+	}
+	// routes is a VirtualService: its JSON, decoded when it is used.
+	routes struct {
+		metav1.ObjectMeta
+		raw       []byte
+		leads     []string // ns/name of the Services it has routes to or a state of
+		states    []string // of them, those whose state it carries
+		hosts     []string
+		delegates []string // ns/name of VirtualServices it delegates to
+	}
+	rule struct {
+		metav1.ObjectMeta
+		reduced topology.DestinationRule
+		target  string // ns/name of the Service its host means, or anyService
+	}
+)
+
+// slim keeps of the metadata what the stores need.
+func slim(m metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: m.Name, Namespace: m.Namespace, UID: m.UID,
+		ResourceVersion: m.ResourceVersion, CreationTimestamp: m.CreationTimestamp,
+	}
+}
+
+// same tells that a change is none for us, like a status update of a
+// Deployment that only moves a timestamp.
+func same(before, after any) bool {
+	switch a := after.(type) {
+	case *deployment:
+		b, ok := before.(*deployment)
+		return ok && a.revision == b.revision && a.observed == b.observed && reflect.DeepEqual(a.reduced, b.reduced)
+	case *service:
+		b, ok := before.(*service)
+		return ok && reflect.DeepEqual(a.reduced, b.reduced)
+	case *namespace:
+		b, ok := before.(*namespace)
+		return ok && reflect.DeepEqual(a.Labels, b.Labels)
+	}
+	return false
+}
+
+func reduceDeployment(o any) (any, error) {
+	d, ok := o.(*appsv1.Deployment)
+	if !ok {
+		return o, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("read the selector of Deployment %s/%s: %w", d.Namespace, d.Name, err)
+	}
+	hash, err := templateHash(&d.Spec.Template)
+	if err != nil {
+		return nil, fmt.Errorf("hash the pod template of Deployment %s/%s: %w", d.Namespace, d.Name, err)
+	}
+	wanted := 1 // what the API server defaults to
+	if d.Spec.Replicas != nil {
+		wanted = int(*d.Spec.Replicas)
+	}
+	observed := d.Status.ObservedGeneration >= d.Generation
+	s := d.Status
+	return &deployment{
+		ObjectMeta: slim(d.ObjectMeta),
+		selector:   selector.String(),
+		revision:   d.Annotations[revisionAnnotation],
+		observed:   observed,
+		reduced: topology.Deployment{
+			Name: d.Name, UID: string(d.UID), Created: d.CreationTimestamp.Time,
+			Annotations:    ours(d.Annotations),
+			TemplateLabels: d.Spec.Template.Labels,
+			TemplateHash:   hash,
+			Replicas:       wanted,
+			Ready:          int(s.ReadyReplicas),
+			Complete: observed && wanted >= 1 && int(s.UpdatedReplicas) == wanted &&
+				int(s.AvailableReplicas) == wanted && int(s.Replicas) == wanted,
+		},
+	}, nil
+}
+
+// templateHash is the identity of a version: ten hex digits over the canonical
+// JSON (encoding/json sorts maps) of its pod template.
+func templateHash(t *corev1.PodTemplateSpec) (string, error) {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])[:10], nil
+}
+
+// ours keeps our own annotations.
+func ours(annotations map[string]string) map[string]string {
+	var out map[string]string
+	for k, v := range annotations {
+		if strings.HasPrefix(k, Prefix) {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func reduceService(o any) (any, error) {
+	s, ok := o.(*corev1.Service)
+	if !ok {
+		return o, nil
+	}
+	r := topology.Service{
+		Name: s.Name, UID: string(s.UID), Selector: s.Spec.Selector,
+		Headless: s.Spec.ClusterIP == corev1.ClusterIPNone,
+	}
+	for _, p := range s.Spec.Ports {
+		name := p.Name
+		if name == "" {
+			name = fmt.Sprintf("%d/%s", p.Port, p.Protocol)
+		}
+		r.Ports = append(r.Ports, name)
+	}
+	return &service{ObjectMeta: slim(s.ObjectMeta), reduced: r}, nil
+}
+
+func reduceNamespace(o any) (any, error) {
+	n, ok := o.(*corev1.Namespace)
+	if !ok {
+		return o, nil
+	}
+	m := slim(n.ObjectMeta)
+	m.Labels = n.Labels
+	return &namespace{ObjectMeta: m}, nil
+}
+
+func reduceRevision(o any) (any, error) {
+	r, ok := o.(*appsv1.ControllerRevision)
+	if !ok {
+		return o, nil
+	}
+	m := slim(r.ObjectMeta)
+	m.Labels = map[string]string{ServiceLabel: r.Labels[ServiceLabel]}
+	full := r.DeepCopy()
+	full.ManagedFields = nil
+	return &revision{ObjectMeta: m, full: full}, nil
+}
+
+func (c *Cache) reduceRoutes(o any) (any, error) {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok {
+		return o, nil
+	}
+	raw, err := json.Marshal(u.Object)
+	if err != nil {
+		return nil, fmt.Errorf("keep VirtualService %s/%s: %w", u.GetNamespace(), u.GetName(), err)
+	}
+	r := &routes{ObjectMeta: slimTree(u), raw: raw}
+	ns := u.GetNamespace()
+	for _, ref := range topology.RoutesTo(u.Object, ns, c.options.ClusterDomain) {
+		r.leads = append(r.leads, ref.Namespace+"/"+ref.Name)
+	}
+	for _, name := range topology.StateServices(u.Object) {
+		r.states = append(r.states, ns+"/"+name)
+	}
+	r.leads = unique(append(r.leads, r.states...))
+	r.hosts, r.delegates = hostsOf(u.Object), delegatesOf(u.Object, ns)
+	return r, nil
+}
+
+// decode gives the VirtualService as the pure rooms take it, a fresh tree each
+// time.
+func (r *routes) decode() (topology.VirtualService, error) {
+	var doc map[string]any
+	if err := utiljson.Unmarshal(r.raw, &doc); err != nil {
+		return topology.VirtualService{}, fmt.Errorf("decode VirtualService %s/%s: %w", r.Namespace, r.Name, err)
+	}
+	return topology.VirtualService{
+		Key:             canary.ObjectKey{Kind: "VirtualService", Namespace: r.Namespace, Name: r.Name},
+		ResourceVersion: r.ResourceVersion,
+		Created:         r.CreationTimestamp.Time,
+		Doc:             doc,
+	}, nil
+}
+
+func (c *Cache) reduceRule(o any) (any, error) {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok {
+		return o, nil
+	}
+	host, _, _ := unstructured.NestedString(u.Object, "spec", "host")
+	exportTo, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "exportTo")
+	subsets, _, _ := unstructured.NestedSlice(u.Object, "spec", "subsets")
+	r := topology.DestinationRule{
+		Key:  canary.ObjectKey{Kind: "DestinationRule", Namespace: u.GetNamespace(), Name: u.GetName()},
+		Host: host, ExportTo: exportTo,
+	}
+	for _, s := range subsets {
+		tree, _ := s.(map[string]any)
+		name, _, _ := unstructured.NestedString(tree, "name")
+		labels, _, _ := unstructured.NestedStringMap(tree, "labels")
+		r.Subsets = append(r.Subsets, topology.Subset{Name: name, Labels: labels})
+	}
+	return &rule{ObjectMeta: slimTree(u), reduced: r, target: serviceOf(host, u.GetNamespace(), c.options.ClusterDomain)}, nil
+}
+
+func slimTree(u *unstructured.Unstructured) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: u.GetName(), Namespace: u.GetNamespace(), UID: u.GetUID(),
+		ResourceVersion: u.GetResourceVersion(), CreationTimestamp: u.GetCreationTimestamp(),
+	}
+}
+
+// unique sorts and drops repetitions.
+func unique(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
+}
