@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"serin.dev/serin/pkg/judge"
 )
 
 // MaxReverts is how often a GitOps tool may write old weights back in one
@@ -29,6 +31,9 @@ const (
 func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 	if state.Phase.Active() && len(o.Invalid) > 0 {
 		spec = state.Spec
+	}
+	if o.Verdict.Step != state.Step || o.Verdict.Weight != state.Weight {
+		o.Verdict = judge.Verdict{} // of another step: no evidence for this one
 	}
 	m := moment{spec: spec, state: state, o: o, now: now}
 	chain := resting

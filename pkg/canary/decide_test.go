@@ -53,7 +53,8 @@ func check(t *testing.T, seed uint64, w *world, p Plan) {
 	if raised && (s.Phase == RollingBack || (s.Phase == RolledBack && next.Reason != MovedByPerson)) {
 		t.Fatalf("seed %d: the weight rises from %d%% to %d%% in %s (%s)", seed, s.Weight, next.Weight, s.Phase, next.Reason)
 	}
-	breached := w.o.Verdict.Kind == judge.Rollback && s.Weight > 0
+	v := w.o.Verdict
+	breached := v.Kind == judge.Rollback && v.Step == s.Step && v.Weight == s.Weight && s.Weight > 0
 	if s.Phase.Active() && s.Phase != RollingBack && breached && !w.o.Newer && next.Phase != RollingBack && !p.Clean && next.Weight > 0 && w.o.OptedIn {
 		t.Fatalf("seed %d: a breach at %d%% in %s is answered with %s (%s)", seed, s.Weight, s.Phase, next.Phase, p.View.Reason)
 	}

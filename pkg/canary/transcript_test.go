@@ -176,8 +176,8 @@ func (w *world) act(p Plan) (changed bool) {
 			share = 100 - share
 		}
 		w.o.Traffic[key] = Seen{Min: share, Max: share, Header: p.Traffic.Header != nil, Rollout: p.Next.Rollout, Sequence: p.Next.Sequence, At: w.now}
-		if w.state.Rollout != p.Next.Rollout || w.state.Weight != p.Next.Weight {
-			w.o.Verdict = judge.Verdict{} // evidence is of one step
+		if w.state.Rollout != p.Next.Rollout {
+			w.o.Verdict = judge.Verdict{}
 		}
 		w.state = p.Next
 		changed = true
@@ -302,7 +302,7 @@ func change(t *Track, args []string) error {
 
 // verdict KIND REASON [covered=D] [quiet=N] [no-worse] SENTENCE
 func (w *world) verdict(args []string) error {
-	v := judge.Verdict{Kind: judge.Kind(args[0]), Reason: judge.Reason(args[1]), Since: w.now}
+	v := judge.Verdict{Kind: judge.Kind(args[0]), Reason: judge.Reason(args[1]), Since: w.now, Step: w.state.Step, Weight: w.state.Weight}
 	if v.Kind == w.o.Verdict.Kind {
 		v.Since = w.o.Verdict.Since
 	}
