@@ -1,0 +1,197 @@
+package history_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/history"
+	"serin.dev/serin/pkg/judge"
+)
+
+var owner = history.Owner{Namespace: "shop", Name: "web", UID: "6f1c"}
+
+func release(rollout string) canary.Release {
+	const bake = 2 * time.Minute
+	return canary.Release{
+		Rollout: rollout,
+		Canary:  canary.Side{Deployment: "web-v2", Subset: "v2", Template: "5d8f0c1a2b"},
+		Stable:  canary.Side{Deployment: "web-v1", Subset: "v1", Template: "77aa00bb11"},
+		Spec: canary.Spec{
+			Steps:        []canary.Step{{Weight: 5, Bake: bake}, {Weight: 100, Bake: bake}},
+			StepDeadline: 30 * time.Minute, OnInconclusive: canary.Proceed,
+			Limits: judge.Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: 2 * time.Second},
+			Header: canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
+		},
+		Started: time.Date(2026, 3, 1, 10, 0, 0, 123456789, time.UTC),
+		Ended:   time.Date(2026, 3, 1, 10, 7, 30, 0, time.UTC),
+		Outcome: canary.RolledBack, Reason: canary.ErrorRateTooHigh,
+		Message: "5.2% of 312 canary requests failed, above the limit of 1%",
+		Weight:  5, Digests: []string{"sha256:aa", "sha256:bb"}, Requests: 312, Errors: 16,
+	}
+}
+
+func recorded(t *testing.T, r canary.Release, number int64) *appsv1.ControllerRevision {
+	t.Helper()
+	revision, err := history.Revision(r, owner, number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revision
+}
+
+// sent is what the API server gives back.
+func sent(t *testing.T, revision *appsv1.ControllerRevision) *appsv1.ControllerRevision {
+	t.Helper()
+	body, err := json.Marshal(revision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back appsv1.ControllerRevision
+	if err := json.Unmarshal(body, &back); err != nil {
+		t.Fatal(err)
+	}
+	return &back
+}
+
+func TestAReleaseComesBackAsItWas(t *testing.T) {
+	plain := release("r1")
+	plain.Digests, plain.Message, plain.Outcome = nil, "", canary.Succeeded
+	far := release("r2")
+	far.Started = far.Started.In(time.FixedZone("far", 3600))
+	for _, want := range []canary.Release{plain, far, release("r3")} {
+		got, err := history.Release(sent(t, recorded(t, want, 3)))
+		want.Started = want.Started.UTC()
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+		}
+	}
+}
+
+func TestARevisionBelongsToTheService(t *testing.T) {
+	got := recorded(t, release("k3x9"), 7)
+	if got.Namespace != "shop" || got.Name != "serin-web-k3x9" || got.Revision != 7 {
+		t.Errorf("got %s/%s %d", got.Namespace, got.Name, got.Revision)
+	}
+	if got.Labels[history.ServiceLabel] != "web" || got.Labels["app.kubernetes.io/managed-by"] != "serin" {
+		t.Errorf("got labels %v", got.Labels)
+	}
+	ref := got.OwnerReferences[0]
+	if ref.APIVersion != "v1" || ref.Kind != "Service" || ref.Name != "web" || ref.UID != "6f1c" || ref.Controller == nil || !*ref.Controller {
+		t.Errorf("got owner %+v", ref)
+	}
+	if got.Annotations["serin.dev/outcome"] != "RolledBack" || got.Annotations["serin.dev/digests"] != "sha256:aa,sha256:bb" {
+		t.Errorf("got annotations %v", got.Annotations)
+	}
+	var data map[string]any
+	if err := json.Unmarshal(got.Data.Raw, &data); err != nil || data["rollout"] != "k3x9" {
+		t.Errorf("got data %s, %v", got.Data.Raw, err)
+	}
+}
+
+func TestWhatDidNotEndIsNotRecorded(t *testing.T) {
+	r := release("Upper")
+	r.Outcome = canary.Progressing
+	_, err := history.Revision(r, history.Owner{Namespace: "shop", Name: "web"}, 1)
+	for _, want := range []string{`record release Upper of Service shop/web`, `its outcome is "Progressing"`, "uid is unknown", `no object can be named "serin-web-Upper"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if _, err := history.Revision(canary.Release{Outcome: canary.Succeeded}, owner, 1); err == nil || !strings.Contains(err.Error(), "it has no id") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestUnreadableRevisionsAreToldAndInNobodysWay(t *testing.T) {
+	cases := []struct {
+		name  string
+		spoil func(*appsv1.ControllerRevision)
+		want  string
+	}{
+		{"no data", func(r *appsv1.ControllerRevision) { r.Data.Raw = nil }, "data: "},
+		{"data of another program", func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{"spec":{"template":{}}}`) }, "data has version 0"},
+		{"a newer version", func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{"v":2}`) }, "data has version 2, this Serin knows 1 to 1"},
+		{"an unknown outcome", func(r *appsv1.ControllerRevision) { r.Annotations["serin.dev/outcome"] = "Fine" }, `annotation serin.dev/outcome is "Fine"`},
+		{"annotations taken off", func(r *appsv1.ControllerRevision) { r.Annotations = nil }, `annotation serin.dev/ended is "", no time`},
+		{"a count below zero", func(r *appsv1.ControllerRevision) { r.Annotations["serin.dev/errors"] = "-1" }, `annotation serin.dev/errors is "-1", no count`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			bad := recorded(t, release("bad"), 2)
+			c.spoil(bad)
+			releases, err := history.Releases([]*appsv1.ControllerRevision{recorded(t, release("a"), 1), bad, recorded(t, release("c"), 3)})
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "read ControllerRevision shop/serin-web-bad") {
+				t.Errorf("got error %v, want %s", err, c.want)
+			}
+			if len(releases) != 2 || releases[0].Rollout != "c" || releases[1].Rollout != "a" {
+				t.Errorf("got %+v", releases)
+			}
+		})
+	}
+}
+
+func TestFieldsOfALaterReleaseAreNoObstacle(t *testing.T) {
+	revision := recorded(t, release("r1"), 1)
+	revision.Data.Raw = []byte(strings.Replace(string(revision.Data.Raw), `{"v":1`, `{"later":true,"v":1`, 1))
+	if _, err := history.Release(revision); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNumbersGrow(t *testing.T) {
+	if got := history.Next(nil); got != 1 {
+		t.Errorf("the first is %d", got)
+	}
+	revisions := []*appsv1.ControllerRevision{recorded(t, release("a"), 4), recorded(t, release("b"), 9), recorded(t, release("c"), 2)}
+	if got := history.Next(revisions); got != 10 {
+		t.Errorf("after 4, 9, 2 comes %d", got)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	cases := []struct {
+		name      string
+		count     int
+		succeeded []int
+		want      []string
+	}{
+		{"ten are kept", 10, nil, nil},
+		{"what is older goes", 12, []int{11}, []string{"serin-web-r2", "serin-web-r1"}},
+		{"the last promoted stays however old it is", 13, []int{1, 2}, []string{"serin-web-r3", "serin-web-r1"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var revisions []*appsv1.ControllerRevision
+			for i := 1; i <= c.count; i++ {
+				r := release(fmt.Sprintf("r%d", i))
+				if slices.Contains(c.succeeded, i) {
+					r.Outcome = canary.Succeeded
+				}
+				revisions = append(revisions, recorded(t, r, int64(i)))
+			}
+			if got := history.Prune(revisions); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestPruneNeverNamesTheUnreadable(t *testing.T) {
+	foreign := &appsv1.ControllerRevision{}
+	foreign.Name = "web-6b7c"
+	revisions := []*appsv1.ControllerRevision{foreign}
+	for i := range 11 {
+		revisions = append(revisions, recorded(t, release(fmt.Sprintf("r%d", i+1)), int64(i+1)))
+	}
+	if got := history.Prune(revisions); !slices.Equal(got, []string{"serin-web-r1"}) {
+		t.Errorf("got %v", got)
+	}
+}
