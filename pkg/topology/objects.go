@@ -18,9 +18,13 @@ type Objects struct {
 	ServiceFound  *Service  // nil: no such Service
 	Services      []Service // all of the namespace, for "did you mean" and claims
 
-	Deployments      []Deployment      // of the namespace, whose pods the Service selects
-	VirtualServices  []VirtualService  // of every watched namespace
-	DestinationRules []DestinationRule // of every watched namespace
+	// Deployments are those that DeploymentsOf picks.
+	Deployments []Deployment
+	// VirtualServices are all of the Service's namespace and, of every other
+	// watched one, those that lead to the Service, have a host in common with one
+	// that does, or delegate to one.
+	VirtualServices  []VirtualService
+	DestinationRules []DestinationRule // of every watched namespace, whose host may mean the Service
 	NamespaceLabels  map[string]string // the Service's namespace's
 	History          []canary.Release  // newest first
 	RootNamespace    string            // Istio's, "istio-system"
