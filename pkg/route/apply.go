@@ -199,7 +199,9 @@ func setWeight(all []any, i, weight int) {
 // unsplit gives everything to stable and takes off what the mark says is ours.
 func unsplit(entry map[string]any, r Route, stable, canary string, m mark) {
 	stableAt, canaryAt := r.at(stable), r.at(canary)
-	weigh(entry, stableAt, canaryAt, r.Sum, 0)
+	if r.Canary > 0 {
+		weigh(entry, stableAt, canaryAt, r.Sum, 0)
+	}
 	if m.subset != canary {
 		return
 	}
