@@ -25,3 +25,7 @@ type Verb string
 const (
 	Update Verb = "update"
 )
+
+// FieldManager is the name under which Serin writes; requests carry it as the
+// fieldManager parameter, so that managedFields tell its writes from others'.
+const FieldManager = "serin"

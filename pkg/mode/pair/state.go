@@ -1,0 +1,70 @@
+// Package pair is the mode of release with two Deployments behind one Service,
+// stable and canary, told apart by the subsets of a DestinationRule. It reads
+// the tracks and the traffic off the cluster's objects, and renders what shall
+// be as writes of whole VirtualServices. It is pure, and never writes anything
+// but VirtualServices of the Service's own namespace.
+package pair
+
+import (
+	"errors"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/topology"
+)
+
+// FindState reads the state of the Service's rollout from all VirtualServices of
+// its namespace that carry a copy, and picks the one that counts. Its At is the
+// latest of the copies that say the same; Marks are each copy's own and left out.
+//
+// newer tells that some copy was written by a newer version of Serin. lost tells
+// that no copy can be read though there is one, or our header route.
+func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
+	var copies []canary.State
+	traces := false
+	for _, vs := range o.VirtualServices {
+		if vs.Key.Namespace != o.Namespace {
+			continue // what others write about Services of the same name is no state of ours
+		}
+		s, found, err := copyOn(vs, o.Service)
+		switch {
+		case errors.Is(err, canary.ErrNewerState):
+			newer = true
+		case found && err == nil:
+			copies = append(copies, s)
+		default:
+			traces = traces || found || hasHeaderRoute(vs, o)
+		}
+	}
+	if len(copies) == 0 {
+		return canary.State{}, newer, traces && !newer
+	}
+	state = copies[0]
+	for _, s := range copies[1:] {
+		if canary.Newer(s, state) {
+			state = s
+		}
+	}
+	for _, s := range copies {
+		if same(s, state) && s.At.After(state.At) {
+			state.At = s.At
+		}
+	}
+	state.Marks = nil
+	return state, newer, false
+}
+
+// same tells whether two copies are of the same moment of the same rollout.
+func same(a, b canary.State) bool { return a.Rollout == b.Rollout && a.Sequence == b.Sequence }
+
+// copyOn is the state that a VirtualService carries.
+func copyOn(vs topology.VirtualService, service string) (s canary.State, found bool, err error) {
+	metadata, _ := vs.Doc["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	value, found := annotations[canary.StatePrefix+service]
+	if !found {
+		return canary.State{}, false, nil
+	}
+	text, _ := value.(string)
+	s, err = canary.DecodeState(text)
+	return s, true, err
+}

@@ -1,0 +1,183 @@
+package pair
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"serin.dev/serin/pkg/route"
+)
+
+// verify is the last look at our own work before it is written: whatever went
+// wrong before, a bad split never leaves this room. Weights keep their sums, the
+// canary is never the only destination by our doing, its share is the ordered
+// one (-1: the one it had), and nothing else changed.
+func verify(before, after map[string]any, svc route.Service, s sides, share int) error {
+	if !equal(withoutHTTP(before), withoutHTTP(after)) {
+		return errors.New("something besides spec.http changed")
+	}
+	old := userRoutes(before, svc, s)
+	now := userRoutes(after, svc, s)
+	if len(old) != len(now) {
+		return fmt.Errorf("of %d routes %d are left", len(old), len(now))
+	}
+	var errs []error
+	for i := range old {
+		if err := verifyRoute(old[i], now[i], s, share); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", old[i].path, err))
+		}
+	}
+	for _, r := range route.Find(after, svc, s.stable, s.canary) {
+		for _, d := range r.Destinations {
+			if r.Header && (!d.ToService || d.Subset == "") {
+				errs = append(errs, fmt.Errorf("%s: our header route leads to something else than a version", r.Path))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// userRoute is a route that isn't our header route.
+type userRoute struct {
+	path  string
+	entry map[string]any
+	ours  bool // leads to the Service, so that its weights are ours to move
+	route route.Route
+}
+
+func userRoutes(doc map[string]any, svc route.Service, s sides) []userRoute {
+	found := map[int]route.Route{}
+	for _, r := range route.Find(doc, svc, s.stable, s.canary) {
+		found[r.Index] = r
+	}
+	spec, _ := doc["spec"].(map[string]any)
+	items, _ := spec["http"].([]any)
+	var all []userRoute
+	for i, item := range items {
+		r, ours := found[i]
+		if r.Header {
+			continue
+		}
+		entry, _ := item.(map[string]any)
+		all = append(all, userRoute{fmt.Sprintf("spec.http[%d]", i), entry, ours, r})
+	}
+	return all
+}
+
+func verifyRoute(old, now userRoute, s sides, share int) error {
+	if equal(old.entry, now.entry) && (!old.route.Serves() || share < 0) {
+		return nil
+	}
+	switch {
+	case !old.ours || !old.route.Serves():
+		return errors.New("a route that is not ours to move changed")
+	case !equal(without(old.entry, "route"), without(now.entry, "route")):
+		return errors.New("something besides the destinations changed")
+	case !equal(extras(old, s), extras(now, s)):
+		return errors.New("a destination that is neither stable nor canary changed")
+	case old.route.Sum != now.route.Sum:
+		return fmt.Errorf("the weights of %s and %s summed to %d, now to %d", s.stable, s.canary, old.route.Sum, now.route.Sum)
+	case negative(now):
+		return errors.New("a weight is negative")
+	}
+	got := now.route.Share()
+	switch {
+	case share < 0 && got != old.route.Share():
+		return fmt.Errorf("the canary's share was %d%%, now %d%%", old.route.Share(), got)
+	case share == 0 && got != 0, share == 100 && got != 100, share > 0 && share < 100 && (got == 0 || got == 100):
+		return fmt.Errorf("the canary's share is ordered to be %d%% and is %d%%", share, got)
+	case share >= 0 && len(now.route.Destinations) == 1 && now.route.Destinations[0].Subset == s.canary:
+		return errors.New("the canary is the only destination")
+	}
+	return nil
+}
+
+// extras are the destinations that belong to neither side.
+func extras(r userRoute, s sides) []any {
+	items, _ := r.entry["route"].([]any)
+	kept := []any{}
+	for _, d := range r.route.Destinations {
+		if !d.ToService || d.Subset != s.stable && d.Subset != s.canary {
+			kept = append(kept, items[d.Index])
+		}
+	}
+	return kept
+}
+
+func negative(r userRoute) bool {
+	items, _ := r.entry["route"].([]any)
+	for _, item := range items {
+		d, _ := item.(map[string]any)
+		switch w := d["weight"].(type) {
+		case int64:
+			if w < 0 {
+				return true
+			}
+		case float64:
+			if w < 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// withoutHTTP is the document but for its HTTP routes; a shallow copy.
+func withoutHTTP(doc map[string]any) map[string]any {
+	out := without(doc, "spec")
+	if spec, ok := doc["spec"].(map[string]any); ok {
+		out["spec"] = without(spec, "http")
+	}
+	return out
+}
+
+func without(m map[string]any, key string) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		if k != key {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// equal compares JSON trees by what they are when written, so that a number's
+// Go type makes no difference.
+func equal(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// object is the map under a key, made if there is none.
+func object(node map[string]any, key string) map[string]any {
+	if m, ok := node[key].(map[string]any); ok {
+		return m
+	}
+	m := map[string]any{}
+	node[key] = m
+	return m
+}
+
+func clone(node map[string]any) map[string]any {
+	return cloneValue(node).(map[string]any)
+}
+
+func cloneValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			out[key] = cloneValue(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = cloneValue(item)
+		}
+		return out
+	}
+	return v
+}
