@@ -86,6 +86,9 @@ type Seen struct {
 	Writer string
 	// GitOps tells that Writer is a known GitOps tool. In doubt it is a person.
 	GitOps bool
+	// Owned tells that our entry in managedFields owns the routes. At rest it
+	// must not: it would stand in the way of the user's own server-side apply.
+	Owned bool
 }
 
 // Finding is something preflight found: what, where, and how to mend it.

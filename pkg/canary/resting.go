@@ -40,10 +40,12 @@ func keepRecord(m moment) (Plan, bool) {
 }
 
 // finishPendingAtRest gives the last write to the VirtualServices that a crash
-// kept from it.
+// kept from it, and those on which we still own the routes: an entry in
+// managedFields only goes in a write of its own, after the routes'.
 func finishPendingAtRest(m moment) (Plan, bool) {
 	for _, seen := range m.o.Traffic {
-		if m.state.Rollout != "" && seen.Rollout == m.state.Rollout && seen.Sequence < m.state.Sequence {
+		behind := seen.Rollout == m.state.Rollout && (seen.Sequence < m.state.Sequence || seen.Owned)
+		if m.state.Rollout != "" && behind {
 			p := m.leave(m.state.Phase, m.state.Reason, "%s", m.state.Message)
 			traffic := TrafficOf(m.state)
 			p.Traffic, p.Last, p.Recheck = &traffic, true, time.Second
