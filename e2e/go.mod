@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	fortio.org/fortio v1.75.1
+	fortio.org/log v1.18.3
 	github.com/vishvananda/netlink v1.3.1
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
@@ -12,7 +13,6 @@ require (
 )
 
 require (
-	fortio.org/log v1.18.3 // indirect
 	fortio.org/sets v1.3.0 // indirect
 	fortio.org/struct2env v0.4.2 // indirect
 	fortio.org/version v1.0.4 // indirect
