@@ -153,7 +153,7 @@ func (g generator) request() routetest.Request {
 var shares = []int{0, 5, 10, 25, 50, 95, 100}
 
 func TestRequestsGoWhereTheyShall(t *testing.T) {
-	for seed := range uint64(600) {
+	for seed := range uint64(300) {
 		if checkMeaning(t, seed); t.Failed() {
 			return
 		}
@@ -258,7 +258,7 @@ func all(d routetest.Distribution) routetest.Distribution {
 }
 
 func TestEditsAreAbsoluteAndIdempotent(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		g := newGenerator(seed)
 		in := g.document()
 		doc, marks := in, []string(nil)
