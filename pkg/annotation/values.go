@@ -91,7 +91,7 @@ func parseStep(part string) (step, []fault) {
 	if !timed {
 		return step{weight: weight}, nil
 	}
-	t, err := duration(bake, minBake, maxBake)
+	t, err := Duration(bake, minBake, maxBake)
 	if err != nil {
 		return step{}, one(fmt.Sprintf("has the step %q, whose bake %s", part, err), `write a bake like "10m" behind the slash`)
 	}
@@ -128,7 +128,7 @@ func parseMaxP99(value string, d *draft) []fault {
 }
 
 func parseDuration(value string, least, most time.Duration, example string, into *time.Duration) []fault {
-	t, err := duration(value, least, most)
+	t, err := Duration(value, least, most)
 	if err != nil {
 		return one(err.Error(), fmt.Sprintf("write for example %q", example))
 	}
@@ -138,8 +138,9 @@ func parseDuration(value string, least, most time.Duration, example string, into
 
 var days = regexp.MustCompile(`^([0-9]{1,5})d(.*)$`)
 
-// duration reads Go's durations, and whole days before them: 1d12h.
-func duration(value string, least, most time.Duration) (time.Duration, error) {
+// Duration reads Go's durations, and whole days before them: 1d12h. The error
+// says what is wrong as the rest of a sentence: "has no unit (...)".
+func Duration(value string, least, most time.Duration) (time.Duration, error) {
 	rest, total := value, time.Duration(0)
 	if m := days.FindStringSubmatch(value); m != nil {
 		n, _ := strconv.Atoi(m[1])

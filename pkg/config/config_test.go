@@ -1,0 +1,198 @@
+package config_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/config"
+)
+
+func load(text string) (config.Config, error) { return config.Load(strings.NewReader(text)) }
+
+func TestFilesThatMeanTheDefaults(t *testing.T) {
+	cases := map[string]string{
+		"an empty file":               "",
+		"a file of comments":          "# nothing yet\n",
+		"a marker before nothing":     "---\n",
+		"sections with nothing below": "defaults:\nprometheus:\njudge:\n  threshold:\n",
+		"the example":                 config.Example(),
+	}
+	for name, text := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := load(text)
+			if err != nil || !reflect.DeepEqual(got, config.Default()) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestEverythingCanBeSet(t *testing.T) {
+	got, err := load(`---
+defaults:
+  steps: 0%/5m, 10%, 100%
+  bake: 4m
+  step-deadline: 1h
+  max-error-rate: 0.5%
+  max-p99: 300ms
+  on-inconclusive: hold
+  header: "cookie: track=canary"
+  stable-subset: stable
+  canary-subset: canary
+namespaces: [shop, blog]
+prometheus:
+  url: https://metrics.example.com/prometheus
+  interval: 5s
+  timeout: 3s
+  reporter: source
+judge:
+  mode: threshold
+  threshold: {checks: 5, requests: 1000}
+clusterDomain: example.internal
+rootNamespace: mesh
+leaderElection:
+  namespace: serin-system
+  name: serin-shop
+  leaseDuration: 30s
+  renewDeadline: 20s
+  retryPeriod: 4s
+listen: 127.0.0.1:9000
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := got.Defaults
+	if len(d.Steps) != 2 || d.Steps[0].Bake != 4*time.Minute || d.Test != 5*time.Minute || d.Limits.ErrorRatio != 0 || d.Header.Match != canary.MatchCookie || d.CanarySubset != "canary" {
+		t.Errorf("got defaults %+v", d)
+	}
+	want := config.Config{
+		Defaults:   d,
+		Namespaces: []string{"shop", "blog"},
+		Prometheus: config.Prometheus{URL: "https://metrics.example.com/prometheus", Interval: 5 * time.Second, Timeout: 3 * time.Second, Reporter: config.ReporterSource},
+		Judge:      config.Judge{Mode: config.ModeThreshold},
+
+		ClusterDomain: "example.internal", RootNamespace: "mesh", Listen: "127.0.0.1:9000",
+		LeaderElection: config.LeaderElection{Namespace: "serin-system", Name: "serin-shop", LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 4 * time.Second},
+	}
+	want.Judge.Threshold.Checks, want.Judge.Threshold.Requests = 5, 1000
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	cases := []struct{ name, text, want string }{
+		{"an unknown section", "promethus: {url: x}", `promethus: there is no such field; did you mean "prometheus"?`},
+		{"an unknown field", "prometheus: {intervall: 5s}", `prometheus.intervall: there is no such field; did you mean "interval"?`},
+		{"a field of no kind", "judge: {zzz: 1}", `judge.zzz: there is no such field; known here are mode, threshold`},
+		{"an unknown default", "defaults: {stpes: 5%}", `defaults.stpes: "5%" is not a key of this release; did you mean "steps"?`},
+		{"a default of one Deployment alone", "defaults: {canary: true}", `defaults.canary: "true" belongs to one Deployment and has no default`},
+		{"a malformed default", "defaults: {bake: 2}", `defaults.bake: "2" has no unit (ms, s, m, h or d); write for example "10m"`},
+		{"a default as a list", "defaults: {steps: [5%, 100%]}", `defaults.steps: a list or mapping is no text; write it as in the annotation`},
+		{"a section as a word", "judge: threshold", `judge: "threshold" is no mapping; write the fields below it, indented: mode, threshold`},
+		{"a field given twice", "listen: \":1\"\nlisten: \":2\"", `key "listen" already set in map`},
+		{"no YAML", "judge: [", `did not find expected node content`},
+		{"no mapping", "- judge", `it is no YAML mapping`},
+		{"two documents", "judge: {}\n---\njudge: {}", `it holds several YAML documents; write one`},
+		{"a document behind an empty one", "---\n---\njudge: {}", `it holds several YAML documents; write one`},
+		{"something behind the end", "judge: {}\n...\nlisten: x", `it holds several YAML documents; write one`},
+		{"no duration", "prometheus: {interval: soon}", `prometheus.interval: "soon" is no duration; write for example 15s`},
+		{"a duration without a unit", "prometheus: {interval: 5}", `prometheus.interval: 5 has no unit (ms, s, m, h or d); write for example 15s`},
+		{"a duration out of range", "prometheus: {timeout: 1h}", `prometheus.timeout: "1h" is not between 100ms and 1m; write for example 10s`},
+		{"an empty field", "prometheus: {interval: }", `prometheus.interval: nothing is no duration; write for example 15s`},
+		{"no URL", "prometheus: {url: prometheus:9090}", `prometheus.url: "prometheus:9090" is no http or https URL`},
+		{"a URL with a query", "prometheus: {url: 'http://p:9090/?x=1'}", `has a query or fragment`},
+		{"no reporter", "prometheus: {reporter: desination}", `prometheus.reporter: "desination" is none of the choices; did you mean "destination"?`},
+		{"a judge that doesn't exist", "judge: {mode: oracle}", `judge.mode: "oracle" is none of the choices; write threshold`},
+		{"no check", "judge: {threshold: {checks: 0}}", `judge.threshold.checks: 0 is no whole number from 1 to 100; write one, without quotes`},
+		{"half a request", "judge: {threshold: {requests: 0.5}}", `judge.threshold.requests: 0.5 is no whole number`},
+		{"a quoted number", "judge: {threshold: {checks: '3'}}", `judge.threshold.checks: "3" is no whole number`},
+		{"a namespace alone", "namespaces: shop", `namespaces: "shop" is no list; write for example [shop, blog]`},
+		{"no namespace", "namespaces: [Shop]", `namespaces: a list or mapping holds "Shop", which is no valid name; write for example shop`},
+		{"a namespace twice", "namespaces: [shop, shop]", `holds "shop" twice; write it once`},
+		{"no domain", "clusterDomain: .local", `clusterDomain: ".local" is no valid name; write for example cluster.local`},
+		{"no port", "listen: localhost", `listen: "localhost" has no port; write for example ":8080"`},
+		{"a port too high", "listen: ':70000'", `listen: ":70000" has no port`},
+		{"a leader that renews too long", "leaderElection: {renewDeadline: 15s}", `leaderElection.renewDeadline: 15s is not below the leaseDuration of 15s, so two replicas could work at once; write for example 10s`},
+		{"a leader that tries too seldom", "leaderElection: {retryPeriod: 9s}", `leaderElection.retryPeriod: 9s leaves no second try within the renewDeadline of 10s; write for example 2s`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := load(c.text)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got  %v\nwant %s", err, c.want)
+			}
+			if !reflect.DeepEqual(got, config.Config{}) {
+				t.Error("a refused file must configure nothing")
+			}
+		})
+	}
+}
+
+func TestAllMistakesAreToldAtOnce(t *testing.T) {
+	_, err := load("defaults: {bake: 2, steps: 5%}\nlistn: x\njudge: {mode: oracle, threshold: {checks: many}}\n")
+	want := `read the configuration: defaults.steps: "5%" ends at 5%; add "100%" as the last step
+defaults.bake: "2" has no unit (ms, s, m, h or d); write for example "10m"
+judge.mode: "oracle" is none of the choices; write threshold
+judge.threshold.checks: "many" is no whole number from 1 to 100; write one, without quotes
+listn: there is no such field; did you mean "listen"?`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v", err)
+	}
+}
+
+func TestAFileThatCantBeReadIsAnError(t *testing.T) {
+	broken := errors.New("broken disk")
+	if _, err := config.Load(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := load(strings.Repeat("#", 1<<20+1)); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	for _, seed := range []string{"", config.Example(), "judge: [", "namespaces: [a]", "a: &a [*a]", "? x", "---\n...", "1: 2"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := load(text)
+		if err == nil && (c.Prometheus.Interval < time.Second || c.Judge.Threshold.Checks < 1 || len(c.Defaults.Steps) == 0) {
+			t.Errorf("accepted %+v", c)
+		}
+	})
+}
+
+var update = flag.Bool("update", false, "write the generated example into the documentation")
+
+func TestTheDocumentationIsCurrent(t *testing.T) {
+	const (
+		file  = "../../docs/config.md"
+		begin = "<!-- example: begin, generated by go test ./pkg/config -update -->\n```yaml\n"
+		end   = "```\n<!-- example: end -->\n"
+	)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, opened := strings.Cut(string(text), begin)
+	example, after, closed := strings.Cut(rest, end)
+	switch {
+	case !opened || !closed:
+		t.Fatalf("%s has no place for the example", file)
+	case example == config.Example():
+		return
+	case !*update:
+		t.Fatalf("%s is not current: run go test ./pkg/config -update", file)
+	}
+	if err := os.WriteFile(file, []byte(before+begin+config.Example()+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

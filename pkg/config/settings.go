@@ -1,0 +1,288 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"serin.dev/serin/pkg/annotation"
+	"serin.dev/serin/pkg/canary"
+)
+
+// setting is one leaf of the file.
+type setting struct {
+	path    string // dotted
+	value   string // the default, as YAML
+	explain string
+	// set fails with the rest of a sentence: what is wrong; what to write.
+	set func(c *Config, value any) error
+}
+
+const defaultsPath = "defaults"
+
+// settings are all leaves but those under defaults, which are the annotations.
+var settings = []setting{
+	{"namespaces", `[]`, "The namespaces to watch; none given: all.", func(c *Config, v any) error {
+		return labels(v, &c.Namespaces)
+	}},
+	{"prometheus.url", `http://prometheus.istio-system:9090`, "Where Prometheus answers, with the path under which it is served, if any.", func(c *Config, v any) error {
+		return address(v, &c.Prometheus.URL)
+	}},
+	{"prometheus.interval", `15s`, "About the scrape interval. The canary is judged once per interval.", func(c *Config, v any) error {
+		return duration(v, time.Second, 10*time.Minute, "15s", &c.Prometheus.Interval)
+	}},
+	{"prometheus.timeout", `10s`, "The longest time a query may take. A query that fails is no data: neither a pass nor a failure.", func(c *Config, v any) error {
+		return duration(v, 100*time.Millisecond, time.Minute, "10s", &c.Prometheus.Timeout)
+	}},
+	{"prometheus.reporter", `auto`, "Whose telemetry counts: destination (the proxies of the two versions), source (the clients' proxies and the gateways), or auto: the destination's where there is any.", func(c *Config, v any) error {
+		return choice(v, &c.Prometheus.Reporter, ReporterAuto, ReporterSource, ReporterDestination)
+	}},
+	{"judge.mode", `threshold`, "How verdicts are reached. threshold: roll back when a limit is exceeded in several checks in a row.", func(c *Config, v any) error {
+		return choice(v, &c.Judge.Mode, ModeThreshold)
+	}},
+	{"judge.threshold.checks", `3`, "How many checks in a row over a limit roll a canary back.", func(c *Config, v any) error {
+		n, err := count(v, 100)
+		c.Judge.Threshold.Checks = int(n)
+		return err
+	}},
+	{"judge.threshold.requests", `100`, "How many of the canary's requests complete a check.", func(c *Config, v any) error {
+		n, err := count(v, 1_000_000_000)
+		c.Judge.Threshold.Requests = n
+		return err
+	}},
+	{"clusterDomain", `cluster.local`, "The cluster's domain, with which host names may end.", func(c *Config, v any) error {
+		return name(v, subdomain, "cluster.local", &c.ClusterDomain)
+	}},
+	{"rootNamespace", `istio-system`, "Istio's root namespace, whose DestinationRules are for all.", func(c *Config, v any) error {
+		return name(v, label, "istio-system", &c.RootNamespace)
+	}},
+	{"leaderElection.namespace", `""`, "The Lease's namespace; empty: the one in which Serin runs.", func(c *Config, v any) error {
+		if v == "" {
+			c.LeaderElection.Namespace = ""
+			return nil
+		}
+		return name(v, label, "serin-system", &c.LeaderElection.Namespace)
+	}},
+	{"leaderElection.name", `serin`, "The Lease's name. Two installations that watch different namespaces need two.", func(c *Config, v any) error {
+		return name(v, subdomain, "serin", &c.LeaderElection.Name)
+	}},
+	{"leaderElection.leaseDuration", `15s`, "How long other replicas wait for a leader that is silent.", func(c *Config, v any) error {
+		return duration(v, time.Second, time.Hour, "15s", &c.LeaderElection.LeaseDuration)
+	}},
+	{"leaderElection.renewDeadline", `10s`, "How long a leader tries to renew before it stops working; below leaseDuration.", func(c *Config, v any) error {
+		return duration(v, time.Second, time.Hour, "10s", &c.LeaderElection.RenewDeadline)
+	}},
+	{"leaderElection.retryPeriod", `2s`, "The time between tries.", func(c *Config, v any) error {
+		return duration(v, 100*time.Millisecond, time.Hour, "2s", &c.LeaderElection.RetryPeriod)
+	}},
+	{"listen", `":8080"`, "Where metrics and health are served.", func(c *Config, v any) error {
+		return listen(v, &c.Listen)
+	}},
+}
+
+// apply walks the tree below path and sets what it finds.
+func apply(c *Config, path string, tree map[string]any) []error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		here, value := join(path, key), tree[key]
+		if i := slices.IndexFunc(settings, func(s setting) bool { return s.path == here }); i >= 0 {
+			if err := settings[i].set(c, value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s %w", here, written(value), err))
+			}
+			continue
+		}
+		known := children(path)
+		if !slices.Contains(known, key) {
+			errs = append(errs, fmt.Errorf("%s: there is no such field; %s", here, meant(key, known, "known here are "+strings.Join(known, ", "))))
+			continue
+		}
+		section, is := value.(map[string]any)
+		switch {
+		case !is && value != nil:
+			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write the fields below it, indented: %s", here, written(value), strings.Join(children(here), ", ")))
+		case here == defaultsPath:
+			errs = append(errs, applyDefaults(c, section)...)
+		default:
+			errs = append(errs, apply(c, here, section)...)
+		}
+	}
+	return errs
+}
+
+// applyDefaults reads the defaults in the annotations' own grammar.
+func applyDefaults(c *Config, section map[string]any) []error {
+	values := make(map[string]string)
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(section)) {
+		switch value := section[key].(type) {
+		case string:
+			values[key] = value
+		case bool, float64:
+			values[key] = fmt.Sprint(value)
+		default:
+			errs = append(errs, fmt.Errorf("%s.%s: %s is no text; write it as in the annotation, like %q", defaultsPath, key, written(value), "5%, 100%"))
+		}
+	}
+	defaults, err := annotation.ParseDefaults(values, defaultsPath+".")
+	if err != nil {
+		return append(errs, err)
+	}
+	c.Defaults = defaults
+	return errs
+}
+
+// children are the names directly below a path, in the file's order.
+func children(path string) []string {
+	if path == defaultsPath {
+		var names []string
+		for _, key := range defaultable() {
+			names = append(names, key.Name)
+		}
+		return names
+	}
+	var names []string
+	if path == "" {
+		names = append(names, defaultsPath)
+	}
+	for _, s := range settings {
+		rest, below := s.path, true
+		if path != "" {
+			rest, below = strings.CutPrefix(s.path, path+".")
+		}
+		first, _, _ := strings.Cut(rest, ".")
+		if below && !slices.Contains(names, first) {
+			names = append(names, first)
+		}
+	}
+	return names
+}
+
+func defaultable() []annotation.Key {
+	return slices.DeleteFunc(annotation.Keys(), func(k annotation.Key) bool { return !k.Defaultable })
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// meant is a mend that names the nearest known word, if one is near.
+func meant(word string, known []string, otherwise string) string {
+	if near := canary.Suggest(word, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return otherwise
+}
+
+// written shows a value as it stood in the file.
+func written(value any) string {
+	switch value := value.(type) {
+	case nil:
+		return "nothing"
+	case string:
+		return strconv.Quote(value)
+	case map[string]any, []any:
+		return "a list or mapping"
+	default:
+		return fmt.Sprint(value)
+	}
+}
+
+func duration(value any, least, most time.Duration, example string, into *time.Duration) error {
+	text, is := value.(string)
+	if n, number := value.(float64); number {
+		text, is = strconv.FormatFloat(n, 'f', -1, 64), true
+	}
+	if !is {
+		return fmt.Errorf("is no duration; write for example %s", example)
+	}
+	t, err := annotation.Duration(strings.TrimSpace(text), least, most)
+	if err != nil {
+		return fmt.Errorf("%w; write for example %s", err, example)
+	}
+	*into = t
+	return nil
+}
+
+func choice(value any, into *string, choices ...string) error {
+	text, _ := value.(string)
+	if !slices.Contains(choices, text) {
+		return fmt.Errorf("is none of the choices; %s", meant(text, choices, "write "+strings.Join(choices, " or ")))
+	}
+	*into = text
+	return nil
+}
+
+func count(value any, most int64) (int64, error) {
+	n, is := value.(float64)
+	if !is || n != math.Trunc(n) || n < 1 || n > float64(most) {
+		return 0, fmt.Errorf("is no whole number from 1 to %d; write one, without quotes", most)
+	}
+	return int64(n), nil
+}
+
+var (
+	label     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	subdomain = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+)
+
+func name(value any, form *regexp.Regexp, example string, into *string) error {
+	text, _ := value.(string)
+	if !form.MatchString(text) || len(text) > 253 {
+		return fmt.Errorf("is no valid name; write for example %s", example)
+	}
+	*into = text
+	return nil
+}
+
+func labels(value any, into *[]string) error {
+	items, is := value.([]any)
+	if !is {
+		return fmt.Errorf("is no list; write for example [shop, blog]")
+	}
+	var names []string
+	for _, item := range items {
+		var one string
+		if err := name(item, label, "shop", &one); err != nil {
+			return fmt.Errorf("holds %s, which %w", written(item), err)
+		}
+		if slices.Contains(names, one) {
+			return fmt.Errorf("holds %q twice; write it once", one)
+		}
+		names = append(names, one)
+	}
+	*into = names
+	return nil
+}
+
+func address(value any, into *string) error {
+	const example = "http://prometheus.istio-system:9090"
+	text, _ := value.(string)
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return fmt.Errorf("is no http or https URL; write for example %s", example)
+	case u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("has a query or fragment, which can't be part of the address; write for example %s", example)
+	}
+	*into = text
+	return nil
+}
+
+func listen(value any, into *string) error {
+	text, _ := value.(string)
+	_, err := strconv.ParseUint(text[strings.LastIndexByte(text, ':')+1:], 10, 16)
+	if err != nil || !strings.Contains(text, ":") {
+		return fmt.Errorf(`has no port; write for example ":8080"`)
+	}
+	*into = text
+	return nil
+}
