@@ -1,0 +1,223 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/cluster"
+	"serin.dev/serin/pkg/history"
+	"serin.dev/serin/pkg/mode"
+)
+
+const (
+	// requestTimeout bounds one request, so that a hanging webhook costs one
+	// worker a few seconds and no more.
+	requestTimeout = 5 * time.Second
+	// urgentBudget is how long a pass insists on an urgent write before the
+	// whole is looked at again.
+	urgentBudget = 15 * time.Second
+	// atOnce is when to look again after a write: as soon as a worker is free.
+	atOnce = time.Millisecond
+	// catchUp is when to look again when the informer was behind; its own event
+	// usually comes sooner.
+	catchUp = 500 * time.Millisecond
+)
+
+// act does the first step of the difference: all urgent writes at once, or else
+// the first write alone, and tells what happened after it has. It returns when
+// to look again; an error means the same pass is to be repeated later.
+func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes []mode.Write) (time.Duration, error) {
+	if urgent := only(writes, true); len(urgent) > 0 {
+		return c.snap(ctx, s, p, urgent)
+	}
+	if err := c.record(ctx, s, p.Record); err != nil {
+		return 0, err
+	}
+	if len(writes) == 0 {
+		c.told.tell(s.key, s.about(p), p.Tell)
+		return p.Recheck, nil
+	}
+	fresh, err := c.fresh(ctx, s)
+	if err != nil || !fresh {
+		return catchUp, err
+	}
+	if err := c.write(ctx, writes[0]); err != nil {
+		return c.afterFailure(writes[0], err)
+	}
+	c.told.tell(s.key, s.about(p), p.Tell)
+	return atOnce, nil
+}
+
+// snap takes traffic away from the canary: everywhere at once, waiting for
+// nothing and insisting everywhere independently.
+func (c *Controller) snap(ctx context.Context, s situation, p canary.Plan, urgent []mode.Write) (time.Duration, error) {
+	errs := make([]error, len(urgent))
+	var wg sync.WaitGroup
+	for i, w := range urgent {
+		wg.Go(func() { errs[i] = c.insist(ctx, w) })
+	}
+	wg.Wait()
+	failed, conflicts := []error{}, 0
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+			conflicts++
+		default:
+			failed = append(failed, describe(urgent[i], err))
+		}
+	}
+	if len(failed)+conflicts < len(urgent) {
+		c.told.tell(s.key, s.about(p), p.Tell)
+		// A release that ends in one write has no later pass to be recorded in.
+		if err := c.record(ctx, s, p.Record); err != nil {
+			c.log.Warn("A release is not kept in the history", zap.Stringer("service", s.key), zap.Error(err))
+		}
+	}
+	return atOnce, errors.Join(failed...)
+}
+
+// insist repeats a write until it is done, until the object turns out to have
+// changed, or until the budget is spent.
+func (c *Controller) insist(ctx context.Context, w mode.Write) error {
+	ctx, cancel := context.WithTimeout(ctx, urgentBudget)
+	defer cancel()
+	pause := firstRetry
+	for {
+		err := c.write(ctx, w)
+		if err == nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+			pause = min(2*pause, 2*time.Second)
+		}
+	}
+}
+
+// afterFailure sorts failures into those a fresh look mends and those that wait.
+func (c *Controller) afterFailure(w mode.Write, err error) (time.Duration, error) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return catchUp, nil
+	}
+	return 0, describe(w, err)
+}
+
+func describe(w mode.Write, err error) error {
+	return fmt.Errorf("write %s (%s): %w", w.Key, w.Why, err)
+}
+
+// write sends one object. The server refuses it if the object is no longer the
+// one that was read; then the newer one is fetched for the next pass.
+func (c *Controller) write(ctx context.Context, w mode.Write) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	result := c.options.Kube.CoreV1().RESTClient().Put().
+		AbsPath(path(w.Key)).
+		Param("fieldManager", mode.FieldManager).
+		SetHeader("Content-Type", "application/json").
+		SetHeader("Accept", "application/json").
+		Body(w.Body).Do(ctx)
+	err := result.Error()
+	c.options.Meter.Wrote(err)
+	if err == nil {
+		body, _ := result.Raw()
+		return c.own.remember(w.Key, body)
+	}
+	if apierrors.IsConflict(err) {
+		c.refetch(ctx, w.Key)
+	}
+	return err
+}
+
+// refetch learns what stood in a write's way. Should it fail, the informer
+// brings the same a little later.
+func (c *Controller) refetch(ctx context.Context, k canary.ObjectKey) {
+	body, err := c.options.Kube.CoreV1().RESTClient().Get().
+		AbsPath(path(k)).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	if err == nil {
+		err = c.own.remember(k, body)
+	}
+	if err != nil {
+		c.log.Debug("An object can't be read after a conflict", zap.Stringer("object", k), zap.Error(err))
+	}
+}
+
+func path(k canary.ObjectKey) string {
+	return "/apis/" + cluster.Group + "/" + cluster.Version + "/namespaces/" + k.Namespace + "/virtualservices/" + k.Name
+}
+
+// fresh asks the API server itself whether what was decided upon still is the
+// case. Only what gives traffic, or moves none, waits for it.
+func (c *Controller) fresh(ctx context.Context, s situation) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var keys []canary.ObjectKey
+	for k := range s.observation.Traffic {
+		keys = append(keys, k)
+	}
+	for _, d := range s.objects.Deployments {
+		keys = append(keys, canary.ObjectKey{Kind: "Deployment", Namespace: s.key.Namespace, Name: d.Name})
+	}
+	stale, err := c.cache.Stale(ctx, keys)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if stale != nil {
+		c.log.Debug("The caches are behind", zap.Stringer("service", s.key), zap.Stringer("object", stale))
+	}
+	return stale == nil, err
+}
+
+// record keeps a finished release, and lets the oldest go. Recording twice
+// does nothing.
+func (c *Controller) record(ctx context.Context, s situation, r *canary.Release) error {
+	k := s.key
+	if r == nil || s.objects.ServiceFound == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	kept := c.cache.Revisions(k)
+	owner := history.Owner{Namespace: k.Namespace, Name: k.Name, UID: s.objects.ServiceFound.UID}
+	revision, err := history.Revision(*r, owner, history.Next(kept))
+	if err != nil {
+		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
+	}
+	client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
+	if _, err := client.Create(ctx, revision, metav1.CreateOptions{FieldManager: mode.FieldManager}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
+	}
+	c.prune(ctx, k, append(kept, revision))
+	return nil
+}
+
+func (c *Controller) prune(ctx context.Context, k cluster.Key, kept []*appsv1.ControllerRevision) {
+	client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
+	for _, name := range history.Prune(kept) {
+		if err := client.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			c.log.Warn("An old release stays in the history", zap.Stringer("service", k), zap.Error(err))
+		}
+	}
+}
+
+func only(writes []mode.Write, urgent bool) []mode.Write {
+	var out []mode.Write
+	for _, w := range writes {
+		if w.Urgent == urgent {
+			out = append(out, w)
+		}
+	}
+	return out
+}

@@ -1,0 +1,269 @@
+// Package controller runs canary releases: it observes a Service, lets the core
+// decide, renders what shall be, and does the first step of the difference.
+// It opens no listener and takes its clients from its caller, so that all of it
+// runs in simulation too.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/workqueue"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/cluster"
+	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/mode/pair"
+	"serin.dev/serin/pkg/prom"
+)
+
+const (
+	// workers is how many Services are worked on at once; one that waits for
+	// the API server must not hold up another's snap.
+	workers = 8
+	// firstRetry and lastRetry bound the waits between failing passes. A key is
+	// never given up.
+	firstRetry = 200 * time.Millisecond
+	lastRetry  = 20 * time.Second
+)
+
+// Options say how to run. All but Elect, Metrics and Lease must be given.
+type Options struct {
+	Kube    kubernetes.Interface
+	Dynamic dynamic.Interface
+	// Query asks Prometheus.
+	Query  prom.Query
+	Logger *zap.Logger
+
+	Namespaces    []string // to watch; empty: all
+	ClusterDomain string   // "cluster.local"
+	RootNamespace string   // Istio's, "istio-system"
+
+	Defaults  canary.Spec     // where annotations say nothing
+	Threshold judge.Threshold // how the judge checks
+	Interval  time.Duration   // the width of blocks and the pace of the judge, > 0
+	Reporter  prom.Reporter   // whose telemetry counts
+
+	// Elect makes this one of several replicas, of which one works; nil: alone.
+	Elect *Lease
+	// Meter counts what is done; nil: nobody counts.
+	Meter Meter
+}
+
+// Meter counts what the controller does, for its own metrics.
+type Meter interface {
+	Decided(reason canary.Reason)
+	Wrote(err error)
+	Asked(err error)
+	Reconciled(took time.Duration)
+}
+
+// Controller is made by New and runs once.
+type Controller struct {
+	options Options
+	log     *zap.Logger
+	cache   *cluster.Cache
+	queue   workqueue.TypedRateLimitingInterface[cluster.Key]
+	bench   *bench
+	told    *teller
+	own     *ownWrites
+
+	mu      sync.Mutex
+	views   map[cluster.Key]canary.View
+	leading bool
+}
+
+// New registers what has to be watched. It asks the server for nothing.
+func New(o Options) (*Controller, error) {
+	if o.Interval <= 0 {
+		return nil, fmt.Errorf("make a controller: the interval is %s, it must be above 0", o.Interval)
+	}
+	if o.Meter == nil {
+		o.Meter = unmetered{}
+	}
+	watched, err := cluster.New(cluster.Options{
+		Kube: o.Kube, Dynamic: o.Dynamic, Namespaces: o.Namespaces,
+		ClusterDomain: o.ClusterDomain, RootNamespace: o.RootNamespace,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make a controller: %w", err)
+	}
+	c := &Controller{
+		options: o,
+		log:     o.Logger,
+		cache:   watched,
+		queue: workqueue.NewTypedRateLimitingQueue(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)),
+		own:   newOwnWrites(),
+		views: map[cluster.Key]canary.View{},
+	}
+	c.told = newTeller(o.Kube, o.Logger, o.Meter)
+	c.bench = newBench(benchOptions{
+		blocks: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			return prom.Blocks(ctx, o.Query, asks, now)
+		},
+		interval: o.Interval, threshold: o.Threshold, wake: c.queue.Add, meter: o.Meter, log: o.Logger,
+	})
+	watched.OnChange(c.queue.Add)
+	return c, nil
+}
+
+// Run works until ctx ends, then stops cleanly: the workers first, the lease
+// after them. It returns ErrLeaseLost when another replica took over; the
+// process must end then, for its view of the cluster may be old.
+func (c *Controller) Run(ctx context.Context) error {
+	// The watches outlive the workers, which read from them to their end.
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopWatching()
+	wg.Go(func() { c.cache.Run(watching) })
+	defer c.queue.ShutDown()
+
+	if !c.cache.WaitForSync(ctx) {
+		return nil
+	}
+	if c.options.Elect == nil {
+		c.work(ctx)
+		return nil
+	}
+	return c.options.Elect.hold(ctx, c.options.Kube, c.log, c.work)
+}
+
+// work runs the workers and the judge until ctx ends, and waits for them.
+func (c *Controller) work(ctx context.Context) {
+	c.log.Info("Releases are led from here")
+	c.setLeading(true)
+	defer c.setLeading(false)
+	stopTelling := c.told.start(ctx)
+	defer stopTelling()
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for c.next(ctx) {
+			}
+		})
+	}
+	wg.Go(func() { c.bench.run(ctx) })
+	<-ctx.Done()
+	c.queue.ShutDown()
+	wg.Wait()
+}
+
+// next takes one Service from the queue and says whether there may be more.
+func (c *Controller) next(ctx context.Context) bool {
+	k, closed := c.queue.Get()
+	if closed || ctx.Err() != nil {
+		return false
+	}
+	defer c.queue.Done(k)
+	began := time.Now()
+	again, err := c.sync(ctx, k)
+	c.options.Meter.Reconciled(time.Since(began))
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("A pass failed and is repeated", zap.Stringer("service", k), zap.Error(err))
+		c.queue.AddRateLimited(k)
+		return true
+	}
+	c.queue.Forget(k)
+	if again > 0 {
+		c.queue.AddAfter(k, again)
+	}
+	return true
+}
+
+// sync brings one Service a step nearer to what it shall be: it observes,
+// decides, renders and acts, and returns when to come back at the latest; zero
+// when only a change brings it back.
+func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, error) {
+	if !c.cache.Concerns(k) {
+		c.forget(k)
+		return 0, nil
+	}
+	s, observed := c.observe(ctx, k)
+	if observed != nil && !s.state.Phase.Active() {
+		return 0, observed
+	}
+	now := time.Now()
+	s.observation.Verdict = c.bench.verdict(k, s.state, now)
+	plan := canary.Decide(s.spec, s.state, s.observation, now)
+	c.bench.follow(k, s.state, s.observation.Traffic)
+	c.cache.Follow(k, s.state.Phase.Active() || plan.Next.Phase.Active())
+	writes, err := pair.Render(plan, s.objects, now)
+	if err != nil {
+		err = fmt.Errorf("render the routes of %s: %w", k, err)
+	}
+	if err = errors.Join(observed, err); err != nil {
+		// Half of what is to be known, or to be done: only taking traffic away
+		// is right in any case.
+		if writes = only(writes, true); len(writes) == 0 {
+			return 0, err
+		}
+	}
+	again, acted := c.act(ctx, s, plan, writes)
+	if err = errors.Join(err, acted); err != nil {
+		return 0, err
+	}
+	c.show(k, plan.View)
+	return again, nil
+}
+
+// forget drops everything known of a Service that has no releases any more.
+func (c *Controller) forget(k cluster.Key) {
+	c.cache.Follow(k, false)
+	c.bench.drop(k)
+	c.told.forget(k)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.views, k)
+}
+
+func (c *Controller) show(k cluster.Key, v canary.View) {
+	v.Namespace, v.Service = k.Namespace, k.Name
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.views[k] = v
+}
+
+// Views is what people are shown of every Service, in no order.
+func (c *Controller) Views() []canary.View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]canary.View, 0, len(c.views))
+	for _, v := range c.views {
+		out = append(out, v)
+	}
+	return out
+}
+
+// Ready tells whether the cluster was read in full once.
+func (c *Controller) Ready() bool { return c.cache.Synced() }
+
+// Leading tells whether this replica works.
+func (c *Controller) Leading() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leading
+}
+
+func (c *Controller) setLeading(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leading = on
+	if !on {
+		clear(c.views)
+	}
+}
+
+type unmetered struct{}
+
+func (unmetered) Decided(canary.Reason)    {}
+func (unmetered) Wrote(error)              {}
+func (unmetered) Asked(error)              {}
+func (unmetered) Reconciled(time.Duration) {}

@@ -1,0 +1,238 @@
+package controller
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+func TestAGoodVersionIsPromotedStepByStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c, stop := w.run()
+		defer stop()
+		time.Sleep(time.Minute)
+		w.deploy("web-v2", "v2", "two", opted)
+		var weights []int
+		w.until(10*time.Minute, "promoted", func() bool {
+			if n := len(weights); n == 0 || weights[n-1] != w.weight("web") {
+				weights = append(weights, w.weight("web"))
+			}
+			return phase(c) == "Succeeded"
+		})
+		if want := []int{5, 25, 100}; !slices.Equal(weights, want) {
+			t.Errorf("the canary had %v percent, want %v", weights, want)
+		}
+		if n := len(w.api.all("ControllerRevision")); n != 1 {
+			t.Errorf("%d releases are kept, want 1", n)
+		}
+		want := []string{"ReleaseStarted", "StepStarted", "StepPassed", "StepPassed", "Promoted"}
+		if got := w.reasons(); !slices.Equal(without(got, "ClientsBypassRoutes"), want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+		synctest.Wait()
+		writes := len(w.api.writes)
+		time.Sleep(time.Hour)
+		if more := w.api.writes[writes:]; len(more) > 0 {
+			t.Errorf("in an idle hour it wrote %v", more)
+		}
+	})
+}
+
+func without(all []string, one string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return s == one })
+}
+
+func TestABadVersionIsSnappedBackAndNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c, stop := w.run()
+		defer stop()
+		w.setErrors(0.05)
+		w.deploy("web-v2", "v2", "two", opted)
+		most := 0
+		w.until(10*time.Minute, "rolled back", func() bool {
+			most = max(most, w.weight("web"))
+			return phase(c) == "RolledBack"
+		})
+		if most != 5 {
+			t.Errorf("the bad version had up to %d%%, want 5%%", most)
+		}
+		w.setErrors(0)
+		time.Sleep(time.Hour)
+		if got := w.weight("web"); got != 0 {
+			t.Errorf("an hour later the canary has %d%%, want 0%%", got)
+		}
+		if !slices.Contains(w.reasons(), "ErrorRateTooHigh") {
+			t.Errorf("told %v, want ErrorRateTooHigh among it", w.reasons())
+		}
+	})
+}
+
+func TestNothingMovesWithoutAnAnswerFromPrometheus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.run()
+		defer stop()
+		w.setSilent(true)
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(time.Minute, "at the first step", func() bool { return w.weight("web") == 5 })
+		time.Sleep(15 * time.Minute)
+		if got := w.weight("web"); got != 5 {
+			t.Errorf("without data the canary has %d%%, want 5%% still", got)
+		}
+		w.setSilent(false)
+		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
+	})
+}
+
+// A crash is a controller whose every request fails from some write on, with
+// or without that write done; another one then starts with an empty memory.
+func TestACrashAtAnyWriteOnlyContinues(t *testing.T) {
+	for _, done := range []bool{true, false} {
+		for k := 1; k <= 8; k++ {
+			synctest.Test(t, func(t *testing.T) { crashAt(t, k, done) })
+		}
+	}
+}
+
+func crashAt(t *testing.T, k int, done bool) {
+	w := newWorld(t)
+	dead, count := false, 0
+	crash := errors.New("the process is gone")
+	w.api.fault = func(r *http.Request) error {
+		if dead {
+			return crash
+		}
+		if isWrite(r) {
+			if count++; count == k && !done {
+				dead = true
+				return crash
+			}
+		}
+		return nil
+	}
+	w.api.after = func(r *http.Request) error {
+		if isWrite(r) && count == k && done {
+			dead = true
+			return crash
+		}
+		return nil
+	}
+	_, stop := w.run()
+	w.deploy("web-v2", "v2", "two", opted)
+	time.Sleep(3 * time.Minute)
+	stop()
+	w.api.fault, w.api.after = nil, nil
+
+	c, stop := w.run()
+	defer stop()
+	before := w.weight("web")
+	w.until(10*time.Minute, "promoted after a crash", func() bool {
+		now := w.weight("web")
+		if now < before {
+			t.Errorf("crash at write %d (done: %v): the weight fell from %d%% to %d%%", k, done, before, now)
+		}
+		before = now
+		return phase(c) == "Succeeded" && now == 100
+	})
+	if n := len(w.api.all("ControllerRevision")); n != 1 {
+		t.Errorf("crash at write %d (done: %v): %d releases are kept, want 1", k, done, n)
+	}
+}
+
+func isWrite(r *http.Request) bool {
+	return r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events")
+}
+
+func TestTakingTheAnnotationAwayPutsAllBackAndTakesOurMarksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		before := w.api.read("VirtualService", "shop", "web")["spec"]
+		_, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(2*time.Minute, "at 25%", func() bool { return w.weight("web") == 25 })
+		w.api.edit("Deployment", "shop", "web-v2", func(o map[string]any) {
+			delete(meta(o)["annotations"].(map[string]any), "serin.dev/canary")
+		})
+		w.until(time.Minute, "back to what it was", func() bool { return w.weight("web") == 0 })
+		synctest.Wait()
+		after := w.api.read("VirtualService", "shop", "web")
+		if got, want := text(t, after["spec"]), text(t, before); got != want {
+			t.Errorf("the routes are\n%s\nwant\n%s", got, want)
+		}
+		if notes := stringMap(meta(after)["annotations"]); len(notes) != 0 {
+			t.Errorf("annotations are left: %v", notes)
+		}
+	})
+}
+
+func text(t *testing.T, tree any) string {
+	t.Helper()
+	out, err := json.MarshalIndent(tree, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func TestASnapDoesNotWaitForAVirtualServiceThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.virtualService("gate", []any{"shop.example"}, []any{"istio-system/gateway"})
+		_, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(2*time.Minute, "both at 5%", func() bool { return w.weight("web") == 5 && w.weight("gate") == 5 })
+		hanging := true
+		w.api.fault = func(r *http.Request) error {
+			if hanging && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/gate") {
+				<-r.Context().Done()
+				return r.Context().Err()
+			}
+			return nil
+		}
+		w.setErrors(0.5)
+		w.until(time.Minute, "snapped where it can be", func() bool { return w.weight("web") == 0 })
+		if got := w.weight("gate"); got != 5 {
+			t.Errorf("the hanging one has %d%%, want 5%% still", got)
+		}
+		hanging = false
+		w.until(time.Minute, "snapped everywhere", func() bool { return w.weight("gate") == 0 })
+	})
+}
+
+func TestAHandThatRaisesBetweenReadAndWriteIsNotOverwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.run()
+		defer stop()
+		var once bool
+		w.api.fault = func(r *http.Request) error {
+			if !once && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/web") {
+				once = true
+				w.api.edit("VirtualService", "shop", "web", func(o map[string]any) {
+					route, _, _ := unstructured.NestedSlice(o, "spec", "http")
+					route[0].(map[string]any)["timeout"] = "7s"
+					_ = unstructured.SetNestedSlice(o, route, "spec", "http")
+				})
+			}
+			return nil
+		}
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
+		route, _, _ := unstructured.NestedSlice(w.api.read("VirtualService", "shop", "web"), "spec", "http")
+		last := route[len(route)-1].(map[string]any)
+		if last["timeout"] != "7s" {
+			t.Errorf("the user's edit is lost: %v", last)
+		}
+	})
+}

@@ -1,0 +1,56 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"serin.dev/serin/pkg/annotation"
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/cluster"
+	"serin.dev/serin/pkg/history"
+	"serin.dev/serin/pkg/mode/pair"
+	"serin.dev/serin/pkg/topology"
+)
+
+// situation is one Service as it was read.
+type situation struct {
+	key         cluster.Key
+	objects     topology.Objects
+	spec        canary.Spec
+	state       canary.State
+	observation canary.Observation
+}
+
+// observe reads everything Decide may know but the verdict. With an error the
+// situation is what could be read: enough to take traffic away by, not enough
+// to give any.
+func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, error) {
+	objects, err := c.cache.Objects(ctx, k)
+	if err != nil {
+		err = fmt.Errorf("observe %s: %w", k, err)
+	}
+	c.own.overlay(objects.VirtualServices)
+	kept, unreadable := history.Releases(c.cache.Revisions(k))
+	if unreadable != nil {
+		c.log.Debug("A kept release can't be read", zap.Stringer("service", k), zap.Error(unreadable))
+	}
+	objects.History = kept
+
+	s := situation{key: k, objects: objects}
+	o := canary.Observation{History: kept, Width: c.options.Interval}
+	s.state, o.Newer, o.Lost = pair.FindState(objects)
+	seen := pair.Observe(objects, s.state)
+	o.OptedIn, o.Gone = seen.OptedIn, seen.Gone
+	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
+
+	d, _ := topology.ByName(objects, seen.Subject)
+	parsed, mistakes := annotation.Parse(d.Annotations, c.options.Defaults)
+	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
+	if mistakes == nil {
+		o.Findings = append(o.Findings, pair.CheckSteps(objects, o.Tracks, s.spec.Steps)...)
+	}
+	s.observation = o
+	return s, err
+}

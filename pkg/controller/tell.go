@@ -1,0 +1,198 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/cluster"
+)
+
+const (
+	reporter = "serin.dev/controller"
+	// waitingEvents may wait to be sent; what comes on top is in the log only.
+	waitingEvents = 1000
+	// maxNote is the API's bound on an Event's note, in bytes.
+	maxNote = 1024
+	// lastWords is how long Events that wait are still sent on a clean stop.
+	lastWords = 3 * time.Second
+)
+
+// teller tells people, each thing once: in the log, and as Events. It never
+// blocks a pass. (client-go's recorder folds Events of one reason into a series
+// that keeps the first sentence only; here each step has a sentence of its own.)
+type teller struct {
+	kube     kubernetes.Interface
+	log      *zap.Logger
+	meter    Meter
+	instance string
+	events   chan *eventsv1.Event
+
+	mu       sync.Mutex
+	standing map[cluster.Key]map[canary.Event]bool // told by the last pass
+	last     int64
+}
+
+func newTeller(kube kubernetes.Interface, log *zap.Logger, meter Meter) *teller {
+	instance, err := os.Hostname()
+	if err != nil {
+		instance = "unknown" // the API demands a name, and any will do
+	}
+	return &teller{
+		kube: kube, log: log, meter: meter, instance: instance,
+		events:   make(chan *eventsv1.Event, waitingEvents),
+		standing: map[cluster.Key]map[canary.Event]bool{},
+	}
+}
+
+// subject is what an Event is about.
+type subject struct {
+	kind, version, name, uid, rollout string
+}
+
+// about is the Deployment whose release a plan is about, or the Service when
+// there is no such Deployment any more.
+func (s situation) about(p canary.Plan) subject {
+	name := p.Next.Canary.Deployment
+	if !p.Next.Phase.Active() && s.observation.Tracks.Canary.Deployment != "" {
+		name = s.observation.Tracks.Canary.Deployment
+	}
+	for _, d := range s.objects.Deployments {
+		if d.Name == name {
+			return subject{"Deployment", "apps/v1", name, d.UID, p.Next.Rollout}
+		}
+	}
+	uid := ""
+	if s.objects.ServiceFound != nil {
+		uid = s.objects.ServiceFound.UID
+	}
+	return subject{"Service", "v1", s.key.Name, uid, p.Next.Rollout}
+}
+
+// tell says what the pass before has not said already.
+func (t *teller) tell(k cluster.Key, about subject, events []canary.Event) {
+	t.mu.Lock()
+	before := t.standing[k]
+	now := map[canary.Event]bool{}
+	var fresh []canary.Event
+	for _, e := range events {
+		if !before[e] && !now[e] {
+			fresh = append(fresh, e)
+		}
+		now[e] = true
+	}
+	t.standing[k] = now
+	t.mu.Unlock()
+	for _, e := range fresh {
+		t.say(k, about, e)
+	}
+}
+
+func (t *teller) forget(k cluster.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.standing, k)
+}
+
+func (t *teller) say(k cluster.Key, about subject, e canary.Event) {
+	t.meter.Decided(e.Reason)
+	log, kind := t.log.Info, corev1.EventTypeNormal
+	if e.Warning {
+		log, kind = t.log.Warn, corev1.EventTypeWarning
+	}
+	log(e.Sentence, zap.String("reason", string(e.Reason)), zap.String("namespace", k.Namespace),
+		zap.String("service", k.Name), zap.String("rollout", about.rollout))
+	now := time.Now()
+	event := &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: k.Namespace,
+			Name:      fmt.Sprintf("%s.%x", about.name, t.unique(now)),
+		},
+		EventTime:           metav1.NewMicroTime(now),
+		ReportingController: reporter,
+		ReportingInstance:   t.instance,
+		Action:              "Release",
+		Reason:              string(e.Reason),
+		Type:                kind,
+		Note:                shorten(e.Sentence),
+		Regarding: corev1.ObjectReference{
+			Kind: about.kind, APIVersion: about.version, Namespace: k.Namespace,
+			Name: about.name, UID: types.UID(about.uid),
+		},
+	}
+	select {
+	case t.events <- event:
+	default: // never block a pass: the sentence is in the log
+	}
+}
+
+// unique is a number no other Event of this process has, about the time.
+func (t *teller) unique(now time.Time) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = max(t.last+1, now.UnixNano())
+	return t.last
+}
+
+func shorten(s string) string {
+	if len(s) <= maxNote {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxNote-3], "") + "..."
+}
+
+// start sends Events until the function it returns is called, which still
+// sends those that wait.
+func (t *teller) start(ctx context.Context) (stop func()) {
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done, end := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case e := <-t.events:
+				t.send(sending, e)
+			case <-end:
+				t.drain(sending)
+				return
+			}
+		}
+	}()
+	return func() {
+		timer := time.AfterFunc(lastWords, cancel)
+		close(end)
+		<-done
+		timer.Stop()
+		cancel()
+	}
+}
+
+func (t *teller) drain(ctx context.Context) {
+	for {
+		select {
+		case e := <-t.events:
+			t.send(ctx, e)
+		default:
+			return
+		}
+	}
+}
+
+func (t *teller) send(ctx context.Context, e *eventsv1.Event) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, err := t.kube.EventsV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{}); err != nil {
+		t.log.Debug("An Event is not sent", zap.String("reason", e.Reason), zap.Error(err))
+	}
+}

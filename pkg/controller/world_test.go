@@ -1,0 +1,259 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"serin.dev/serin/pkg/annotation"
+	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/prom"
+)
+
+// world is a cluster in memory with one shop, its traffic, and the unmodified
+// controller over it, in virtual time.
+type world struct {
+	t   *testing.T
+	api *apiServer
+
+	mu        sync.Mutex
+	errorRate float64 // of the canary's requests
+	silent    bool    // Prometheus does not answer
+	asks      int
+	log       *zap.Logger
+}
+
+const interval = 5 * time.Second
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, api: newAPIServer(), log: zap.NewNop()}
+	w.api.put(map[string]any{"kind": "Namespace", "apiVersion": "v1", "metadata": map[string]any{"name": "shop"}})
+	w.api.put(map[string]any{
+		"kind": "Service", "apiVersion": "v1", "metadata": map[string]any{"namespace": "shop", "name": "web"},
+		"spec": map[string]any{"selector": map[string]any{"app": "web"}, "ports": []any{map[string]any{"name": "http", "port": 80}}},
+	})
+	w.api.put(map[string]any{
+		"kind": "DestinationRule", "apiVersion": apiVersions["DestinationRule"], "metadata": map[string]any{"namespace": "shop", "name": "web"},
+		"spec": map[string]any{"host": "web", "subsets": []any{
+			map[string]any{"name": "v1", "labels": map[string]any{"version": "v1"}},
+			map[string]any{"name": "v2", "labels": map[string]any{"version": "v2"}},
+		}},
+	})
+	w.virtualService("web", []any{"web"}, nil)
+	w.deploy("web-v1", "v1", "one", nil)
+	return w
+}
+
+func (w *world) virtualService(name string, hosts []any, gateways []any) {
+	spec := map[string]any{"hosts": hosts, "http": []any{map[string]any{"route": []any{
+		map[string]any{"destination": map[string]any{"host": "web", "subset": "v1"}},
+	}}}}
+	if gateways != nil {
+		spec["gateways"] = gateways
+	}
+	w.api.put(map[string]any{
+		"kind": "VirtualService", "apiVersion": apiVersions["VirtualService"],
+		"metadata": map[string]any{"namespace": "shop", "name": name}, "spec": spec,
+	})
+}
+
+// deploy stores a Deployment whose rollout is complete, with its ReplicaSet and
+// its pods.
+func (w *world) deploy(name, version, image string, annotations map[string]any) {
+	labels := map[string]any{"app": "web", "version": version}
+	all := map[string]any{revisionKey: image}
+	for k, v := range annotations {
+		all[k] = v
+	}
+	w.api.put(map[string]any{
+		"kind": "Deployment", "apiVersion": "apps/v1",
+		"metadata": map[string]any{"namespace": "shop", "name": name, "annotations": all, "generation": 1},
+		"spec": map[string]any{
+			"replicas": 2, "selector": map[string]any{"matchLabels": labels},
+			"template": map[string]any{
+				"metadata": map[string]any{"labels": labels},
+				"spec":     map[string]any{"containers": []any{map[string]any{"name": "web", "image": image}}},
+			},
+		},
+		"status": map[string]any{"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2},
+	})
+	uid := meta(w.api.read("Deployment", "shop", name))["uid"].(string)
+	set := name + "-" + image
+	w.api.put(map[string]any{
+		"kind": "ReplicaSet", "apiVersion": "apps/v1",
+		"metadata": map[string]any{
+			"namespace": "shop", "name": set, "labels": labels, "annotations": map[string]any{revisionKey: image},
+			"ownerReferences": []any{owner("Deployment", name, uid)},
+		},
+	})
+	setUID := meta(w.api.read("ReplicaSet", "shop", set))["uid"].(string)
+	for i := range 2 {
+		w.api.put(map[string]any{
+			"kind": "Pod", "apiVersion": "v1",
+			"metadata": map[string]any{
+				"namespace": "shop", "name": fmt.Sprintf("%s-%d", set, i), "labels": labels,
+				"ownerReferences": []any{owner("ReplicaSet", set, setUID)},
+			},
+			"status": map[string]any{
+				"conditions":        []any{map[string]any{"type": "Ready", "status": "True"}},
+				"containerStatuses": []any{map[string]any{"name": "web", "imageID": "sha256:" + image}},
+			},
+		})
+	}
+}
+
+const revisionKey = "deployment.kubernetes.io/revision"
+
+func owner(kind, name, uid string) map[string]any {
+	return map[string]any{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}
+}
+
+// run works with a fresh controller until stop is called, which waits for its end.
+func (w *world) run() (c *Controller, stop func()) {
+	w.t.Helper()
+	config := &rest.Config{Host: "http://api.test", Transport: http.RoundTripper(w.api), QPS: -1,
+		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}}
+	c, err := New(Options{
+		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
+		Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
+		Defaults: annotation.Defaults(), Threshold: judge.Threshold{Checks: 3, Requests: 100}, Interval: interval,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c.bench.options.blocks = w.blocks
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	return c, func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// blocks answers as a mesh of 100 requests a second would.
+func (w *world) blocks(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asks++
+	out := map[string]prom.Answer{}
+	for _, a := range asks {
+		if w.silent {
+			out[a.Key] = prom.Answer{Err: fmt.Errorf("no answer")}
+			continue
+		}
+		var blocks []judge.Block
+		start := a.From.Truncate(a.Width)
+		if start.Before(a.From) {
+			start = start.Add(a.Width)
+		}
+		for ; !start.Add(2 * a.Width).After(now); start = start.Add(a.Width) {
+			n := int64(100 * a.Width.Seconds())
+			canary := n * int64(a.Weight) / 100
+			blocks = append(blocks, judge.Block{
+				Start: start, Width: a.Width, Step: a.Step, Weight: a.Weight,
+				Stable: sample(n-canary, 0), Canary: sample(canary, w.errorRate),
+			})
+		}
+		out[a.Key] = prom.Answer{Blocks: blocks}
+	}
+	return out
+}
+
+func sample(n int64, errorRate float64) judge.Sample {
+	return judge.Sample{Live: true, Counts: judge.Counts{
+		Requests: n, Errors: int64(float64(n) * errorRate),
+		Latency: judge.Histogram{{Le: 100, Count: n}, {Le: 1000, Count: n}, {Le: 5000, Count: n}},
+	}}
+}
+
+func (w *world) setErrors(rate float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errorRate = rate
+}
+
+func (w *world) setSilent(silent bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.silent = silent
+}
+
+// weight is the canary's share as a VirtualService has it now.
+func (w *world) weight(name string) int {
+	w.t.Helper()
+	http, _, _ := unstructured.NestedSlice(w.api.read("VirtualService", "shop", name), "spec", "http")
+	last := http[len(http)-1].(map[string]any)
+	for _, d := range last["route"].([]any) {
+		tree := d.(map[string]any)
+		if subset, _, _ := unstructured.NestedString(tree, "destination", "subset"); subset == "v2" {
+			weight, _ := tree["weight"].(float64)
+			return int(weight)
+		}
+	}
+	return 0
+}
+
+// phase is the Service's, as shown to people.
+func phase(c *Controller) string {
+	for _, v := range c.Views() {
+		return string(v.Phase)
+	}
+	return ""
+}
+
+// until lets virtual time pass, a second at a time, until f holds.
+func (w *world) until(limit time.Duration, what string, f func() bool) {
+	w.t.Helper()
+	for began := time.Now(); time.Since(began) < limit; time.Sleep(time.Second) {
+		synctest.Wait()
+		if f() {
+			return
+		}
+	}
+	w.t.Fatalf("after %s still not: %s (web has %d%%, %v)", limit, what, w.weight("web"), w.reasons())
+}
+
+// reasons are those of the Events so far, in their order.
+func (w *world) reasons() []string {
+	type told struct{ at, reason string }
+	var all []told
+	for _, e := range w.api.all("Event") {
+		at, _ := e["eventTime"].(string)
+		reason, _ := e["reason"].(string)
+		all = append(all, told{at, reason})
+	}
+	slices.SortStableFunc(all, func(a, b told) int {
+		if a.at < b.at {
+			return -1
+		}
+		if a.at > b.at {
+			return 1
+		}
+		return 0
+	})
+	var out []string
+	for _, e := range all {
+		out = append(out, e.reason)
+	}
+	return out
+}
+
+var opted = map[string]any{
+	"serin.dev/canary": "true",
+	"serin.dev/steps":  "5%, 25%, 100%",
+	"serin.dev/bake":   "30s",
+}
