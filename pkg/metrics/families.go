@@ -36,7 +36,7 @@ const (
 
 // families are all metrics, in the order of the documentation.
 var families = []family{
-	{"serin_rollout_phase", gauge, "1 for the phase in which the Service's rollout is; Idle before its first release.",
+	{"serin_rollout_phase", gauge, "1 for the phase in which the Service's rollout is; Idle when none is under way or remembered.",
 		rollout("deployment", "phase"), phase},
 	{"serin_rollout_weight_percent", gauge, "The canary's ordered share of the traffic, 0 to 100.",
 		rollout(), func(v canary.View) []sample { return []sample{number(int64(v.Weight))} }},

@@ -77,7 +77,7 @@ var rolloutNames = []string{
 func TestWhatWasNotMeasuredIsNotShown(t *testing.T) {
 	idle := canary.View{Namespace: "shop", Service: "web", Canary: canary.Track{Deployment: "web-v2"}, Phase: canary.Idle}
 	expect(t, showing(idle), `
-# HELP serin_rollout_phase 1 for the phase in which the Service's rollout is; Idle before its first release.
+# HELP serin_rollout_phase 1 for the phase in which the Service's rollout is; Idle when none is under way or remembered.
 # TYPE serin_rollout_phase gauge
 serin_rollout_phase{deployment="web-v2",namespace="shop",phase="Idle",service="web"} 1
 `, "serin_rollout_phase", "serin_rollout_requests", "serin_rollout_p99_seconds", "serin_rollout_verdict", "serin_rollout_last_transition_timestamp_seconds")
