@@ -12,7 +12,12 @@ type ObjectKey struct {
 }
 
 // String is the key as people write it: VirtualService shop/web.
-func (k ObjectKey) String() string { return k.Kind + " " + k.Namespace + "/" + k.Name }
+func (k ObjectKey) String() string {
+	if k.Namespace == "" {
+		return k.Kind + " " + k.Name
+	}
+	return k.Kind + " " + k.Namespace + "/" + k.Name
+}
 
 // Observation is everything Decide may know. Everything in it was read;
 // nothing in it was decided.

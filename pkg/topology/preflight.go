@@ -34,15 +34,22 @@ func Preflight(o Objects, m Map, q Question) []canary.Finding {
 	if o.ServiceFound == nil {
 		return p.serviceMissing()
 	}
+	if found := p.serviceSelects(); len(found) > 0 {
+		return found // all else would be said of the wrong Service
+	}
 	var found []canary.Finding
 	for _, check := range []func() []canary.Finding{
-		p.serviceSelects, p.serviceAmbiguous, p.ambient,
+		p.serviceAmbiguous, p.ambient,
 		p.virtualServices, p.otherProtocols,
 		p.stableMissing, p.rules, p.routedSubsets, p.hidden,
 		p.leaks, p.alone, p.splitByHand, p.conflicts,
 		p.others, p.unmanaged, p.adopted,
 	} {
-		found = append(found, check()...)
+		for _, f := range check() {
+			if !slices.Contains(found, f) { // both sides may have the same fault
+				found = append(found, f)
+			}
+		}
 	}
 	sort.SliceStable(found, func(i, j int) bool { return found[i].Blocking && !found[j].Blocking })
 	return found
@@ -179,15 +186,16 @@ func (p preflight) stableMissing() []canary.Finding {
 		Problem: fmt.Sprintf("there is no Deployment beside %s to be the stable version", p.q.Canary.Deployment),
 		Mend:    "Let a second Deployment with another version label run the stable version behind the Service",
 	}
+	if len(p.o.Deployments) < 2 {
+		return []canary.Finding{f}
+	}
 	if p.q.Stable.Subset != "" {
 		f.Problem = fmt.Sprintf("subset %s has the traffic, but selects no Deployment of its own beside %s", p.q.Stable.Subset, p.q.Canary.Deployment)
 		f.Mend = "Make the subset's labels select the stable Deployment's pods and no others" + p.distinctHint()
 		return []canary.Finding{f}
 	}
-	if len(p.o.Deployments) > 1 {
-		f.Problem = fmt.Sprintf("of the %d Deployments behind it none can be told to be the stable one", len(p.o.Deployments))
-		f.Mend = fmt.Sprintf("Name stable's subset in the annotation %s of %s, and let the routes lead to it", stableSubsetKey, p.q.Canary.Deployment)
-	}
+	f.Problem = fmt.Sprintf("of the %d Deployments behind it none can be told to be the stable one", len(p.o.Deployments))
+	f.Mend = fmt.Sprintf("Name stable's subset in the annotation %s of %s, and let the routes lead to it", stableSubsetKey, p.q.Canary.Deployment)
 	return []canary.Finding{f}
 }
 

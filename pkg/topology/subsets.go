@@ -20,7 +20,7 @@ func (p preflight) rules() []canary.Finding {
 		}}
 	}
 	canaryHint, stableHint := p.m.Hints.CanarySubset, p.m.Hints.StableSubset
-	found := p.side("canary", p.q.Canary, canaryHint, canarySubsetKey)
+	found := p.side("the canary", p.q.Canary, canaryHint, canarySubsetKey)
 	if p.q.Stable.Deployment != "" {
 		found = append(found, p.side("stable", p.q.Stable, stableHint, stableSubsetKey)...)
 	}
@@ -63,7 +63,7 @@ func (p preflight) side(who string, r Role, hint, key string) []canary.Finding {
 		f.YAML = p.subsetsYAML()
 	default:
 		f.Reason = canary.SubsetMissing
-		f.Problem = fmt.Sprintf("no subset selects the pods of Deployment %s, the %s version", r.Deployment, who)
+		f.Problem = fmt.Sprintf("no subset selects the pods of Deployment %s, which is %s", r.Deployment, who)
 		f.Mend = "Add one" + p.distinctHint()
 		f.YAML = p.subsetYAML(r.Deployment)
 	}
@@ -73,11 +73,16 @@ func (p preflight) side(who string, r Role, hint, key string) []canary.Finding {
 // hinted checks the subset that an annotation names.
 func (p preflight) hinted(who string, r Role, hint, key string) []canary.Finding {
 	if _, found := p.m.subset(hint); !found {
+		other := p.q.Stable.Subset
+		if key == stableSubsetKey {
+			other = p.q.Canary.Subset
+		}
+		known := slices.DeleteFunc(p.subsetNames(), func(name string) bool { return name == other })
 		return []canary.Finding{{
 			Reason: canary.SubsetMissing, Blocking: true,
 			Object: p.deployment(p.q.Canary.Deployment), Field: annotationField(key),
 			Problem: fmt.Sprintf("no DestinationRule of Service %s has a subset %s", p.o.Service, hint),
-			Mend:    "Name one that exists, or leave the annotation out" + didYouMean(hint, p.subsetNames()),
+			Mend:    "Name one that exists, or leave the annotation out" + didYouMean(hint, known),
 		}}
 	}
 	return p.selectsOnly(who, Role{r.Deployment, hint})
@@ -100,7 +105,7 @@ func (p preflight) selectsOnly(who string, r Role) []canary.Finding {
 			return nil // a deleted Deployment is no fault of the subset's
 		}
 		f.Reason = canary.SubsetMissing
-		f.Problem = fmt.Sprintf("subset %s does not select the pods of Deployment %s, the %s version", r.Subset, r.Deployment, who)
+		f.Problem = fmt.Sprintf("subset %s does not select the pods of Deployment %s, which is %s", r.Subset, r.Deployment, who)
 		f.Mend = "Make its labels those of the pod template" + p.distinctHint()
 	case len(by) > 1:
 		f.Reason = canary.SubsetAmbiguous

@@ -48,7 +48,7 @@ func (r *roles) atRest(o topology.Objects, state canary.State, candidates []stri
 	for i, name := range candidates {
 		own[i] = subsets[name]
 	}
-	holder := r.where.Holder(own...)
+	holder := r.where.Holder(slices.Concat(own, r.shared(o))...)
 	r.canary.Deployment = pick(candidates, func(name string) bool { return holder == "" || subsets[name] != holder }, state.Canary.Deployment)
 	d, _ := topology.ByName(o, r.canary.Deployment)
 	hint := topology.HintsOf(d)
@@ -58,15 +58,23 @@ func (r *roles) atRest(o topology.Objects, state canary.State, candidates []stri
 		holder = "" // the canary has the users: stable is whoever is beside it
 	}
 	r.stable.Subset = orElse(hint.StableSubset, holder)
-	if r.stable.Subset != "" {
-		r.stable.Deployment = r.where.DeploymentOf(o, r.stable.Subset)
-	} else {
+	r.stable.Deployment = r.where.DeploymentOf(o, r.stable.Subset)
+	if r.stable.Deployment == "" || r.stable.Deployment == r.canary.Deployment {
+		// Where the subset is amiss too, Preflight says so of this Deployment.
 		r.stable.Deployment = beside(o, r.canary.Deployment, subsets, state)
-		r.stable.Subset = subsets[r.stable.Deployment]
+		r.stable.Subset = orElse(r.stable.Subset, subsets[r.stable.Deployment])
 	}
-	if r.stable.Deployment == r.canary.Deployment {
-		r.stable.Deployment = ""
+}
+
+// shared names the subsets that select no Deployment or several.
+func (r *roles) shared(o topology.Objects) []string {
+	var found []string
+	for _, s := range r.where.Subsets {
+		if r.where.DeploymentOf(o, s.Name) == "" {
+			found = append(found, s.Name)
+		}
 	}
+	return found
 }
 
 // pick is the first candidate for which idle holds, but the one of the last

@@ -1,0 +1,61 @@
+package pair
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"serin.dev/serin/pkg/topology"
+	"serin.dev/serin/pkg/topology/topologytest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares got with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (go test -update writes it); got:\n%s", path, got)
+	}
+}
+
+// change is one edit of a manifest: old text, new text. Every old text must be
+// there, so that no edit is lost unseen.
+type change [2]string
+
+func shop(t *testing.T, changes ...change) topology.Objects {
+	t.Helper()
+	return topologytest.Load(t, "shop", "web", manifests(t, changes...))
+}
+
+func manifests(t *testing.T, changes ...change) string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/shop.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	for _, c := range changes {
+		if c[0] == "" {
+			text += "\n---\n" + c[1]
+			continue
+		}
+		if !strings.Contains(text, c[0]) {
+			t.Fatalf("%q is not in the manifests", c[0])
+		}
+		text = strings.Replace(text, c[0], c[1], 1)
+	}
+	return text
+}

@@ -1,0 +1,187 @@
+// Package topologytest makes topology.Objects from manifests, for tests.
+package topologytest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/topology"
+)
+
+// Load reads YAML documents as the objects around the Service namespace/service.
+// A Deployment's status may be left out: it then is complete, all pods ready.
+func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
+	t.Helper()
+	o := topology.Objects{
+		ClusterDomain: "cluster.local", RootNamespace: "istio-system",
+		Namespace: namespace, Service: service,
+	}
+	var deployments []topology.Deployment
+	for i, text := range strings.Split(manifests, "\n---\n") {
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		doc, err := Decode(text)
+		if err != nil {
+			t.Fatalf("document %d: %v", i, err)
+		}
+		switch key := keyOf(doc); key.Kind {
+		case "Namespace":
+			if key.Name == namespace {
+				o.NamespaceLabels = strs(doc, "metadata", "labels")
+			}
+		case "Service":
+			if key.Namespace == namespace {
+				o.Services = append(o.Services, topology.Service{Name: key.Name, Selector: strs(doc, "spec", "selector")})
+			}
+		case "Deployment":
+			if key.Namespace == namespace {
+				deployments = append(deployments, deployment(t, doc))
+			}
+		case "VirtualService":
+			o.VirtualServices = append(o.VirtualServices, topology.VirtualService{
+				Key: key, ResourceVersion: str(doc, "metadata", "resourceVersion"), Created: created(t, doc), Doc: doc,
+			})
+		case "DestinationRule":
+			o.DestinationRules = append(o.DestinationRules, rule(key, doc))
+		default:
+			t.Fatalf("document %d: kind %q", i, key.Kind)
+		}
+	}
+	for _, s := range o.Services {
+		if s.Name == service {
+			o.ServiceFound = &s
+		}
+	}
+	o.Deployments = topology.DeploymentsOf(service, deployments, o.Services)
+	return o
+}
+
+// Decode reads one YAML document as the API's clients do: integers as int64.
+func Decode(text string) (map[string]any, error) {
+	j, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("read YAML: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(j))
+	d.UseNumber()
+	var doc map[string]any
+	if err := d.Decode(&doc); err != nil {
+		return nil, fmt.Errorf("read JSON: %w", err)
+	}
+	return numbers(doc).(map[string]any), nil
+}
+
+func numbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, item := range v {
+			v[key] = numbers(item)
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = numbers(item)
+		}
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return math.NaN()
+		}
+		return f
+	}
+	return v
+}
+
+func keyOf(doc map[string]any) canary.ObjectKey {
+	return canary.ObjectKey{Kind: str(doc, "kind"), Namespace: str(doc, "metadata", "namespace"), Name: str(doc, "metadata", "name")}
+}
+
+func deployment(t testing.TB, doc map[string]any) topology.Deployment {
+	t.Helper()
+	template, err := json.Marshal(at(doc, "spec", "template"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := sha256.Sum256(template)
+	d := topology.Deployment{
+		Name: str(doc, "metadata", "name"), Created: created(t, doc), ReplicaSetAt: created(t, doc),
+		Annotations:    strs(doc, "metadata", "annotations"),
+		TemplateLabels: strs(doc, "spec", "template", "metadata", "labels"),
+		TemplateHash:   hex.EncodeToString(hash[:5]),
+		Replicas:       1,
+	}
+	if n, ok := at(doc, "spec", "replicas").(int64); ok {
+		d.Replicas = int(n)
+	}
+	d.Ready = d.Replicas
+	if n, ok := at(doc, "status", "readyReplicas").(int64); ok {
+		d.Ready = int(n)
+	}
+	d.Complete = d.Ready == d.Replicas && d.Ready > 0
+	return d
+}
+
+func rule(key canary.ObjectKey, doc map[string]any) topology.DestinationRule {
+	r := topology.DestinationRule{Key: key, Host: str(doc, "spec", "host")}
+	if to, ok := at(doc, "spec", "exportTo").([]any); ok {
+		for _, item := range to {
+			r.ExportTo = append(r.ExportTo, fmt.Sprint(item))
+		}
+	}
+	subsets, _ := at(doc, "spec", "subsets").([]any)
+	for _, item := range subsets {
+		if s, ok := item.(map[string]any); ok {
+			r.Subsets = append(r.Subsets, topology.Subset{Name: str(s, "name"), Labels: strs(s, "labels")})
+		}
+	}
+	return r
+}
+
+func created(t testing.TB, doc map[string]any) time.Time {
+	t.Helper()
+	text := str(doc, "metadata", "creationTimestamp")
+	if text == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func at(doc map[string]any, path ...string) any {
+	var node any = doc
+	for _, key := range path {
+		m, _ := node.(map[string]any)
+		node = m[key]
+	}
+	return node
+}
+
+func str(doc map[string]any, path ...string) string {
+	s, _ := at(doc, path...).(string)
+	return s
+}
+
+func strs(doc map[string]any, path ...string) map[string]string {
+	m, _ := at(doc, path...).(map[string]any)
+	out := make(map[string]string, len(m))
+	for key, value := range m {
+		out[key] = fmt.Sprint(value)
+	}
+	return out
+}
