@@ -145,7 +145,7 @@ func (s *Sandbox) install(ctx context.Context) error {
 			return err
 		})
 	}
-	if err := parallel(creates...); err != nil {
+	if err := s.parallel(creates...); err != nil {
 		return fmt.Errorf("install Istio's CRDs: %w", err)
 	}
 	return retry(ctx, func() error { return c.apply(ctx, mesh.Manifests) })

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"serin.dev/serin/e2e/agent"
 	"serin.dev/serin/e2e/mesh"
 	"serin.dev/serin/e2e/node"
 )
@@ -27,17 +26,6 @@ const (
 	schedUser   = "system:kube-scheduler"
 )
 
-// gatewayProxy and clientProxy are the two Envoys that are always there.
-var (
-	gatewayProxy = mesh.Proxy{
-		IP: mesh.GatewayIP, Name: "istio-ingressgateway", Namespace: "istio-system",
-		Labels: map[string]string{"istio": "ingressgateway", "app": "istio-ingressgateway"},
-	}
-	clientProxy = mesh.Proxy{
-		Sidecar: true, IP: mesh.ClientIP, Name: "mesh-client", Namespace: "shop", Labels: map[string]string{"app": "mesh-client"},
-	}
-)
-
 // up starts everything, as much at a time as can be: what waits for what is
 // the order below.
 func (s *Sandbox) up(ctx context.Context) error {
@@ -45,35 +33,46 @@ func (s *Sandbox) up(ctx context.Context) error {
 	if err := s.writeFiles(); err != nil {
 		return err
 	}
-	err := parallel(
+	// Calls to the machine know no context: its end is theirs.
+	defer context.AfterFunc(ctx, s.machine.stop)()
+	err := s.parallel(
 		func() error { return s.start(ctx, s.prometheus()) },
 		func() error { return s.start(ctx, s.etcd()) },
-		func() error {
-			if err := s.start(ctx, s.apiServer()); err != nil {
-				return err
-			}
-			return parallel(
-				func() error { return s.install(ctx) },
-				func() error { return s.start(ctx, s.controllerManager()) },
-				func() error { return s.start(ctx, s.scheduler()) },
-				func() error { return s.machine.call("Agent", s.agentConfig()) },
-				func() error {
-					if err := s.start(ctx, s.istiod()); err != nil {
-						return err
-					}
-					return parallel(
-						func() error { return s.startProxy(ctx, "gateway", gatewayProxy, s.gatewayReady()) },
-						func() error { return s.startProxy(ctx, "mesh-client", clientProxy, adminReady(clientProxy)) },
-					)
-				},
-			)
-		},
+		func() error { return s.upAPI(ctx) },
 	)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(s.options.Progress, "sandbox: up after %.1fs\n", time.Since(began).Seconds())
 	return nil
+}
+
+// upAPI starts the API server and what works on it.
+func (s *Sandbox) upAPI(ctx context.Context) error {
+	if err := s.start(ctx, s.apiServer()); err != nil {
+		return err
+	}
+	return s.parallel(
+		func() error { return s.install(ctx) },
+		func() error { return s.start(ctx, s.controllerManager()) },
+		func() error { return s.start(ctx, s.scheduler()) },
+		func() error { return s.machine.call("Agent", s.agentConfig()) },
+		func() error { return s.upMesh(ctx) },
+	)
+}
+
+// upMesh starts istiod and the proxies that are always there.
+func (s *Sandbox) upMesh(ctx context.Context) error {
+	if err := s.start(ctx, s.istiod()); err != nil {
+		return err
+	}
+	return s.parallel(
+		func() error { return s.startProxy(ctx, s.gateway) },
+		func() error { return s.startProxy(ctx, s.meshClient) },
+	)
 }
 
 // start starts a process, waits until it is ready, and tells.
@@ -93,20 +92,31 @@ func (s *Sandbox) start(ctx context.Context, p node.Process) error {
 	return nil
 }
 
-// parallel calls all functions at once and returns the first error in order.
-func parallel(functions ...func() error) error {
-	errs := make([]error, len(functions))
-	var all sync.WaitGroup
-	for i, f := range functions {
-		all.Go(func() { errs[i] = f() })
+func (s *Sandbox) startProxy(ctx context.Context, proxy func() (node.Process, error)) error {
+	p, err := proxy()
+	if err != nil {
+		return err
+	}
+	return s.start(ctx, p)
+}
+
+// parallel calls all functions at once and returns the first error. That error
+// ends the machine, so that nobody waits for what can no longer come.
+func (s *Sandbox) parallel(functions ...func() error) error {
+	var (
+		all   sync.WaitGroup
+		once  sync.Once
+		first error
+	)
+	for _, f := range functions {
+		all.Go(func() {
+			if err := f(); err != nil {
+				once.Do(func() { first = err; s.machine.stop() })
+			}
+		})
 	}
 	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return first
 }
 
 func (s *Sandbox) file(name string) string { return filepath.Join(s.dir, name) }
@@ -166,115 +176,6 @@ rules:
 // kubectlScript is a kubectl for this sandbox, with a cache of its own.
 func (s *Sandbox) kubectlScript() string {
 	return fmt.Sprintf("#!/bin/sh\nexec %q kubectl --kubeconfig=%q --cache-dir=%q \"$@\"\n", s.paths.Stack, s.Kubeconfig(), s.file("kubectl-cache"))
-}
-
-// program is a process out of the stack's binary.
-func (s *Sandbox) program(name, ready string, args ...string) node.Process {
-	return node.Process{Name: name, Path: s.paths.Stack, Args: append([]string{name}, args...), Ready: ready, OK: true}
-}
-
-const etcdURL = "http://127.0.0.1:2379"
-
-func (s *Sandbox) etcd() node.Process {
-	return s.program("etcd", etcdURL+"/health",
-		"--data-dir="+s.file("etcd"),
-		"--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL, "--listen-peer-urls=http://127.0.0.1:2380",
-		"--unsafe-no-fsync", // the data is of no use after a power failure
-		"--log-level=warn",
-	)
-}
-
-func (s *Sandbox) apiServer() node.Process {
-	_, port, _ := strings.Cut(s.machine.address(apiListener), ":")
-	return s.program("kube-apiserver", s.server()+"/readyz",
-		"--etcd-servers="+etcdURL,
-		"--bind-address=127.0.0.1", "--secure-port="+port,
-		"--tls-cert-file="+s.file("server.crt"), "--tls-private-key-file="+s.file("server.key"),
-		"--client-ca-file="+s.file("ca.crt"),
-		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file="+s.file("sa.pub"), "--service-account-signing-key-file="+s.file("sa.key"),
-		"--authorization-mode=RBAC",
-		"--service-cluster-ip-range=10.96.0.0/16",
-		"--advertise-address="+mesh.NodeIP, "--endpoint-reconciler-type=none",
-		// Pods have no use for tokens, and would wait for their service account.
-		"--disable-admission-plugins=ServiceAccount",
-		"--audit-policy-file="+s.file("audit.yaml"), "--audit-log-path="+s.AuditLog(),
-	)
-}
-
-func (s *Sandbox) controllerManager() node.Process {
-	controllers := []string{
-		"deployment-controller", "replicaset-controller", "endpointslice-controller", "namespace-controller",
-		"serviceaccount-controller", "garbage-collector-controller", "horizontal-pod-autoscaler-controller",
-		"disruption-controller", "resourcequota-controller",
-	}
-	return s.program("kube-controller-manager", "https://127.0.0.1:10257/healthz",
-		"--kubeconfig="+s.file("controller-manager.kubeconfig"),
-		"--controllers="+strings.Join(controllers, ","),
-		"--leader-elect=false", "--bind-address=127.0.0.1",
-		"--service-account-private-key-file="+s.file("sa.key"),
-		"--kube-api-qps=1000", "--kube-api-burst=1000",
-	)
-}
-
-func (s *Sandbox) scheduler() node.Process {
-	return s.program("kube-scheduler", "https://127.0.0.1:10259/healthz",
-		"--kubeconfig="+s.file("scheduler.kubeconfig"), "--leader-elect=false", "--bind-address=127.0.0.1",
-		"--kube-api-qps=1000", "--kube-api-burst=1000",
-	)
-}
-
-func (s *Sandbox) istiod() node.Process {
-	p := s.program("pilot-discovery", "http://127.0.0.1:8080/ready",
-		"discovery", "--kubeconfig="+s.file("istiod.kubeconfig"), "--meshConfig="+s.file("mesh.yaml"),
-		"--httpAddr=127.0.0.1:8080", fmt.Sprintf("--grpcAddr=%s:%d", mesh.XDSAddress, mesh.XDSPort),
-		"--secureGRPCAddr=", "--httpsAddr=", "--monitoringAddr=127.0.0.1:15014", "--ctrlz_port=0",
-	)
-	p.Name, p.Env = "istiod", append(environment(), mesh.IstiodEnv...)
-	return p
-}
-
-func (s *Sandbox) prometheus() node.Process {
-	return node.Process{
-		Name: "prometheus", Path: s.paths.Prometheus, Ready: s.PrometheusURL() + "/-/ready", OK: true,
-		Args: []string{
-			"--config.file=" + s.file("prometheus.yml"), "--storage.tsdb.path=" + s.file("tsdb"),
-			"--web.listen-address=" + s.machine.address(prometheusListener),
-			fmt.Sprintf("--storage.tsdb.retention.time=%ds", int(s.options.Retention.Seconds())),
-			"--log.level=warn",
-		},
-	}
-}
-
-// gatewayReady is answered once the gateway's listener has come from istiod.
-func (s *Sandbox) gatewayReady() node.Process {
-	return node.Process{Ready: fmt.Sprintf("http://%s:%d/", mesh.GatewayIP, mesh.GatewayPort)}
-}
-
-// adminReady is answered once the proxy has its configuration from istiod.
-func adminReady(p mesh.Proxy) node.Process {
-	return node.Process{Ready: fmt.Sprintf("http://%s:%d/ready", p.IP, mesh.AdminPort), OK: true}
-}
-
-// startProxy starts an Envoy; ready holds how to tell that it is ready.
-func (s *Sandbox) startProxy(ctx context.Context, name string, proxy mesh.Proxy, ready node.Process) error {
-	bootstrap, err := proxy.Bootstrap()
-	if err != nil {
-		return err
-	}
-	file := s.file(name + ".json")
-	if err := os.WriteFile(file, bootstrap, 0o644); err != nil {
-		return fmt.Errorf("write the bootstrap of %s: %w", name, err)
-	}
-	return s.start(ctx, node.Process{Name: name, Path: s.paths.Envoy, Args: mesh.EnvoyArgs(file), Ready: ready.Ready, OK: ready.OK})
-}
-
-func (s *Sandbox) agentConfig() agent.Config {
-	return agent.Config{
-		Kubeconfig: s.file("agent.kubeconfig"), App: s.paths.App, Envoy: s.paths.Envoy, Dir: s.dir,
-		LogDir: filepath.Join(s.logs, "pods"), TargetsFile: s.file("targets.json"),
-		Targets: []mesh.Target{gatewayProxy.Source("istio-ingressgateway"), clientProxy.Source("mesh-client")},
-	}
 }
 
 // KubeconfigFor writes a kubeconfig for another user, known to the API server
