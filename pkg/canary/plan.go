@@ -44,9 +44,12 @@ type View struct {
 	Reason             Reason
 	Sentence           string
 	Since, Started     time.Time
-	Verdict            VerdictView
-	Findings           []Finding
-	Rollout            string
+	// Moved is the reason of the last transition, which was at Since; Reason may
+	// be that of a hold after it.
+	Moved    Reason
+	Verdict  VerdictView
+	Findings []Finding
+	Rollout  string
 }
 
 // VerdictView is the judge's latest answer as shown.

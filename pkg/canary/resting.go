@@ -284,7 +284,8 @@ func qa(h Header) string {
 	return "; the header " + h.Name + " (" + h.Match + " " + strings.Join(h.Values, "|") + ") reaches the canary"
 }
 
-// rolloutID names a rollout: unique per Service, fit for an object's name.
+// rolloutID names a rollout: unique per Service, fit for an object's name, and
+// without a hyphen, so that Service and rollout can be told apart in one.
 func rolloutID(template string, now time.Time) string {
-	return strings.ToLower(template[:min(5, len(template))]) + "-" + strconv.FormatInt(now.Unix(), 36)
+	return strings.ToLower(template[:min(5, len(template))]) + strconv.FormatInt(now.Unix(), 36)
 }

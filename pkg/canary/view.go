@@ -6,7 +6,7 @@ func (m moment) view(s State, shown Phase, r Reason, sentence string) View {
 	return View{
 		Canary: m.o.Tracks.Canary, Stable: m.o.Tracks.Stable,
 		Phase: shown, Step: s.Step, Steps: len(m.spec.Steps), Weight: s.Weight,
-		Reason: r, Sentence: sentence, Since: s.Since, Started: s.Started, Rollout: s.Rollout,
+		Reason: r, Sentence: sentence, Since: s.Since, Moved: s.Reason, Started: s.Started, Rollout: s.Rollout,
 		Findings: m.o.Findings,
 		Verdict: VerdictView{
 			Kind: string(v.Kind), Reason: string(v.Reason), Sentence: v.Sentence,

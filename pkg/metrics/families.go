@@ -44,7 +44,7 @@ var families = []family{
 		rollout(), func(v canary.View) []sample { return []sample{number(int64(v.Step))} }},
 	{"serin_rollout_steps", gauge, "How many steps the rollout has.",
 		rollout(), func(v canary.View) []sample { return []sample{number(int64(v.Steps))} }},
-	{"serin_rollout_last_transition_timestamp_seconds", gauge, "When the present phase or step was ordered, in seconds since 1970, with the reason that holds now.",
+	{"serin_rollout_last_transition_timestamp_seconds", gauge, "When the present phase or step was ordered, in seconds since 1970, with its reason.",
 		rollout("reason"), lastTransition},
 	{"serin_rollout_verdict", gauge, "1 for the judge's latest verdict and its reason.",
 		rollout("kind", "reason"), judged(func(v canary.VerdictView) []sample {
@@ -94,7 +94,7 @@ func lastTransition(v canary.View) []sample {
 	if v.Since.IsZero() {
 		return nil
 	}
-	return []sample{{[]string{string(v.Reason)}, seconds(v.Since)}}
+	return []sample{{[]string{string(v.Moved)}, seconds(v.Since)}}
 }
 
 // judged leaves out what no judge has looked at: a 0 would look measured.

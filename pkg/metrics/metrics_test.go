@@ -28,7 +28,7 @@ func running() canary.View {
 	return canary.View{
 		Namespace: "shop", Service: "web",
 		Canary: canary.Track{Deployment: "web-v2"}, Stable: canary.Track{Deployment: "web-v1"},
-		Phase: canary.Progressing, Step: 2, Steps: 3, Weight: 25, Reason: canary.Baking,
+		Phase: canary.Progressing, Step: 2, Steps: 3, Weight: 25, Reason: canary.Baking, Moved: canary.StepPassed,
 		Since: time.UnixMilli(1_700_000_000_500),
 		Verdict: canary.VerdictView{
 			Kind: "Hold", Reason: "NotEnoughRequests", StableRequests: 5930, CanaryRequests: 312, StableErrors: 6, CanaryErrors: 16,
