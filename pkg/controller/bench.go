@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type benchOptions struct {
 	// blocks asks for what closed since; prom.Blocks behind a client.
 	blocks    func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer
 	interval  time.Duration
+	reporter  prom.Reporter
 	threshold judge.Threshold
 	wake      func(cluster.Key)
 	meter     Meter
@@ -157,10 +159,15 @@ func (b *bench) run(ctx context.Context) {
 	}
 }
 
-// untilClosed is how long to wait so that the newest block of the grid was just
-// closed: asking then, and not at any time, costs no delay.
+// untilClosed is how long it takes until the next block of the grid is closed:
+// asking just then, and not at any time, costs no delay.
 func untilClosed(now time.Time, width time.Duration) time.Duration {
-	return width - now.Sub(now.Truncate(width))
+	last := prom.Closed(now, width)
+	const grain = time.Millisecond
+	n := sort.Search(int(width/grain), func(i int) bool {
+		return prom.Closed(now.Add(time.Duration(i)*grain), width).After(last)
+	})
+	return max(time.Duration(n)*grain, grain)
 }
 
 // round asks for the blocks of all trials, folds them, and wakes the Services:
@@ -172,14 +179,15 @@ func (b *bench) round(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*b.options.interval)
 	defer cancel()
-	answers := b.options.blocks(ctx, slices.Collect(maps.Values(asks)), time.Now())
+	now := time.Now()
+	answers := b.options.blocks(ctx, slices.Collect(maps.Values(asks)), now)
 	for k, ask := range asks {
 		answer := answers[ask.Key]
 		b.options.meter.Asked(answer.Err)
 		if answer.Err != nil && ctx.Err() == nil {
 			b.options.log.Debug("Prometheus did not answer", zap.Stringer("service", k), zap.Error(answer.Err))
 		}
-		b.fold(k, ask, answer.Blocks)
+		b.fold(k, ask, answer.Blocks, now)
 		b.options.wake(k)
 	}
 }
@@ -194,13 +202,14 @@ func (b *bench) asks() map[cluster.Key]prom.Ask {
 			Key: k.String() + " " + t.rollout, Namespace: k.Namespace, Service: k.Name,
 			StableWorkload: t.stable, CanaryWorkload: t.canary,
 			From: t.end, Width: t.width, Step: t.step, Weight: t.weight,
+			Reporter: b.options.reporter,
 		}
 	}
 	return asks
 }
 
 // fold adds the blocks to what they were asked for, unless that is over.
-func (b *bench) fold(k cluster.Key, asked prom.Ask, blocks []judge.Block) {
+func (b *bench) fold(k cluster.Key, asked prom.Ask, blocks []judge.Block, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.trials[k]
@@ -210,5 +219,8 @@ func (b *bench) fold(k cluster.Key, asked prom.Ask, blocks []judge.Block) {
 	for _, block := range blocks {
 		t.evidence = judge.Fold(t.evidence, block, t.settings)
 		t.end = block.End()
+	}
+	if len(blocks) > 0 && prom.Closed(now, t.width).After(t.end) {
+		b.hurry() // a long replay comes in parts
 	}
 }

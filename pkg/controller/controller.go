@@ -108,7 +108,7 @@ func New(o Options) (*Controller, error) {
 		blocks: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			return prom.Blocks(ctx, o.Query, asks, now)
 		},
-		interval: o.Interval, threshold: o.Threshold, wake: c.queue.Add, meter: o.Meter, log: o.Logger,
+		interval: o.Interval, reporter: o.Reporter, threshold: o.Threshold, wake: c.queue.Add, meter: o.Meter, log: o.Logger,
 	})
 	watched.OnChange(c.queue.Add)
 	return c, nil

@@ -160,7 +160,7 @@ func (w *world) blocks(_ context.Context, asks []prom.Ask, now time.Time) map[st
 		if start.Before(a.From) {
 			start = start.Add(a.Width)
 		}
-		for ; !start.Add(2 * a.Width).After(now); start = start.Add(a.Width) {
+		for closed := prom.Closed(now, a.Width); start.Before(closed); start = start.Add(a.Width) {
 			n := int64(100 * a.Width.Seconds())
 			canary := n * int64(a.Weight) / 100
 			blocks = append(blocks, judge.Block{

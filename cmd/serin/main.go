@@ -1,0 +1,100 @@
+// Command serin is the controller: it watches Deployments that ask for canary
+// releases and moves the weights and the header routes of their Istio
+// VirtualServices, step by step, by what Prometheus says of them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/controller"
+	"serin.dev/serin/pkg/metrics"
+	"serin.dev/serin/pkg/prom"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "serin:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program: it reads args, works until ctx ends, and stops
+// cleanly. Logs and answers go to stdout.
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	s, err := parse(args, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	case s.showVersion:
+		_, err := fmt.Fprintln(stdout, "serin", thisBuild())
+		return err
+	}
+	log := newLogger(stdout, s.level)
+	defer func() { _ = log.Sync() }() // stdout has nothing to sync
+	useForClients(log)
+
+	listener, err := net.Listen("tcp", s.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for metrics and health on %s: %w; choose another with --listen", s.config.Listen, err)
+	}
+	c, m, err := assemble(s, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	log.Info("Serin starts", zap.Stringer("version", thisBuild()), zap.String("listen", listener.Addr().String()),
+		zap.String("prometheus", redact(s.config.Prometheus.URL)), zap.Duration("interval", s.config.Prometheus.Interval))
+	err = serveWhile(ctx, listener, handler(c, m), c.Run)
+	log.Info("Serin stops", zap.Error(err))
+	return err
+}
+
+// assemble makes the clients and the controller over them.
+func assemble(s settings, log *zap.Logger) (*controller.Controller, *metrics.Metrics, error) {
+	rest, namespace, err := clientConfig(s.kubeconfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	kube, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a client for the API server: %w", err)
+	}
+	trees, err := dynamic.NewForConfig(rest)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a client for the API server: %w", err)
+	}
+	var c *controller.Controller
+	b := thisBuild()
+	m := metrics.New(func() []canary.View { return c.Views() }, metrics.Build{Version: b.version, Revision: b.revision, GoVersion: b.goVersion})
+	f := s.config
+	query, err := prom.HTTP(&http.Client{Transport: m.Queries(http.DefaultTransport), Timeout: f.Prometheus.Timeout}, f.Prometheus.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err = controller.New(controller.Options{
+		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m,
+		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
+		Defaults: f.Defaults, Threshold: f.Judge.Threshold,
+		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
+		Elect: s.lease(namespace),
+	})
+	return c, m, err
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"serin.dev/serin/pkg/config"
+	"serin.dev/serin/pkg/controller"
+)
+
+// Requests per second to the API server, far above what releases need: its own
+// fairness decides, not ours.
+const (
+	requestsPerSecond = 200
+	requestsAtOnce    = 400
+)
+
+// settings are the flags over the configuration file over the defaults.
+type settings struct {
+	config      config.Config
+	kubeconfig  string
+	elect       bool
+	level       zapcore.Level
+	showVersion bool
+}
+
+// parse reads the arguments. All mistakes come at once.
+func parse(args []string, out io.Writer) (settings, error) {
+	var s settings
+	var file, prometheus, namespaces, listen, level string
+	var interval time.Duration
+	flags := flag.NewFlagSet("serin", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "`file` with the access to the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod's own)")
+	flags.StringVar(&file, "config", "", "configuration `file` (default: none, see docs/config.md)")
+	flags.StringVar(&prometheus, "prometheus-url", "", "`URL` of Prometheus; wins over the file")
+	flags.StringVar(&namespaces, "namespaces", "", "comma-separated `names` of the namespaces to watch; wins over the file (default: all)")
+	flags.StringVar(&listen, "listen", "", "`host:port` of metrics and health; wins over the file (default :8080)")
+	flags.DurationVar(&interval, "interval", 0, "scrape interval of Prometheus; wins over the file (default 15s)")
+	flags.BoolVar(&s.elect, "leader-elect", true, "work only while holding the Lease")
+	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	flags.BoolVar(&s.showVersion, "version", false, "show the version and end")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	var errs []error
+	if flags.NArg() > 0 {
+		errs = append(errs, fmt.Errorf("%q is no flag; all that serin takes are flags, see --help", flags.Arg(0)))
+	}
+	var err error
+	if s.level, err = zapcore.ParseLevel(level); err != nil {
+		errs = append(errs, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", level))
+	}
+	if s.config, err = load(file); err != nil {
+		errs = append(errs, err)
+	}
+	if interval != 0 && (interval < time.Second || interval > 10*time.Minute || interval%time.Second != 0) {
+		errs = append(errs, fmt.Errorf("--interval: %s is not a whole number of seconds from 1s to 10m", interval))
+	}
+	s.override(prometheus, namespaces, listen, interval)
+	return s, errors.Join(errs...)
+}
+
+// load reads the configuration file; no name means the defaults.
+func load(name string) (config.Config, error) {
+	if name == "" {
+		return config.Default(), nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return config.Config{}, fmt.Errorf("--config: %w", err)
+	}
+	c, err := config.Load(f)
+	if err != nil {
+		err = fmt.Errorf("--config %s: %w", name, err)
+	}
+	return c, errors.Join(err, f.Close())
+}
+
+// override puts what flags say in the place of what the file says.
+func (s *settings) override(prometheus, namespaces, listen string, interval time.Duration) {
+	if prometheus != "" {
+		s.config.Prometheus.URL = prometheus
+	}
+	if namespaces != "" {
+		s.config.Namespaces = nil
+		for name := range strings.SplitSeq(namespaces, ",") {
+			s.config.Namespaces = append(s.config.Namespaces, strings.TrimSpace(name))
+		}
+	}
+	if listen != "" {
+		s.config.Listen = listen
+	}
+	if interval != 0 {
+		s.config.Prometheus.Interval = interval
+	}
+}
+
+// lease is by what replicas agree, in the controller's own namespace unless the
+// file names another; nil when this is the only one.
+func (s settings) lease(own string) *controller.Lease {
+	if !s.elect {
+		return nil
+	}
+	l := s.config.LeaderElection
+	if l.Namespace != "" {
+		own = l.Namespace
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "serin"
+	}
+	return &controller.Lease{
+		Namespace: own, Name: l.Name,
+		Identity: host + "_" + rand.Text()[:8],
+		Duration: l.LeaseDuration, RenewDeadline: l.RenewDeadline, RetryPeriod: l.RetryPeriod,
+	}
+}
+
+// clientConfig finds the way to the API server, and the namespace to be at home in.
+func clientConfig(kubeconfig string) (*rest.Config, string, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil)
+	c, err := loader.ClientConfig()
+	if err != nil {
+		return nil, "", fmt.Errorf("find the cluster: %w; name a file with --kubeconfig", err)
+	}
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, "", fmt.Errorf("find the own namespace: %w", err)
+	}
+	c.QPS, c.Burst = requestsPerSecond, requestsAtOnce
+	c.UserAgent = "serin/" + thisBuild().version
+	return c, namespace, nil
+}
+
+// redact takes a password out of a URL.
+func redact(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "unreadable"
+	}
+	return u.Redacted()
+}
