@@ -41,7 +41,7 @@ func Observe(o topology.Objects, state canary.State) Observed {
 		Both:  r.both,
 	}
 	for _, vs := range r.taking(o) {
-		out.Traffic[vs.Key] = seen(o, vs, r)
+		out.Traffic[vs.Key] = seen(o, vs, r, state)
 	}
 	if out.OptedIn {
 		q := topology.Question{Canary: r.canary, Stable: r.stable, Active: state.Phase.Active()}
@@ -131,14 +131,20 @@ func older(o topology.Objects, a, b topology.Role) bool {
 
 // seen is one VirtualService's traffic, compared with what its own copy of the
 // state orders: a copy that is behind the others is pending, not interfered with.
-func seen(o topology.Objects, vs topology.VirtualService, r roles) canary.Seen {
+func seen(o topology.Objects, vs topology.VirtualService, r roles, state canary.State) canary.Seen {
 	svc := topology.RouteService(o)
 	var out canary.Seen
 	if r.canary.Subset != "" && r.stable.Subset != "" {
 		out = route.Read(vs.Doc, svc, r.stable.Subset, r.canary.Subset)
 	}
 	s, found, err := copyOn(vs, o.Service)
-	if found && err == nil {
+	switch {
+	case !found && state.Phase.Active() && !vs.Created.After(state.Started):
+		// Either not yet written, then its header route is no loss, or replaced
+		// by somebody, who may have taken weight away with it.
+		whole := against(vs, svc, state)
+		out.Lowered, out.Raised = whole.Lowered, whole.Raised
+	case found && err == nil:
 		if s.Canary.Subset == r.canary.Subset && s.Stable.Subset == r.stable.Subset {
 			out = against(vs, svc, s)
 		}
