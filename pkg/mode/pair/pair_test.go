@@ -40,7 +40,12 @@ func shop(t *testing.T, changes ...change) topology.Objects {
 	return topologytest.Load(t, "shop", "web", manifests(t, changes...))
 }
 
-func manifests(t *testing.T, changes ...change) string {
+// shopObjects is shop for fuzzing.
+func shopObjects(t testing.TB) topology.Objects {
+	return topologytest.Load(t, "shop", "web", manifests(t))
+}
+
+func manifests(t testing.TB, changes ...change) string {
 	t.Helper()
 	b, err := os.ReadFile("testdata/shop.yaml")
 	if err != nil {

@@ -79,7 +79,8 @@ func Decode(text string) (map[string]any, error) {
 	if err := d.Decode(&doc); err != nil {
 		return nil, fmt.Errorf("read JSON: %w", err)
 	}
-	return numbers(doc).(map[string]any), nil
+	numbers(doc)
+	return doc, nil
 }
 
 func numbers(v any) any {
