@@ -20,7 +20,7 @@ func newLogger(out io.Writer, level zapcore.Level) *zap.Logger {
 
 // useForClients sends what the Kubernetes client libraries log the same way.
 func useForClients(log *zap.Logger) {
-	klog.SetLogger(logr.New(clientSink{log.Named("client").Sugar()}))
+	klog.SetLoggerWithOptions(logr.New(clientSink{log.Named("client").Sugar()}), klog.ContextualLogger(true))
 }
 
 // clientSink is a logr.LogSink over zap.
