@@ -1,0 +1,260 @@
+package prom
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// track is one version: a workload of a namespace.
+type track struct{ namespace, workload string }
+
+// proxy is where counters live: they begin at 0 together when it starts.
+type proxy struct{ job, instance, pod string }
+
+func (p proxy) String() string {
+	if p.pod != "" {
+		return p.pod
+	}
+	return p.instance
+}
+
+// group is what a counter counts.
+type group struct{ code, grpc, flags string }
+
+// values are a counter at each border; NaN where it is absent.
+type values []float64
+
+func (v values) has(i int) bool { return !math.IsNaN(v[i]) }
+
+// family are the counters of one query, by version and proxy.
+type family map[track]map[proxy]map[group]values
+
+// read sorts an answer into a family.
+func (f family) read(m Matrix, g grid, of func(Labels) track) error {
+	for _, s := range m.Series {
+		t := of(s.Labels)
+		p := proxy{s.Labels.Get(labelJob), s.Labels.Get(labelInstance), s.Labels.Get(labelPod)}
+		if f[t] == nil {
+			f[t] = map[proxy]map[group]values{}
+		}
+		if f[t][p] == nil {
+			f[t][p] = map[group]values{}
+		}
+		what := group{s.Labels.Get(labelCode), s.Labels.Get(labelGRPC), s.Labels.Get(labelFlags)}
+		v := f[t][p][what]
+		if v == nil {
+			v = absent(g.borders)
+			f[t][p][what] = v
+		}
+		if err := v.fill(s.Points, g); err != nil {
+			return fmt.Errorf("series of %s: %w", t.workload, err)
+		}
+	}
+	return nil
+}
+
+func absent(n int) values {
+	v := make(values, n)
+	for i := range v {
+		v[i] = math.NaN()
+	}
+	return v
+}
+
+func (v values) fill(points []Point, g grid) error {
+	for _, p := range points {
+		i, err := g.index(p.At)
+		switch {
+		case err != nil:
+			return err
+		case v.has(i):
+			return errors.New("two values at one time, so it was answered twice")
+		case math.IsNaN(p.Value) || p.Value < 0 || p.Value > 1<<53:
+			return fmt.Errorf("the value %v, which no counter has", p.Value)
+		}
+		v[i] = p.Value
+	}
+	return nil
+}
+
+// change is what happened to a version's counters between two borders.
+type change struct {
+	counts  map[group]int64
+	present bool // some proxy has counters at the later border
+	was     bool // some proxy had them before
+	// steady tells that no proxy went, came back or restarted, so that sums
+	// over proxies are good too. One that is new is no harm: it begins at 0.
+	steady  bool
+	problem string // why the counters can't be used
+}
+
+// change compares border i with the one before. carried knows what proxies that
+// were absent there had counted before; nil when none was absent.
+func (f family) change(t track, i int, carried family) change {
+	c := change{counts: map[group]int64{}, steady: true}
+	for p, counters := range f[t] {
+		before, after := at(counters, i-1), at(counters, i)
+		if len(before) > 0 {
+			c.was = true
+		}
+		if len(after) == 0 {
+			c.steady = c.steady && len(before) == 0
+			continue
+		}
+		c.present = true
+		if len(before) == 0 {
+			if before = at(carried[t][p], i-1); len(before) > 0 {
+				c.was, c.steady = true, false
+			}
+		}
+		restarted, fell := compare(before, after)
+		if fell != "" && !restarted {
+			c.problem = first(c.problem, fmt.Sprintf("a counter of %s (%s) fell while others went on", p, fell))
+		}
+		if restarted {
+			before, c.steady = nil, false
+		}
+		for what, n := range after {
+			c.counts[what] += int64(math.Round(n - before[what]))
+		}
+	}
+	return c
+}
+
+// first is the text that sorts first and isn't empty: of several the same is
+// told each time, though maps have no order.
+func first(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return min(a, b)
+}
+
+// at are the counters that are present at a border.
+func at(counters map[group]values, i int) map[group]float64 {
+	out := make(map[group]float64, len(counters))
+	for what, v := range counters {
+		if v.has(i) {
+			out[what] = v[i]
+		}
+	}
+	return out
+}
+
+// compare tells whether the proxy restarted in between: then all its counters
+// fell or went, and by more than half. A counter that falls otherwise, and is
+// named, lost a series under its sum: what it counted since can't be known, and
+// to count it anew would charge old errors to the canary.
+func compare(before, after map[group]float64) (restarted bool, fell string) {
+	restarted = true
+	var was, is float64
+	for what, n := range before {
+		now, there := after[what]
+		was, is = was+n, is+now
+		switch {
+		case there && now < n:
+			fell = first(fell, what.String())
+		case there && n > 0:
+			restarted = false
+		}
+	}
+	return restarted && fell != "" && is < was/2, fell
+}
+
+func (g group) String() string {
+	var parts []string
+	for _, l := range []Label{{labelCode, g.code}, {labelGRPC, g.grpc}, {labelFlags, g.flags}} {
+		if l.Value != "" {
+			parts = append(parts, l.Name+"="+l.Value)
+		}
+	}
+	if len(parts) == 0 {
+		return "without labels"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// returning tells that some proxy of t is there at a border and wasn't at the
+// one before: only carried counters tell whether it is new or was away.
+func (f family) returning(t track) bool {
+	for _, counters := range f[t] {
+		there := []bool{}
+		for _, v := range counters {
+			for i := range v {
+				if i >= len(there) {
+					there = append(there, false)
+				}
+				there[i] = there[i] || v.has(i)
+			}
+		}
+		for i := 1; i < len(there); i++ {
+			if there[i] && !there[i-1] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// presentAround tells that t has counters at border i or at the one before.
+func (f family) presentAround(t track, i int) bool {
+	for _, counters := range f[t] {
+		for _, v := range counters {
+			if v.has(i) || v.has(i-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sampled are the proxies of t that were scraped about the block that ends at
+// border i, of a family of samples.
+func (f family) sampled(t track, i int) []proxy {
+	var out []proxy
+	for p, counters := range f[t] {
+		for _, v := range counters {
+			if v.has(i) && v[i] > 0 {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// twice names a pod that two scrape jobs or targets report, so that everything
+// it does counts double; empty if there is none.
+func twice(proxies []proxy) string {
+	slices.SortFunc(proxies, func(a, b proxy) int {
+		return cmp.Or(cmp.Compare(a.pod, b.pod), cmp.Compare(a.job, b.job), cmp.Compare(a.instance, b.instance))
+	})
+	for i := 1; i < len(proxies); i++ {
+		if a, b := proxies[i-1], proxies[i]; a.pod != "" && a.pod == b.pod {
+			return fmt.Sprintf("pod %s is scraped twice, as job=%q instance=%q and as job=%q instance=%q: scrape it once",
+				a.pod, a.job, a.instance, b.job, b.instance)
+		}
+	}
+	return ""
+}
+
+// grpcFailures are the gRPC statuses that are the server's failure: UNKNOWN,
+// DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+var grpcFailures = map[string]bool{"2": true, "4": true, "12": true, "13": true, "14": true, "15": true}
+
+// failed tells that an answer of this group is an error by its code, its gRPC
+// status, or what only the client's side saw.
+func (g group) failed() bool {
+	code, err := strconv.Atoi(g.code)
+	return err == nil && code >= 500 || grpcFailures[g.grpc] || flagged.MatchString(g.flags)
+}
+
+func (g group) refused() bool { return len(g.code) == 3 && g.code[0] == '4' && !g.failed() }
+
+// left tells that the client left before the answer. Where the client's own
+// proxy gave up, that is a failure and told by its flags.
+func (g group) left() bool { return g.code == "0" && !flagged.MatchString(g.flags) }

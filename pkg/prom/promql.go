@@ -1,0 +1,97 @@
+package prom
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Istio's names.
+const (
+	requestsMetric = "istio_requests_total"
+	latencyMetric  = "istio_request_duration_milliseconds_bucket"
+
+	labelReporter  = "reporter"
+	labelNamespace = "destination_workload_namespace"
+	labelWorkload  = "destination_workload"
+	labelService   = "destination_service"
+	labelJob       = "job"
+	labelInstance  = "instance"
+	labelPod       = "pod"
+	labelCode      = "response_code"
+	labelFlags     = "response_flags"
+	labelGRPC      = "grpc_response_status"
+	labelBound     = "le"
+
+	// unknownWorkload is what Istio writes where no host was chosen.
+	unknownWorkload = "unknown"
+)
+
+// sourceOnly are the response flags of failures that no server's proxy sees:
+// timeout of the route (UT), connection failure (UF), no healthy host (UH),
+// retries exhausted (URX), overflow (UO), no cluster (NC).
+const sourceOnly = `(.*,)?(UT|UF|UH|URX|UO|NC)(,.*)?`
+
+var (
+	byTarget  = []string{labelNamespace, labelWorkload, labelJob, labelInstance, labelPod}
+	byAnswer  = append(slices.Clone(byTarget), labelCode, labelGRPC)
+	byFailure = append(slices.Clone(byAnswer), labelFlags)
+	byBound   = []string{labelNamespace, labelWorkload, labelBound}
+	byService = []string{labelService, labelJob, labelInstance, labelPod, labelCode, labelGRPC, labelFlags}
+)
+
+// selector selects the series of a metric.
+type selector struct {
+	metric   string
+	matchers []string
+}
+
+func (s selector) String() string { return s.metric + "{" + strings.Join(s.matchers, ", ") + "}" }
+
+// with gives the selector one more matcher, and leaves its own as they are.
+func (s selector) with(matcher string) selector {
+	return selector{s.metric, append(slices.Clone(s.matchers), matcher)}
+}
+
+// counters are the raw counters, summed where nothing has to be told apart.
+func (s selector) counters(by []string) string {
+	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(by, ", "), s)
+}
+
+// carried are the counters as they were last seen within the window.
+func (s selector) carried(by []string, window time.Duration) string {
+	return fmt.Sprintf("sum by (%s) (last_over_time(%s[%s]))", strings.Join(by, ", "), s, duration(window))
+}
+
+// samples counts the scrapes within the window. Unlike the series itself it
+// neither shows old values nor heeds markers that are written back-dated.
+func (s selector) samples(by []string, window time.Duration) string {
+	return fmt.Sprintf("max by (%s) (count_over_time(%s[%s]))", strings.Join(by, ", "), s, duration(window))
+}
+
+// equal, matches and differs make matchers. All values anybody else chose pass through
+// oneOf, the one escaper: regexp.QuoteMeta makes a value stand for itself, and
+// strconv.Quote writes what PromQL, whose strings are Go's, reads back.
+func equal(label, value string) string { return label + "=" + strconv.Quote(value) }
+
+func matches(label, pattern string) string { return label + "=~" + strconv.Quote(pattern) }
+
+func differs(label, pattern string) string { return label + "!~" + strconv.Quote(pattern) }
+
+func oneOf(label string, values []string) string { return matches(label, alternatives(values)) }
+
+// alternatives is a pattern of each of the values and nothing else.
+func alternatives(values []string) string {
+	values = slices.Clone(values)
+	slices.Sort(values)
+	values = slices.Compact(values)
+	for i, v := range values {
+		values[i] = regexp.QuoteMeta(v)
+	}
+	return strings.Join(values, "|")
+}
+
+func duration(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" }
