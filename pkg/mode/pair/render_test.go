@@ -60,7 +60,7 @@ func (w *world) apply(write mode.Write) {
 	if write.ResourceVersion != vs.ResourceVersion {
 		w.t.Fatalf("%s: conflict: %s is not %s", write.Key, write.ResourceVersion, vs.ResourceVersion)
 	}
-	doc, err := topologytest.Decode(string(write.Body))
+	doc, err := topologytest.DecodeJSON(write.Body)
 	if err != nil {
 		w.t.Fatal(err)
 	}

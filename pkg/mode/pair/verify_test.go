@@ -103,7 +103,7 @@ func FuzzRender(f *testing.F) {
 		if err != nil || len(writes) == 0 {
 			return
 		}
-		again, err := topologytest.Decode(string(writes[0].Body))
+		again, err := topologytest.DecodeJSON(writes[0].Body)
 		if err != nil {
 			t.Fatalf("what is written can't be read: %v", err)
 		}

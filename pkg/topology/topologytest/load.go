@@ -73,6 +73,11 @@ func Decode(text string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read YAML: %w", err)
 	}
+	return DecodeJSON(j)
+}
+
+// DecodeJSON reads one JSON document as the API's clients do: integers as int64.
+func DecodeJSON(j []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(j))
 	d.UseNumber()
 	var doc map[string]any
