@@ -20,9 +20,10 @@ type Objects struct {
 
 	// Deployments are those that DeploymentsOf picks.
 	Deployments []Deployment
-	// VirtualServices are all of the Service's namespace and, of every other
-	// watched one, those that lead to the Service, have a host in common with one
-	// that does, or delegate to one.
+	// VirtualServices are, of every watched namespace, those that lead to the
+	// Service, or to another one that selects its Deployments' pods, or carry
+	// their state; and those that have a host in common with one of these or
+	// delegate to one.
 	VirtualServices  []VirtualService
 	DestinationRules []DestinationRule // of every watched namespace, whose host may mean the Service
 	NamespaceLabels  map[string]string // the Service's namespace's

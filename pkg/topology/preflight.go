@@ -140,24 +140,18 @@ func (p preflight) virtualServices() []canary.Finding {
 }
 
 func (p preflight) unknownVirtualService(name string) canary.Finding {
-	f := canary.Finding{
-		Reason: canary.VirtualServiceMissing, Blocking: true,
-		Object: p.deployment(p.q.Canary.Deployment), Field: annotationField(virtualServiceKey),
-	}
 	var own []string
 	for _, vs := range p.o.VirtualServices {
-		if vs.Key.Namespace == p.o.Namespace {
+		if vs.Key.Namespace == p.o.Namespace && leads(vs, p.m.Service) {
 			own = append(own, vs.Key.Name)
 		}
 	}
-	if slices.Contains(own, name) {
-		f.Problem = fmt.Sprintf("VirtualService %s has no HTTP destination that is Service %s", name, p.o.Service)
-		f.Mend = "Name only VirtualServices that lead to the Service"
-		return f
+	return canary.Finding{
+		Reason: canary.VirtualServiceMissing, Blocking: true,
+		Object: p.deployment(p.q.Canary.Deployment), Field: annotationField(virtualServiceKey),
+		Problem: fmt.Sprintf("no VirtualService %s of namespace %s leads to Service %s", name, p.o.Namespace, p.o.Service),
+		Mend:    "Name one that does, or leave the annotation out" + didYouMean(name, own),
 	}
-	f.Problem = fmt.Sprintf("there is no VirtualService %s in namespace %s", name, p.o.Namespace)
-	f.Mend = "Name one that exists, or leave the annotation out" + didYouMean(name, own)
-	return f
 }
 
 func (p preflight) otherProtocols() []canary.Finding {
