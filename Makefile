@@ -1,0 +1,95 @@
+# Serin: what a developer types. Needs Go, git and, for the sandbox, pip;
+# everything else is built from its sources into the cache folder.
+
+CACHE   ?= $(or $(SERIN_CACHE),$(CURDIR)/.cache/serin)
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+IMAGE   ?= serin:$(VERSION)
+ARGS    ?=
+FUZZTIME ?= 10s
+
+# The race detector needs a C compiler; where there is none, the tests still run.
+RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
+
+# Packages of the e2e module whose tests start the sandbox.
+ON_THE_SANDBOX := sandbox scenarios
+E2E_UNIT = $$(go list ./... | grep -v -E '/($(subst $() ,|,$(ON_THE_SANDBOX)))$$')
+
+LINTER := $(CACHE)/bin/golangci-lint
+VULN   := $(CACHE)/bin/govulncheck
+
+# The same folder for every program of the e2e module.
+export SERIN_CACHE := $(CACHE)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint fix e2e e2e-core demo sandbox fuzz figures vuln image docs clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+build: ## the controller, as bin/serin
+	go build -ldflags "-X main.version=$(VERSION)" -o bin/serin ./cmd/serin
+
+test: ## unit tests, golden files and transcripts; no sandbox
+	$(if $(RACE),,@echo "no C compiler: the tests run without the race detector")
+	go test $(RACE) ./...
+	cd e2e && go test $(RACE) $(E2E_UNIT)
+
+lint: $(LINTER) ## formatting and static analysis
+	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && \
+	  { test -z "$$unformatted" || { echo "not formatted, run make fix:"; echo "$$unformatted"; exit 1; }; }
+	$(LINTER) run ./...
+	cd e2e && $(LINTER) run ./...
+
+fix: $(LINTER) ## format, and mend what the linters can mend themselves
+	git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -w
+	$(LINTER) run --fix ./...
+	cd e2e && $(LINTER) run --fix ./...
+
+e2e: ## every scenario on the real stack
+	cd e2e && go run ./cmd/build
+	cd e2e && go test -count=1 -timeout 15m ./sandbox
+	cd e2e && go test -count=1 -timeout 90m -v ./scenarios $(ARGS)
+
+e2e-core: ## the scenarios that no change may break
+	cd e2e && go run ./cmd/build
+	cd e2e && go test -count=1 -timeout 15m ./sandbox
+	cd e2e && go test -count=1 -timeout 30m -v ./scenarios -args -core $(ARGS)
+
+demo: ## a good and two bad releases, live in this terminal
+	@cd e2e && go run ./cmd/build ./demo
+	@$(CACHE)/bin/demo $(ARGS)
+
+sandbox: ## the stack, running until Ctrl-C; ARGS="--demo-app --rate 50"
+	@cd e2e && go run ./cmd/build ./cmd/sandbox
+	@$(CACHE)/bin/sandbox $(ARGS)
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@set -e; for package in $$(go list ./pkg/...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+figures: ## measure what docs/figures.md says
+	@cd e2e && go run ./cmd/build ./figures
+	@$(CACHE)/bin/figures $(ARGS)
+
+vuln: $(VULN) ## known vulnerabilities in what the controller calls
+	$(VULN) ./...
+
+image: ## the container image, by docker
+	@command -v docker >/dev/null || { echo "docker is missing: install it, or build the Dockerfile by another tool"; exit 1; }
+	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+
+docs: ## write generated tables and examples into the documents
+	go test ./pkg/annotation ./pkg/config ./pkg/metrics -run '^TestTheDocumentationIsCurrent$$' -update
+
+clean: ## remove what was built, but for the go command's own cache
+	rm -rf bin $(CACHE)
+
+$(LINTER): tools/go.mod tools/go.sum
+	cd tools && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(VULN): tools/go.mod tools/go.sum
+	cd tools && go build -o $@ golang.org/x/vuln/cmd/govulncheck
