@@ -166,3 +166,29 @@ func (w *world) nothingIsLeft() {
 		}
 	}
 }
+
+// BenchmarkPass is what one pass costs for a VirtualService of 150 routes.
+func BenchmarkPass(b *testing.B) {
+	o := shopObjects(b)
+	spec := object(o.VirtualServices[0].Doc, "spec")
+	one := spec["http"].([]any)[0].(map[string]any)
+	var many []any
+	for i := range 150 {
+		r := clone(one)
+		r["match"] = []any{map[string]any{"uri": map[string]any{"prefix": fmt.Sprint("/", i)}}}
+		many = append(many, r)
+	}
+	spec["http"] = many
+	p := order(release(), canary.Progressing, 5, canary.StepStarted)
+	writes, err := Render(p, o, start)
+	if err != nil || len(writes) != 1 || len(writes[0].Body) == 0 {
+		b.Fatal(writes, err)
+	}
+	for b.Loop() {
+		state, _, _ := FindState(o)
+		Observe(o, state)
+		if _, err := Render(p, o, start); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
