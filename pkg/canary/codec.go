@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// StatePrefix, followed by a Service's name, is the annotation of a
+// StatePrefix followed by a Service's name is the annotation of a
 // VirtualService that holds the Service's State.
 const StatePrefix = "serin.dev/state."
 
