@@ -221,6 +221,7 @@ func (f family) sampled(t track, i int) []proxy {
 		for _, v := range counters {
 			if v.has(i) && v[i] > 0 {
 				out = append(out, p)
+				break
 			}
 		}
 	}

@@ -38,14 +38,13 @@ const lookback = 5 * 60 * 1000
 
 func newTSDB() *tsdb { return &tsdb{series: map[string]*stored{}} }
 
-// add stores a sample; a value of NaN is a stale marker. Labels are written as
-// name=value, with the metric's name under __name__.
-func (db *tsdb) add(at, visible time.Time, value float64, labels map[string]string) {
-	key := fmt.Sprint(labels) // maps print in the order of their keys
-	s := db.series[key]
+// add stores a sample of a proxy's counter; NaN is a stale marker.
+func (db *tsdb) add(e *envoy, key string, at, visible time.Time, value float64) {
+	id := e.reporter + "|" + e.workload + "|" + e.job + "|" + e.instance + "|" + key
+	s := db.series[id]
 	if s == nil {
-		s = &stored{labels: labels}
-		db.series[key] = s
+		s = &stored{labels: e.labels(key)}
+		db.series[id] = s
 	}
 	s.samples = append(s.samples, sample{at.UnixMilli(), visible.UnixMilli(), value, math.IsNaN(value)})
 	for i := len(s.samples) - 1; i > 0 && s.samples[i].at < s.samples[i-1].at; i-- {
@@ -72,17 +71,22 @@ func (db *tsdb) query(ctx context.Context, promql string, start, end time.Time, 
 	}
 	window, _ := strconv.ParseInt(form[6], 10, 64)
 	out := map[string]*Series{}
+	into := make([]*Series, len(selected))
+	for i, s := range selected {
+		into[i] = aggregated(out, s.labels, strings.Split(form[2], ", "))
+	}
 	for at := start.UnixMilli(); at <= end.UnixMilli(); at += step.Milliseconds() {
-		for _, s := range selected {
-			v, ok := s.value(form[3], at, window, db.now.UnixMilli())
-			if ok {
-				put(out, s.labels, strings.Split(form[2], ", "), form[1], at, v)
+		for i, s := range selected {
+			if v, ok := s.value(form[3], at, window, db.now.UnixMilli()); ok {
+				into[i].put(form[1], at, v)
 			}
 		}
 	}
 	var m Matrix
 	for _, s := range out {
-		m.Series = append(m.Series, *s)
+		if len(s.Points) > 0 {
+			m.Series = append(m.Series, *s)
+		}
 	}
 	return m, ctx.Err()
 }
@@ -145,7 +149,8 @@ func (s *stored) value(over string, at, window, now int64) (v float64, ok bool) 
 	return v, ok
 }
 
-func put(out map[string]*Series, labels map[string]string, by []string, aggregate string, at int64, v float64) {
+// aggregated is the series of an answer into which a stored one is aggregated.
+func aggregated(out map[string]*Series, labels map[string]string, by []string) *Series {
 	var kept Labels
 	for _, name := range by {
 		if labels[name] != "" {
@@ -153,19 +158,20 @@ func put(out map[string]*Series, labels map[string]string, by []string, aggregat
 		}
 	}
 	key := fmt.Sprint(kept)
-	s := out[key]
-	if s == nil {
-		s = &Series{Labels: kept}
-		out[key] = s
+	if out[key] == nil {
+		out[key] = &Series{Labels: kept}
 	}
+	return out[key]
+}
+
+func (s *Series) put(aggregate string, at int64, v float64) {
 	last := len(s.Points) - 1
-	if last < 0 || s.Points[last].At != at {
+	switch {
+	case last < 0 || s.Points[last].At != at:
 		s.Points = append(s.Points, Point{at, v})
-		return
-	}
-	if aggregate == "sum" {
+	case aggregate == "sum":
 		s.Points[last].Value += v
-	} else {
+	default:
 		s.Points[last].Value = max(s.Points[last].Value, v)
 	}
 }
@@ -222,12 +228,12 @@ func (e *envoy) labels(key string) map[string]string {
 // those stale that are no longer there.
 func (e *envoy) scrape(db *tsdb, at time.Time, took time.Duration) {
 	for key, v := range e.counts {
-		db.add(at, at.Add(took), v, e.labels(key))
+		db.add(e, key, at, at.Add(took), v)
 		e.known[key] = true
 	}
 	for key := range e.known {
 		if _, there := e.counts[key]; !there {
-			db.add(at, at.Add(took), math.NaN(), e.labels(key))
+			db.add(e, key, at, at.Add(took), math.NaN())
 			delete(e.known, key)
 		}
 	}
@@ -236,7 +242,7 @@ func (e *envoy) scrape(db *tsdb, at time.Time, took time.Duration) {
 // fail is a scrape that failed: everything is marked stale.
 func (e *envoy) fail(db *tsdb, at, visible time.Time) {
 	for key := range e.known {
-		db.add(at, visible, math.NaN(), e.labels(key))
+		db.add(e, key, at, visible, math.NaN())
 		delete(e.known, key)
 	}
 }
