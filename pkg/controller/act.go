@@ -30,7 +30,16 @@ const (
 	// catchUp is when to look again when the informer was behind; its own event
 	// usually comes sooner.
 	catchUp = 500 * time.Millisecond
+	// collided is when to try an urgent write again over the newer object.
+	collided = 20 * time.Millisecond
+	// unsettled is when to look again at the latest at what waits for people or
+	// pods: not everything that may mend it is watched by Service.
+	unsettled = 30 * time.Second
 )
+
+// errBehind tells that what was decided upon is no longer what is: nothing is
+// wrong, and a fresh look mends it.
+var errBehind = errors.New("what was read is behind the API server")
 
 // act does the first step of the difference: all urgent writes at once, or else
 // the first write alone, and tells what happened after it has. It returns when
@@ -44,14 +53,13 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	}
 	if len(writes) == 0 {
 		c.told.tell(s.key, s.about(p), p.Tell)
-		return p.Recheck, nil
+		return recheck(p), nil
 	}
-	fresh, err := c.fresh(ctx, s)
-	if err != nil || !fresh {
+	if err := c.fresh(ctx, s); err != nil {
 		return catchUp, err
 	}
 	if err := c.write(ctx, writes[0]); err != nil {
-		return c.afterFailure(writes[0], err)
+		return catchUp, describe(writes[0], err)
 	}
 	c.told.tell(s.key, s.about(p), p.Tell)
 	return atOnce, nil
@@ -66,24 +74,34 @@ func (c *Controller) snap(ctx context.Context, s situation, p canary.Plan, urgen
 		wg.Go(func() { errs[i] = c.insist(ctx, w) })
 	}
 	wg.Wait()
-	failed, conflicts := []error{}, 0
+	done := 0
 	for i, err := range errs {
-		switch {
-		case err == nil:
-		case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-			conflicts++
-		default:
-			failed = append(failed, describe(urgent[i], err))
+		if err == nil {
+			done++
+			continue
 		}
+		errs[i] = describe(urgent[i], err)
 	}
-	if len(failed)+conflicts < len(urgent) {
+	if done > 0 {
 		c.told.tell(s.key, s.about(p), p.Tell)
 		// A release that ends in one write has no later pass to be recorded in.
 		if err := c.record(ctx, s, p.Record); err != nil {
 			c.log.Warn("A release is not kept in the history", zap.Stringer("service", s.key), zap.Error(err))
 		}
 	}
-	return atOnce, errors.Join(failed...)
+	if done == len(urgent) {
+		return atOnce, nil
+	}
+	return collided, errors.Join(errs...)
+}
+
+// recheck is when to look again after a pass without a write.
+func recheck(p canary.Plan) time.Duration {
+	waits := p.View.Phase == canary.Blocked || p.View.Phase == canary.Waiting
+	if waits && (p.Recheck == 0 || p.Recheck > unsettled) {
+		return unsettled
+	}
+	return p.Recheck
 }
 
 // insist repeats a write until it is done, until the object turns out to have
@@ -106,15 +124,12 @@ func (c *Controller) insist(ctx context.Context, w mode.Write) error {
 	}
 }
 
-// afterFailure sorts failures into those a fresh look mends and those that wait.
-func (c *Controller) afterFailure(w mode.Write, err error) (time.Duration, error) {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return catchUp, nil
-	}
-	return 0, describe(w, err)
-}
-
+// describe says what was written when it failed, and marks the failures that a
+// fresh look mends.
 func describe(w mode.Write, err error) error {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		err = fmt.Errorf("%w: %w", errBehind, err)
+	}
 	return fmt.Errorf("write %s (%s): %w", w.Key, w.Why, err)
 }
 
@@ -159,8 +174,8 @@ func path(k canary.ObjectKey) string {
 }
 
 // fresh asks the API server itself whether what was decided upon still is the
-// case. Only what gives traffic, or moves none, waits for it.
-func (c *Controller) fresh(ctx context.Context, s situation) (bool, error) {
+// case; errBehind if not. Only what gives traffic, or moves none, waits for it.
+func (c *Controller) fresh(ctx context.Context, s situation) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var keys []canary.ObjectKey
@@ -171,13 +186,15 @@ func (c *Controller) fresh(ctx context.Context, s situation) (bool, error) {
 		keys = append(keys, canary.ObjectKey{Kind: "Deployment", Namespace: s.key.Namespace, Name: d.Name})
 	}
 	stale, err := c.cache.Stale(ctx, keys)
-	if apierrors.IsNotFound(err) {
-		return false, nil
+	switch {
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("%w: %w", errBehind, err)
+	case err != nil:
+		return err
+	case stale != nil:
+		return fmt.Errorf("%w: %s has another version there", errBehind, stale)
 	}
-	if stale != nil {
-		c.log.Debug("The caches are behind", zap.Stringer("service", s.key), zap.Stringer("object", stale))
-	}
-	return stale == nil, err
+	return nil
 }
 
 // record keeps a finished release, and lets the oldest go. Recording twice

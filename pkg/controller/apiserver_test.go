@@ -28,13 +28,12 @@ type apiServer struct {
 	kinds    map[string]string         // resource to kind
 	watchers map[*watcher]bool
 
+	held map[string][]func() // resources whose watches stand still, and what waits
+
 	writes []string // method and path of every write that was accepted
 	// fault, if set, sees each request before it is served; an error it
 	// returns is the client's answer, and the request is not served.
 	fault func(*http.Request) error
-	// after, if set, sees each accepted write; an error it returns is the
-	// client's answer although the write was done.
-	after func(*http.Request) error
 }
 
 type watcher struct {
@@ -55,6 +54,7 @@ func newAPIServer() *apiServer {
 			"virtualservices": "VirtualService", "destinationrules": "DestinationRule",
 		},
 		watchers: map[*watcher]bool{},
+		held:     map[string][]func(){},
 	}
 }
 
@@ -104,13 +104,7 @@ func (s *apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.Method == http.MethodGet:
 		return s.list(t, query)
 	}
-	response, err := s.change(r, t)
-	if err == nil && response.StatusCode < 300 && s.after != nil {
-		if err := s.after(r); err != nil {
-			return nil, err
-		}
-	}
-	return response, err
+	return s.change(r, t)
 }
 
 func answer(code int, body any) (*http.Response, error) {
@@ -314,11 +308,32 @@ func (s *apiServer) remove(t target) {
 }
 
 func (s *apiServer) publish(kind string, t target, o map[string]any) {
-	for w := range s.watchers {
-		if w.wants(t.path(), o) {
-			w.events <- event(kind, o)
+	send := func() {
+		for w := range s.watchers {
+			if w.wants(t.path(), o) {
+				w.events <- event(kind, o)
+			}
 		}
 	}
+	if waiting, still := s.held[t.resource]; still {
+		s.held[t.resource] = append(waiting, send)
+		return
+	}
+	send()
+}
+
+// hold makes the watches of a resource stand still, or sends what waited.
+func (s *apiServer) hold(resource string, still bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if still {
+		s.held[resource] = nil
+		return
+	}
+	for _, send := range s.held[resource] {
+		send()
+	}
+	delete(s.held, resource)
 }
 
 // put is a user's hand: it stores an object whatever its version is.

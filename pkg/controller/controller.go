@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -164,9 +165,14 @@ func (c *Controller) next(ctx context.Context) bool {
 	}
 	defer c.queue.Done(k)
 	began := time.Now()
-	again, err := c.sync(ctx, k)
+	again, err := c.survive(ctx, k)
 	c.options.Meter.Reconciled(time.Since(began))
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case errors.Is(err, errBehind):
+		c.log.Debug("A pass waits", zap.Stringer("service", k), zap.Error(err))
+	case err != nil:
 		c.log.Warn("A pass failed and is repeated", zap.Stringer("service", k), zap.Error(err))
 		c.queue.AddRateLimited(k)
 		return true
@@ -176,6 +182,17 @@ func (c *Controller) next(ctx context.Context) bool {
 		c.queue.AddAfter(k, again)
 	}
 	return true
+}
+
+// survive keeps a fault that one team's objects provoke from ending the
+// releases of all others.
+func (c *Controller) survive(ctx context.Context, k cluster.Key) (again time.Duration, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("a fault of Serin, please report it: %v\n%s", fault, debug.Stack())
+		}
+	}()
+	return c.sync(ctx, k)
 }
 
 // sync brings one Service a step nearer to what it shall be: it observes,
@@ -208,7 +225,7 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 	}
 	again, acted := c.act(ctx, s, plan, writes)
 	if err = errors.Join(err, acted); err != nil {
-		return 0, err
+		return again, err
 	}
 	c.show(k, plan.View)
 	return again, nil

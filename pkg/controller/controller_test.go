@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,32 +107,13 @@ func TestACrashAtAnyWriteOnlyContinues(t *testing.T) {
 
 func crashAt(t *testing.T, k int, done bool) {
 	w := newWorld(t)
-	dead, count := false, 0
-	crash := errors.New("the process is gone")
-	w.api.fault = func(r *http.Request) error {
-		if dead {
-			return crash
-		}
-		if isWrite(r) {
-			if count++; count == k && !done {
-				dead = true
-				return crash
-			}
-		}
-		return nil
-	}
-	w.api.after = func(r *http.Request) error {
-		if isWrite(r) && count == k && done {
-			dead = true
-			return crash
-		}
-		return nil
-	}
-	_, stop := w.run()
+	way := &mortal{api: w.api, last: k, done: done}
+	_, end := w.runOver(way, nil)
 	w.deploy("web-v2", "v2", "two", opted)
 	time.Sleep(3 * time.Minute)
-	stop()
-	w.api.fault, w.api.after = nil, nil
+	if err := end(); err != nil {
+		t.Error(err)
+	}
 
 	c, stop := w.run()
 	defer stop()
@@ -146,6 +129,35 @@ func crashAt(t *testing.T, k int, done bool) {
 	if n := len(w.api.all("ControllerRevision")); n != 1 {
 		t.Errorf("crash at write %d (done: %v): %d releases are kept, want 1", k, done, n)
 	}
+}
+
+// mortal is the way to the API server of a process that dies at its k-th write.
+type mortal struct {
+	api  *apiServer
+	last int
+	done bool // the last write is still done
+
+	mu    sync.Mutex
+	count int
+}
+
+func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
+	m.mu.Lock()
+	if isWrite(r) {
+		m.count++
+	}
+	alive := m.count < m.last
+	if isWrite(r) && m.count == m.last && m.done {
+		// The answer of the last write never arrives.
+		if response, err := m.api.RoundTrip(r); err == nil {
+			_ = response.Body.Close()
+		}
+	}
+	m.mu.Unlock()
+	if !alive {
+		return nil, errors.New("the process is gone")
+	}
+	return m.api.RoundTrip(r)
 }
 
 func isWrite(r *http.Request) bool {
@@ -188,24 +200,25 @@ func TestASnapDoesNotWaitForAVirtualServiceThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.virtualService("gate", []any{"shop.example"}, []any{"istio-system/gateway"})
-		_, stop := w.run()
-		defer stop()
-		w.deploy("web-v2", "v2", "two", opted)
-		w.until(2*time.Minute, "both at 5%", func() bool { return w.weight("web") == 5 && w.weight("gate") == 5 })
-		hanging := true
+		var hanging atomic.Bool
 		w.api.fault = func(r *http.Request) error {
-			if hanging && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/gate") {
+			if hanging.Load() && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/gate") {
 				<-r.Context().Done()
 				return r.Context().Err()
 			}
 			return nil
 		}
+		_, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(2*time.Minute, "both at 5%", func() bool { return w.weight("web") == 5 && w.weight("gate") == 5 })
+		hanging.Store(true)
 		w.setErrors(0.5)
 		w.until(time.Minute, "snapped where it can be", func() bool { return w.weight("web") == 0 })
 		if got := w.weight("gate"); got != 5 {
 			t.Errorf("the hanging one has %d%%, want 5%% still", got)
 		}
-		hanging = false
+		hanging.Store(false)
 		w.until(time.Minute, "snapped everywhere", func() bool { return w.weight("gate") == 0 })
 	})
 }
@@ -213,12 +226,9 @@ func TestASnapDoesNotWaitForAVirtualServiceThatCannotBeWritten(t *testing.T) {
 func TestAHandThatRaisesBetweenReadAndWriteIsNotOverwritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		_, stop := w.run()
-		defer stop()
-		var once bool
+		var once atomic.Bool
 		w.api.fault = func(r *http.Request) error {
-			if !once && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/web") {
-				once = true
+			if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/web") && once.CompareAndSwap(false, true) {
 				w.api.edit("VirtualService", "shop", "web", func(o map[string]any) {
 					route, _, _ := unstructured.NestedSlice(o, "spec", "http")
 					route[0].(map[string]any)["timeout"] = "7s"
@@ -227,6 +237,8 @@ func TestAHandThatRaisesBetweenReadAndWriteIsNotOverwritten(t *testing.T) {
 			}
 			return nil
 		}
+		_, stop := w.run()
+		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
 		route, _, _ := unstructured.NestedSlice(w.api.read("VirtualService", "shop", "web"), "spec", "http")

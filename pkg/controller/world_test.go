@@ -32,6 +32,7 @@ type world struct {
 	silent    bool    // Prometheus does not answer
 	asks      int
 	log       *zap.Logger
+	meter     Meter
 }
 
 const interval = 5 * time.Second
@@ -122,12 +123,25 @@ func owner(kind, name, uid string) map[string]any {
 // run works with a fresh controller until stop is called, which waits for its end.
 func (w *world) run() (c *Controller, stop func()) {
 	w.t.Helper()
-	config := &rest.Config{Host: "http://api.test", Transport: http.RoundTripper(w.api), QPS: -1,
+	c, end := w.runOver(w.api, nil)
+	return c, func() {
+		if err := end(); err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// runOver works over a transport of its own, and with a lease if one is given.
+// What end returns is what Run returned.
+func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controller, end func() error) {
+	w.t.Helper()
+	config := &rest.Config{Host: "http://api.test", Transport: transport, QPS: -1,
 		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}}
 	c, err := New(Options{
 		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
 		Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
 		Defaults: annotation.Defaults(), Threshold: judge.Threshold{Checks: 3, Requests: 100}, Interval: interval,
+		Elect: lease, Meter: w.meter,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -136,11 +150,9 @@ func (w *world) run() (c *Controller, stop func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	return c, func() {
+	return c, func() error {
 		cancel()
-		if err := <-done; err != nil {
-			w.t.Error(err)
-		}
+		return <-done
 	}
 }
 
