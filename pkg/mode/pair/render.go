@@ -94,7 +94,7 @@ func (e edit) render() (w mode.Write, needed bool, err error) {
 
 // routes is the document with the routes as ordered, and the marks of what is ours on them.
 func (e edit) routes(old canary.State) (doc map[string]any, marks []string, err error) {
-	if e.plan.Clean {
+	if e.plan.Clean || e.backAtStable() {
 		doc = e.clean(old)
 	} else if doc, marks, err = route.Apply(e.vs.Doc, e.service, *e.plan.Traffic, old.Marks); err != nil {
 		return nil, nil, err
@@ -103,6 +103,12 @@ func (e edit) routes(old canary.State) (doc map[string]any, marks []string, err 
 		return nil, nil, fmt.Errorf("refusing to write: %w", err)
 	}
 	return doc, marks, nil
+}
+
+// backAtStable tells that a release ends with all users where they were before
+// it: the routes become again what the user wrote.
+func (e edit) backAtStable() bool {
+	return e.plan.Last && e.plan.Traffic != nil && e.plan.Traffic.Weight == 0
 }
 
 // clean takes our marks off. In mid-release all users go to stable. At rest they
