@@ -52,7 +52,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	defer func() { _ = log.Sync() }() // stdout has nothing to sync
 	useForClients(log)
 
-	listener, err := net.Listen("tcp", s.config.Listen)
+	var listening net.ListenConfig
+	listener, err := listening.Listen(ctx, "tcp", s.config.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for metrics and health on %s: %w; choose another with --listen", s.config.Listen, err)
 	}

@@ -192,7 +192,7 @@ func (s *apiServer) watch(ctx context.Context, t target, query url.Values) (*htt
 	}
 	s.watchers[w] = true
 	return &http.Response{
-		StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
 		Body: &stream{server: s, watcher: w, ctx: ctx, closed: make(chan struct{})},
 	}, nil
 }

@@ -200,7 +200,7 @@ func (c *Controller) survive(ctx context.Context, k cluster.Key) (again time.Dur
 // when only a change brings it back.
 func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, error) {
 	if !c.cache.Concerns(k) {
-		c.forget(k)
+		c.forget(k) //nolint:contextcheck // see Follow below
 		return 0, nil
 	}
 	s, observed := c.observe(ctx, k)
@@ -211,7 +211,7 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 	s.observation.Verdict = c.bench.verdict(k, s.state, now)
 	plan := canary.Decide(s.spec, s.state, s.observation, now)
 	c.bench.follow(k, s.state, s.observation.Traffic)
-	c.cache.Follow(k, s.state.Phase.Active() || plan.Next.Phase.Active())
+	c.cache.Follow(k, s.state.Phase.Active() || plan.Next.Phase.Active()) //nolint:contextcheck // a watch of pods outlives the pass that asks for it
 	writes, err := pair.Render(plan, s.objects, now)
 	if err != nil {
 		err = fmt.Errorf("render the routes of %s: %w", k, err)
@@ -224,8 +224,8 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 		}
 	}
 	again, acted := c.act(ctx, s, plan, writes)
-	if err = errors.Join(err, acted); err != nil {
-		return again, err
+	if failed := errors.Join(err, acted); failed != nil {
+		return again, failed
 	}
 	c.show(k, plan.View)
 	return again, nil

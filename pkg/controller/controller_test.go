@@ -20,7 +20,7 @@ func TestAGoodVersionIsPromotedStepByStep(t *testing.T) {
 		w := newWorld(t)
 		c, stop := w.run()
 		defer stop()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		w.deploy("web-v2", "v2", "two", opted)
 		var weights []int
 		w.until(10*time.Minute, "promoted", func() bool {
@@ -41,7 +41,7 @@ func TestAGoodVersionIsPromotedStepByStep(t *testing.T) {
 		}
 		synctest.Wait()
 		writes := len(w.api.writes)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if more := w.api.writes[writes:]; len(more) > 0 {
 			t.Errorf("in an idle hour it wrote %v", more)
 		}
@@ -68,7 +68,7 @@ func TestABadVersionIsSnappedBackAndNotTriedAgain(t *testing.T) {
 			t.Errorf("the bad version had up to %d%%, want 5%%", most)
 		}
 		w.setErrors(0)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if got := w.weight("web"); got != 0 {
 			t.Errorf("an hour later the canary has %d%%, want 0%%", got)
 		}
@@ -86,7 +86,7 @@ func TestNothingMovesWithoutAnAnswerFromPrometheus(t *testing.T) {
 		w.setSilent(true)
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(time.Minute, "at the first step", func() bool { return w.weight("web") == 5 })
-		time.Sleep(15 * time.Minute)
+		pass(15 * time.Minute)
 		if got := w.weight("web"); got != 5 {
 			t.Errorf("without data the canary has %d%%, want 5%% still", got)
 		}
@@ -110,7 +110,7 @@ func crashAt(t *testing.T, k int, done bool) {
 	way := &mortal{api: w.api, last: k, done: done}
 	_, end := w.runOver(way, nil)
 	w.deploy("web-v2", "v2", "two", opted)
-	time.Sleep(3 * time.Minute)
+	pass(3 * time.Minute)
 	if err := end(); err != nil {
 		t.Error(err)
 	}

@@ -34,7 +34,7 @@ func TestAStandbyTakesOverAtOnceAfterACleanStop(t *testing.T) {
 		first, endFirst := w.runOver(w.api, testLease("first"))
 		w.until(time.Minute, "the first leads", first.Leading)
 		second, endSecond := w.runOver(w.api, testLease("second"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if second.Leading() {
 			t.Fatal("two lead at once")
 		}
@@ -55,7 +55,7 @@ func TestAStandbyTakesOverSoonAfterACrashAndTheLostOneEnds(t *testing.T) {
 		first, endFirst := w.runOver(way, testLease("first"))
 		w.until(time.Minute, "the first leads", first.Leading)
 		second, endSecond := w.runOver(w.api, testLease("second"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		way.cut.Store(true)
 		w.until(20*time.Second, "the second leads", func() bool {
 			if first.Leading() && second.Leading() {
@@ -85,7 +85,7 @@ func TestTheLeaseIsGivenBackOnlyAfterTheLastWrite(t *testing.T) {
 				}
 			case r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/web") && slow.CompareAndSwap(false, true):
 				close(held)
-				time.Sleep(4 * time.Second) // a write that ends when it ends, whatever its context says
+				pass(4 * time.Second) // a write that ends when it ends, whatever its context says
 				if released.Load() {
 					t.Error("the lease was given back while a write was under way")
 				}

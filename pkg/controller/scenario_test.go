@@ -48,7 +48,7 @@ func TestMistakesInTheAnnotationsAreToldAtOnceAndMoveNothing(t *testing.T) {
 		defer stop()
 		w.deploy("web-v2", "v2", "two", map[string]any{
 			"serin.dev/canary": "true", "serin.dev/stepps": "5%", "serin.dev/bake": "soon"})
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if got := phase(c); got != "Blocked" {
 			t.Errorf("the release is %s, want Blocked", got)
 		}
@@ -91,7 +91,7 @@ func TestAnAPIServerThatIsAwayForTenMinutesSkipsNoStep(t *testing.T) {
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(5*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
 		way.cut.Store(true)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if got := w.weight("web"); got != 5 {
 			t.Fatalf("the canary has %d%% though no write could come through", got)
 		}
@@ -119,7 +119,7 @@ func TestARestartNeitherShortensNorRepeatsTheBake(t *testing.T) {
 			w.until(time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
 			began := time.Now()
 			for range restarts {
-				time.Sleep(50 * time.Second)
+				pass(50 * time.Second)
 				stop()
 				_, stop = w.run()
 			}
@@ -146,7 +146,7 @@ func TestRaisesGoOneAfterTheOtherAndSnapsTogether(t *testing.T) {
 		w.api.fault = func(r *http.Request) error {
 			if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/virtualservices/") {
 				together.add(1)
-				time.Sleep(100 * time.Millisecond)
+				pass(100 * time.Millisecond)
 				together.add(-1)
 			}
 			return nil
@@ -197,7 +197,7 @@ func TestARaiseIsNotDecidedOnWhatTheInformersMissed(t *testing.T) {
 		w.until(5*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
 		w.api.hold("virtualservices", true)
 		w.api.edit("VirtualService", "shop", "web", func(o map[string]any) { meta(o)["labels"] = map[string]any{"seen": "no"} })
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if got := w.weight("web"); got != 5 {
 			t.Errorf("it raised to %d%% over a version it had not seen", got)
 		}
@@ -222,7 +222,7 @@ func TestAWebhookThatRefusesIsTriedForeverAndPassesNoStepOver(t *testing.T) {
 		c, stop := w.run()
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if n := refused.Load(); n < 60*60/25 || n > 2000 {
 			t.Errorf("in an hour it tried %d times", n)
 		}
@@ -243,7 +243,7 @@ func TestAFaultInAPassDoesNotEndTheProcess(t *testing.T) {
 		_, stop := w.run()
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		fault.on.Store(false)
 		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
 	})

@@ -230,7 +230,7 @@ func phase(c *Controller) string {
 // until lets virtual time pass, a second at a time, until f holds.
 func (w *world) until(limit time.Duration, what string, f func() bool) {
 	w.t.Helper()
-	for began := time.Now(); time.Since(began) < limit; time.Sleep(time.Second) {
+	for began := time.Now(); time.Since(began) < limit; pass(time.Second) {
 		synctest.Wait()
 		if f() {
 			return
@@ -268,4 +268,9 @@ var opted = map[string]any{
 	"serin.dev/canary": "true",
 	"serin.dev/steps":  "5%, 25%, 100%",
 	"serin.dev/bake":   "30s",
+}
+
+// pass lets virtual time pass; it takes none.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest nobody waits
 }
