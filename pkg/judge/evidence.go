@@ -35,6 +35,7 @@ type Evidence struct {
 
 	check  tracks  // the check under way
 	last   outcome // of the check that ended last
+	ended  tracks  // that check, if it passed
 	passed int     // checks passed at this step
 	run    overRun // checks over a limit in a row
 	shared bool    // the last full run of them was stable's trouble too
@@ -134,7 +135,7 @@ func (e Evidence) closeCheck(s Settings) Evidence {
 	e.check, e.last = tracks{}, what
 	if what != over {
 		if what == passed {
-			e.passed++
+			e.passed, e.ended = e.passed+1, ended
 		}
 		e.run, e.shared = overRun{}, false
 		return e

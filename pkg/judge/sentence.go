@@ -21,8 +21,10 @@ func (e Evidence) sentence(v Verdict, s Settings) string {
 		return fmt.Sprintf("both versions are over the limit: %s of the canary's and %s of stable's requests failed at this step, %s and %s took longer than %s",
 			percent(c.failed()), percent(st.failed()), percent(c.surelySlow(s.Limits)), percent(st.surelySlow(s.Limits)), s.Limits.P99)
 	case Promote:
-		return fmt.Sprintf("%s of %s failed, %s took longer than %s, within the limits of %s and 1%% (stable %s of %d failed)",
-			percent(c.failed()), requests(c.Requests, "canary "), slowRange(c, s), s.Limits.P99, share(s.Limits.ErrorRate), percent(st.failed()), st.Requests)
+		last := e.ended.canary
+		return fmt.Sprintf("%s of %s failed and %s took longer than %s in the last check, within the limits of %s and 1%% (at this step %s of %d, stable %s of %d failed)",
+			percent(last.failed()), requests(last.Requests, "canary "), slowRange(last, s), s.Limits.P99, share(s.Limits.ErrorRate),
+			percent(c.failed()), c.Requests, percent(st.failed()), st.Requests)
 	}
 	return e.holding(v, s)
 }
@@ -31,7 +33,7 @@ func (e Evidence) holding(v Verdict, s Settings) string {
 	c, st := e.total.canary, e.total.stable
 	switch v.Reason {
 	case ReasonSuspicious:
-		return fmt.Sprintf("%s, in %d of %d checks: %s follow", e.run.broken(s), e.run.checks, s.Threshold.Checks, about(v.More))
+		return fmt.Sprintf("%s, in %d of the %d checks in a row that make a breach: %s decide the next", e.run.broken(s), e.run.checks, s.Threshold.Checks, about(v.More))
 	case ReasonUnresolved:
 		if c.Latency.Total() == 0 {
 			return fmt.Sprintf("the canary's latency is unknown: no histogram came with its %s", requests(c.Requests))

@@ -64,8 +64,17 @@ const (
 // start, and a target's end is marked up to 1.1 scrape intervals back; hence
 // 1.2 widths, and the time a scrape takes.
 func Closed(now time.Time, width time.Duration) time.Time {
-	return floor(now.Add(-width*12/10-scrapeTime(width)), width)
+	return floor(now.Add(-untilClosed(width)), width)
 }
+
+// NextClosed is when the block after the newest closed one will be closed: the
+// best time to ask again.
+func NextClosed(now time.Time, width time.Duration) time.Time {
+	return Closed(now, width).Add(width).Add(untilClosed(width))
+}
+
+// untilClosed is how long after its end a block is closed.
+func untilClosed(width time.Duration) time.Duration { return width*12/10 + scrapeTime(width) }
 
 // scrapeTime is what is allowed for a scrape to take: half a second, or a tenth
 // of the width where that is longer.
@@ -174,19 +183,19 @@ func (a Ask) check() error {
 		{"Namespace", a.Namespace}, {"Service", a.Service}, {"StableWorkload", a.StableWorkload}, {"CanaryWorkload", a.CanaryWorkload},
 	} {
 		if f.value == "" || !utf8.ValidString(f.value) {
-			errs = append(errs, fmt.Errorf("%s is %q: a Kubernetes name is needed", f.name, f.value))
+			errs = append(errs, fmt.Errorf("the %s is %q: a Kubernetes name is needed", f.name, f.value))
 		}
 	}
 	if a.StableWorkload == a.CanaryWorkload {
-		errs = append(errs, fmt.Errorf("StableWorkload and CanaryWorkload are both %q: metrics tell versions apart by Deployment", a.StableWorkload))
+		errs = append(errs, fmt.Errorf("the StableWorkload and the CanaryWorkload are both %q: metrics tell versions apart by Deployment", a.StableWorkload))
 	}
 	if a.Width < time.Second || a.Width%time.Millisecond != 0 {
-		errs = append(errs, fmt.Errorf("Width is %s: at least 1s in whole milliseconds is needed", a.Width))
+		errs = append(errs, fmt.Errorf("the Width is %s: at least 1s in whole milliseconds is needed", a.Width))
 	}
 	switch a.Reporter {
 	case "", Auto, Destination, Source:
 	default:
-		errs = append(errs, fmt.Errorf("Reporter is %q: auto, destination and source are known", a.Reporter))
+		errs = append(errs, fmt.Errorf("the Reporter is %q: auto, destination and source are known", a.Reporter))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("ask for blocks of %q: %w", a.Key, errors.Join(errs...))

@@ -456,6 +456,14 @@ func TestABlockIsClosedWhenNoSampleCanArriveAnyMore(t *testing.T) {
 		if got := Closed(after(c.now), time.Duration(c.width)*time.Second); !got.Equal(after(c.closed)) {
 			t.Errorf("at %vs of width %vs closed is %s", c.now, c.width, got.Sub(epoch))
 		}
+		width := time.Duration(c.width) * time.Second
+		next := NextClosed(after(c.now), width)
+		if before := Closed(next.Add(-time.Millisecond), width); !before.Equal(after(c.closed)) {
+			t.Errorf("closed is %s before the next is", before.Sub(epoch))
+		}
+		if then := Closed(next, width); !then.Equal(after(c.closed + c.width)) {
+			t.Errorf("next closed is %s", then.Sub(epoch))
+		}
 	}
 }
 

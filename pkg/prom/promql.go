@@ -51,11 +51,6 @@ type selector struct {
 
 func (s selector) String() string { return s.metric + "{" + strings.Join(s.matchers, ", ") + "}" }
 
-// with gives the selector one more matcher, and leaves its own as they are.
-func (s selector) with(matcher string) selector {
-	return selector{s.metric, append(slices.Clone(s.matchers), matcher)}
-}
-
 // counters are the raw counters, summed where nothing has to be told apart.
 func (s selector) counters(by []string) string {
 	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(by, ", "), s)

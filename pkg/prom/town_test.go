@@ -16,7 +16,6 @@ type town struct {
 
 type home struct {
 	*envoy
-	phase   float64 // when in the interval it is scraped
 	next    float64 // when it is scraped next
 	gone    bool
 	mourned float64 // when its end is marked
