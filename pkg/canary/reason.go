@@ -28,6 +28,7 @@ const (
 	NoData            Reason = "NoData"
 	LimitExceeded     Reason = "LimitExceeded"
 	Unresolved        Reason = "HistogramCannotResolve"
+	ClientErrors      Reason = "ClientErrorsWorseThanStable"
 	SharedIncident    Reason = "SharedIncident"
 	StableUnavailable Reason = "StableUnavailable"
 	StableChanged     Reason = "StableChanged"
