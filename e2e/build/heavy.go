@@ -3,9 +3,11 @@ package build
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,20 +25,36 @@ const (
 // packages with the control plane.
 const prometheusPackage = "github.com/prometheus/prometheus/cmd/prometheus"
 
-// noDebugInfo lists what is compiled without debug information, which takes a
-// tenth of the time. Only packages that nothing but the stack needs: those
-// that the project's own programs and tests use too are compiled once for all.
-var noDebugInfo = []string{
-	"k8s.io/kubernetes/...", "k8s.io/apiserver/...", "k8s.io/kubectl/...", "istio.io/istio/...",
-	"github.com/envoyproxy/...", "go.etcd.io/...", "github.com/google/cel-go/...", "github.com/prometheus/prometheus/...",
+// compilerFlags say how packages are compiled, by pattern; the last pattern
+// that matches counts. Only packages that nothing but the stack needs are
+// here: those that the project's own programs and tests use too are compiled
+// once for all. What is gained is in docs/first-build.md.
+var compilerFlags = []struct {
+	flags    string
+	patterns []string
+}{
+	// Without debug information, which takes a tenth of the time.
+	{"-dwarf=false", []string{
+		"k8s.io/kubernetes/...", "k8s.io/apiserver/...", "istio.io/istio/...",
+		"go.etcd.io/...", "github.com/google/cel-go/...", "github.com/prometheus/prometheus/...",
+	}},
+	// Without optimization too, which takes another half: large packages that
+	// have next to nothing to do here.
+	{"-dwarf=false -N -l", []string{
+		"istio.io/istio/pilot/pkg/serviceregistry/ambient/...", "istio.io/istio/pilot/pkg/config/kube/...",
+		"github.com/agentgateway/...", "sigs.k8s.io/gateway-api/...", "github.com/envoyproxy/...",
+		"k8s.io/kubectl/...", "k8s.io/cli-runtime/...", "sigs.k8s.io/kustomize/...",
+		"k8s.io/kubernetes/pkg/controller/...",
+	}},
 }
 
 // The first build's needs on disk, of which most is the go command's caches.
 const firstBuildBytes = 7 << 30
 
-// compilerMemory is the least available memory with which the compilers may
-// use more of it to spend less time on collecting garbage.
-const compilerMemory = 8 << 30
+// memoryPerCompiler is how much available memory there has to be for each
+// processor, and thereby for each compiler that runs at a time, for compilers
+// to use more memory and spend less time on collecting garbage.
+const memoryPerCompiler = 3 << 30
 
 // heavy builds the control plane and Prometheus, and fetches Envoy and
 // Istio's CRDs, unless a stamp says that they are there already.
@@ -52,7 +70,11 @@ func (b *builder) heavy(ctx context.Context) error {
 func (b *builder) heavyGo(ctx context.Context) error {
 	dir := filepath.Join(b.root, "e2e", "stack")
 	flags := heavyFlags()
-	s, err := newStamp([]string{filepath.Join(dir, "go.mod"), filepath.Join(dir, "go.sum"), filepath.Join(dir, "main.go")}, flags...)
+	sources, err := stackSources(dir)
+	if err != nil {
+		return err
+	}
+	s, err := newStamp(sources, flags...)
 	if err != nil {
 		return err
 	}
@@ -76,6 +98,22 @@ func (b *builder) heavyGo(ctx context.Context) error {
 	return s.keep(file)
 }
 
+// stackSources are the files the heavy programs are made from, in the module
+// itself: its Go files, and what says which versions of all others.
+func stackSources(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if name := d.Name(); err == nil && !d.IsDir() && (filepath.Ext(name) == ".go" || name == "go.mod" || name == "go.sum") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the sources of the stack: %w", err)
+	}
+	return files, nil
+}
+
 func heavyFlags() []string {
 	const version = "-X k8s.io/component-base/version."
 	flags := []string{
@@ -83,18 +121,20 @@ func heavyFlags() []string {
 		"-tags=remove_all_sd",
 		"-ldflags=-s -w " + version + "gitVersion=" + kubernetesVersion + " " + version + "gitMajor=" + kubernetesMajor + " " + version + "gitMinor=" + kubernetesMinor,
 	}
-	for _, pattern := range noDebugInfo {
-		flags = append(flags, "-gcflags="+pattern+"=-dwarf=false")
+	for _, c := range compilerFlags {
+		for _, pattern := range c.patterns {
+			flags = append(flags, "-gcflags="+pattern+"="+c.flags)
+		}
 	}
 	return flags
 }
 
 // compilerEnv lets the compilers use memory where there is enough of it.
 func compilerEnv() []string {
-	if os.Getenv("GOGC") != "" || availableMemory() < compilerMemory {
+	if os.Getenv("GOGC") != "" || availableMemory() < memoryPerCompiler*int64(max(2, runtime.NumCPU())) {
 		return nil
 	}
-	return []string{"GOGC=400"}
+	return []string{"GOGC=800"}
 }
 
 // availableMemory is in bytes, 0 where it cannot be told.
@@ -126,11 +166,11 @@ func (b *builder) checkDisk(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(cache, "00")); err == nil {
 		return nil // in use already: the packages may well be in there
 	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(cache, &fs); err != nil {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(cache, &disk); err != nil {
 		return fmt.Errorf("look for free space in %s: %w", cache, err)
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < firstBuildBytes {
+	if free := disk.Bavail * uint64(disk.Bsize); free < firstBuildBytes {
 		return fmt.Errorf("the first build needs %d GB of disk and %s has %d GB free: set GOCACHE to a folder on a larger disk", firstBuildBytes>>30, cache, free>>30)
 	}
 	return nil

@@ -120,6 +120,10 @@ func (p *progress) report(now time.Time) {
 // not be rewritten.
 const terminalWidth = 79
 
+// lastPercent is from when on the remaining time is no longer estimated: what
+// is left is mostly linking, which no line is said about.
+const lastPercent = 96
+
 // report is the state in one line. The remaining time assumes that packages
 // take the same time each, which holds within 15% all along the way.
 func (s state) report(now time.Time) string {
@@ -133,8 +137,8 @@ func (s state) report(now time.Time) string {
 	done := min(s.done, s.total)
 	text := fmt.Sprintf("%s: %d%%, %d/%d packages, %s", s.what, 100*done/s.total, done, s.total, elapsed)
 	switch {
-	case done == s.total:
-		text += ", linking"
+	case done*100 >= s.total*lastPercent:
+		text += ", linking soon"
 	case done > 0 && elapsed >= 5*time.Second:
 		left := elapsed * time.Duration(s.total-done) / time.Duration(done)
 		text += fmt.Sprintf(", about %s left", left.Round(5*time.Second))

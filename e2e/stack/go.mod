@@ -458,3 +458,7 @@ require (
 )
 
 tool github.com/prometheus/prometheus/cmd/prometheus
+
+replace github.com/pb33f/libopenapi => ./stubs/libopenapi
+
+replace github.com/pb33f/libopenapi-validator => ./stubs/libopenapi-validator
