@@ -174,8 +174,9 @@ type Controller struct {
 
 // StartController builds cmd/serin if its sources have changed and starts it
 // inside the sandbox's network with the arguments. Unless they are among the
-// arguments it is given the administrator's --kubeconfig, --prometheus-url and
-// --listen-address. It does not wait until the controller is ready.
+// arguments it is given the administrator's --kubeconfig, --prometheus-url,
+// --listen, and the scrape interval as --interval. It does not wait until the
+// controller is ready. At most four controllers can run at a time.
 func (s *Sandbox) StartController(args ...string) (*Controller, error) {
 	path, err := build.Controller(context.Background(), s.options.Progress)
 	if err != nil {
@@ -190,7 +191,9 @@ func (s *Sandbox) StartController(args ...string) (*Controller, error) {
 	c := &Controller{sandbox: s, name: name, LogPath: filepath.Join(s.logs, name+".log"), MetricsURL: s.machine.url(listener)}
 	args = withDefault(args, "--kubeconfig", s.Kubeconfig())
 	args = withDefault(args, "--prometheus-url", s.PrometheusURL())
-	args = withDefault(args, "--listen-address", s.machine.address(listener))
+	args = withDefault(args, "--listen", s.machine.address(listener))
+	// Whole seconds are what the controller takes.
+	args = withDefault(args, "--interval", max(time.Second, s.options.ScrapeInterval.Round(time.Second)).String())
 	err = s.machine.call("Start", node.Process{Name: name, Path: path, Args: args, Env: environment(), Log: c.LogPath})
 	if err != nil {
 		return nil, err

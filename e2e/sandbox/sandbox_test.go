@@ -62,6 +62,7 @@ func TestSandbox(t *testing.T) {
 		{"another user has only its own rights, and is in the audit log", testUser},
 		{"apply tells a conflict", testConflict},
 		{"kubectl works", testKubectl},
+		{"a controller runs, is killed, restarted and stopped", testController},
 		{"every process can be killed and restarted", testRestart},
 		{"a paused Prometheus answers again when resumed", testPause},
 	} {
@@ -438,6 +439,38 @@ func testKubectl(t *testing.T, f fixture) {
 	out, err := exec.CommandContext(t.Context(), f.Kubectl(), "--namespace=shop", "get", "deployment", "web-v1", "--output=jsonpath={.metadata.name}").CombinedOutput()
 	if err != nil || string(out) != "web-v1" {
 		t.Errorf("kubectl: %v: %s", err, out)
+	}
+}
+
+func testController(t *testing.T, f fixture) {
+	c, err := f.StartController("--leader-elect=false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	healthy := func() error {
+		resp, err := http.Get(c.MetricsURL + "/healthz")
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s", resp.Status)
+		}
+		return nil
+	}
+	f.eventually(t, "it is healthy", healthy)
+	if err := c.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("after a kill: %v", err)
+	}
+	if err := c.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually(t, "it is healthy again", healthy)
+	if err := c.Stop(); err != nil {
+		t.Error(err)
 	}
 }
 
