@@ -22,8 +22,8 @@ func (e Evidence) sentence(v Verdict, s Settings) string {
 			percent(c.failed()), percent(st.failed()), percent(c.surelySlow(s.Limits)), percent(st.surelySlow(s.Limits)), s.Limits.P99)
 	case Promote:
 		last := e.ended.canary
-		return fmt.Sprintf("%s of %s failed and %s took longer than %s in the last check, within the limits of %s and 1%% (at this step %s of %d, stable %s of %d failed)",
-			percent(last.failed()), requests(last.Requests, "canary "), slowRange(last, s), s.Limits.P99, share(s.Limits.ErrorRate),
+		return fmt.Sprintf("last check within limits: %s of %s failed, %s took longer than %s (this step %s of %d, stable %s of %d failed)",
+			percent(last.failed()), requests(last.Requests, "canary "), slowRange(last, s), s.Limits.P99,
 			percent(c.failed()), c.Requests, percent(st.failed()), st.Requests)
 	}
 	return e.holding(v, s)

@@ -4,9 +4,9 @@ import "time"
 
 // Limits are what a canary may at most do.
 type Limits struct {
-	ErrorRate  float64       // highest share of failed requests, 0 < ErrorRate < 1
-	ErrorRatio float64       // highest multiple of stable's share; 0: not compared
-	P99        time.Duration // the 99th percentile's limit, > 0: at most 1% of requests may take longer
+	ErrorRate  float64       `json:"errorRate"`            // highest share of failed requests, 0 < ErrorRate < 1
+	ErrorRatio float64       `json:"errorRatio,omitempty"` // highest multiple of stable's share; 0: not compared
+	P99        time.Duration `json:"p99"`                  // the 99th percentile's limit, > 0: at most 1% of requests may take longer
 }
 
 // Settings are how the judge works: the limits and the mode's parameters.
