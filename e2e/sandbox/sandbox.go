@@ -29,7 +29,7 @@ const Gateway = mesh.Gateway
 type Options struct {
 	ScrapeInterval time.Duration // how often Prometheus scrapes, at least 100ms; default 1s
 	Retention      time.Duration // how long Prometheus keeps samples; default 24h
-	LogDir         string        // a file for each process; default: a folder removed by Close, kept if Start fails
+	LogDir         string        // a file for each process; default: a folder removed by Close; if Start fails it is kept until the next one
 	Progress       io.Writer     // where building and starting is told; default: nowhere
 }
 
@@ -76,6 +76,10 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 		return nil, fmt.Errorf("start the sandbox: %w", err)
 	}
 	if err := s.up(ctx); err != nil {
+		if ctx.Err() != nil {
+			s.Close()
+			return nil, fmt.Errorf("start the sandbox: interrupted: %w", ctx.Err())
+		}
 		s.machine.stop()
 		s.unlock()
 		return nil, fmt.Errorf("start the sandbox: %w\nlogs are in %s", err, s.logs)

@@ -40,9 +40,6 @@ func (s *Sandbox) up(ctx context.Context) error {
 		func() error { return s.start(ctx, s.etcd()) },
 		func() error { return s.upAPI(ctx) },
 	)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	if err != nil {
 		return err
 	}
