@@ -102,7 +102,7 @@ func (c *container) run(ctx context.Context) {
 // once runs the process to its end and returns how it ended.
 func (c *container) once(ctx context.Context, environment []string) corev1.ContainerStateTerminated {
 	started := metav1.Now()
-	cmd, err := c.launch(environment)
+	cmd, err := c.launch(ctx, environment)
 	if err != nil {
 		return corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError", Message: err.Error(), StartedAt: started, FinishedAt: started}
 	}
@@ -110,7 +110,7 @@ func (c *container) once(ctx context.Context, environment []string) corev1.Conta
 	probing, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go c.probe(probing)
-	cmd.Wait()
+	_ = cmd.Wait() // ProcessState tells
 	end := corev1.ContainerStateTerminated{ExitCode: int32(cmd.ProcessState.ExitCode()), Reason: "Error", StartedAt: started, FinishedAt: metav1.Now()}
 	if w, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && w.Signaled() {
 		end.ExitCode = 128 + int32(w.Signal())
@@ -122,14 +122,14 @@ func (c *container) once(ctx context.Context, environment []string) corev1.Conta
 }
 
 // launch starts the process, unless the container is being stopped.
-func (c *container) launch(environment []string) (*exec.Cmd, error) {
+func (c *container) launch(ctx context.Context, environment []string) (*exec.Cmd, error) {
 	name := fmt.Sprintf("%s_%s_%s.log", c.pod.spec.Namespace, c.pod.spec.Name, c.spec.Name)
 	log, err := os.OpenFile(filepath.Join(c.pod.agent.LogDir, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	cmd := exec.Command(c.pod.agent.App)
+	defer func() { _ = log.Close() }()
+	cmd := exec.CommandContext(ctx, c.pod.agent.App)
 	cmd.Env, cmd.Stdout, cmd.Stderr = environment, log, log
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,7 +159,7 @@ func (c *container) stop(grace time.Duration) {
 	if process == nil {
 		return
 	}
-	process.Signal(syscall.SIGTERM)
+	_ = process.Signal(syscall.SIGTERM) // it may just have ended
 	c.mu.Lock()
 	crashed := c.state.waiting != ""
 	c.mu.Unlock()
@@ -169,7 +169,7 @@ func (c *container) stop(grace time.Duration) {
 	select {
 	case <-c.done:
 	case <-time.After(grace):
-		process.Kill()
+		_ = process.Kill()
 		<-c.done
 	}
 }
@@ -282,7 +282,7 @@ func getOK(ctx context.Context, url string, timeout time.Duration) bool {
 	if err != nil {
 		return false
 	}
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	return resp.StatusCode >= 200 && resp.StatusCode < 400
 }
 
@@ -292,6 +292,6 @@ func connects(ctx context.Context, address string, timeout time.Duration) bool {
 	if err != nil {
 		return false
 	}
-	conn.Close()
+	_ = conn.Close()
 	return true
 }

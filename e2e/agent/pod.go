@@ -159,6 +159,6 @@ func (p *pod) remove(ctx context.Context) {
 		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 			return
 		}
-		time.Sleep(retryEvery)
+		sleep(ctx, retryEvery)
 	}
 }

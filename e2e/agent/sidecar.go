@@ -66,7 +66,7 @@ func (s *sidecar) once(ctx context.Context) error {
 	if err := s.ensureResource(ctx); err != nil {
 		return err
 	}
-	cmd, err := s.launch()
+	cmd, err := s.launch(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,25 +76,15 @@ func (s *sidecar) once(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	defer s.setReady(false)
-	for {
+	for !s.isReady() {
 		s.setReady(s.listens(ctx))
 		select {
 		case err := <-ended:
 			return err
-		case <-ctx.Done():
-			cmd.Process.Signal(syscall.SIGTERM)
-			return <-ended
 		case <-time.After(eagerPeriod):
-			if s.isReady() {
-				ctx := ctx
-				select {
-				case err := <-ended:
-					return err
-				case <-ctx.Done():
-				}
-			}
 		}
 	}
+	return <-ended
 }
 
 func (s *sidecar) setReady(ready bool) {
@@ -125,7 +115,7 @@ func (s *sidecar) ports() []int {
 	return ports
 }
 
-func (s *sidecar) launch() (*exec.Cmd, error) {
+func (s *sidecar) launch(ctx context.Context) (*exec.Cmd, error) {
 	bootstrap, err := s.proxy.Bootstrap()
 	if err != nil {
 		return nil, err
@@ -139,10 +129,14 @@ func (s *sidecar) launch() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	cmd := exec.Command(a.Envoy, mesh.EnvoyArgs(file)...)
+	defer func() { _ = log.Close() }()
+	cmd := exec.CommandContext(ctx, a.Envoy, mesh.EnvoyArgs(file)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Env, cmd.Stdout, cmd.Stderr = []string{}, log, log
-	return cmd, cmd.Start()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return cmd, nil
 }
 
 // ensureResource makes the Sidecar resource that has the proxies of this

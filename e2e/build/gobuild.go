@@ -92,10 +92,10 @@ func (b *builder) runGo(ctx context.Context, t goTarget, tell func(string), args
 			said.WriteString(lines.Text() + "\n")
 			tell(lines.Text())
 		}
-		io.Copy(io.Discard, r)
+		_, _ = io.Copy(io.Discard, r) // a line beyond all measure must not block the go command
 	}()
 	err := cmd.Run()
-	w.Close()
+	_ = w.Close()
 	<-done
 	if ctx.Err() != nil {
 		return said.String(), errors.New("interrupted")

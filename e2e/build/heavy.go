@@ -185,7 +185,7 @@ func (b *builder) copyCRDs(ctx context.Context, dir, to string) error {
 	if err != nil {
 		return fmt.Errorf("find Istio's module: %w", err)
 	}
-	crds, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(out)), "manifests/charts/base/files/crd-all.gen.yaml"))
+	crds, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(out)), filepath.FromSlash("manifests/charts/base/files/crd-all.gen.yaml")))
 	if err != nil {
 		return fmt.Errorf("read Istio's CRDs: %w", err)
 	}

@@ -24,10 +24,9 @@ type progress struct {
 	quit     chan struct{}
 	ended    chan struct{}
 
-	mu     sync.Mutex
-	state  state
-	told   bool
-	finish bool
+	mu    sync.Mutex
+	state state
+	told  bool
 }
 
 // state is what a report is made from.

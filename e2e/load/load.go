@@ -103,13 +103,13 @@ func (o *Options) complete() error {
 	}
 	errs := []error{checkURL(o.URL)}
 	if !(o.Rate > 0 && o.Rate <= MaxRate) {
-		errs = append(errs, fmt.Errorf("Rate is %v: want above 0, up to %d requests per second", o.Rate, MaxRate))
+		errs = append(errs, fmt.Errorf("rate is %v: want above 0, up to %d requests per second", o.Rate, MaxRate))
 	}
 	if o.Duration < 0 || o.Duration > MaxDuration {
-		errs = append(errs, fmt.Errorf("Duration is %s: want up to %s", o.Duration, MaxDuration))
+		errs = append(errs, fmt.Errorf("duration is %s: want up to %s", o.Duration, MaxDuration))
 	}
 	if o.Concurrency < 1 || o.Concurrency > MaxConcurrency {
-		errs = append(errs, fmt.Errorf("Concurrency is %d: want 1 to %d", o.Concurrency, MaxConcurrency))
+		errs = append(errs, fmt.Errorf("concurrency is %d: want 1 to %d", o.Concurrency, MaxConcurrency))
 	}
 	return errors.Join(errs...)
 }
@@ -197,7 +197,7 @@ func (g *Generator) ask(r *Record) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	r.Status, r.Version = resp.StatusCode, resp.Header.Get("X-Served-By")
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err

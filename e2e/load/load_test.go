@@ -15,11 +15,11 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		o    Options
 		want []string
 	}{
-		{"no rate", Options{URL: "http://127.0.0.1:1"}, []string{"Rate is 0"}},
-		{"a rate beyond the limit", Options{URL: "http://127.0.0.1:1", Rate: 1e6}, []string{"Rate is 1e+06"}},
+		{"no rate", Options{URL: "http://127.0.0.1:1"}, []string{"rate is 0"}},
+		{"a rate beyond the limit", Options{URL: "http://127.0.0.1:1", Rate: 1e6}, []string{"rate is 1e+06"}},
 		{"a host name, even a local one", Options{URL: "http://localhost/", Rate: 1}, []string{"loopback address"}},
 		{"an address elsewhere", Options{URL: "http://192.0.2.1/", Rate: 1}, []string{"load is for the sandbox"}},
-		{"all that is wrong at once", Options{URL: "x", Duration: 3 * time.Hour, Concurrency: -1}, []string{"URL", "Rate", "Duration", "Concurrency"}},
+		{"all that is wrong at once", Options{URL: "x", Duration: 3 * time.Hour, Concurrency: -1}, []string{"URL", "rate", "duration", "concurrency"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -97,12 +97,12 @@ func TestSummary(t *testing.T) {
 	var records []Record
 	for i := range 200 {
 		r := Record{Start: start.Add(time.Duration(i) * time.Second), Status: 200, Version: "v1", Latency: time.Duration(i) * time.Millisecond}
-		switch {
-		case i == 50:
+		switch i {
+		case 50:
 			r.Status = 503
-		case i == 70:
+		case 70:
 			r.Status, r.Version = 0, ""
-		case i == 80:
+		case 80:
 			r.Status = 404
 		}
 		records = append(records, r)

@@ -93,43 +93,44 @@ type Forward struct {
 func (n *Node) Forward(f Forward, _ *None) error {
 	file := os.NewFile(uintptr(f.FD), "listener")
 	l, err := net.FileListener(file)
-	file.Close()
+	_ = file.Close()
 	if err != nil {
 		return fmt.Errorf("forward to %s: file descriptor %d: %w", f.To, f.FD, err)
 	}
-	go forward(l, f.To)
+	go forward(n.ctx, l, f.To)
 	return nil
 }
 
-func forward(l net.Listener, to string) {
+func forward(ctx context.Context, l net.Listener, to string) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "forward to %s: %v\n", to, err)
 			return
 		}
-		go splice(conn.(*net.TCPConn), to)
+		go splice(ctx, conn.(*net.TCPConn), to)
 	}
 }
 
 // splice copies both ways between a connection and one to the address, passing
 // on the end of either direction.
-func splice(in *net.TCPConn, to string) {
-	defer in.Close()
-	c, err := net.DialTimeout("tcp", to, 5*time.Second)
+func splice(ctx context.Context, in *net.TCPConn, to string) {
+	defer func() { _ = in.Close() }()
+	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", to)
 	if err != nil {
 		return
 	}
 	out := c.(*net.TCPConn)
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.Copy(out, in)
-		out.CloseWrite()
+		// A connection that breaks is passed on as its end.
+		_, _ = io.Copy(out, in)
+		_ = out.CloseWrite()
 	}()
-	io.Copy(in, out)
-	in.CloseWrite()
+	_, _ = io.Copy(in, out)
+	_ = in.CloseWrite()
 	<-done
 }
 

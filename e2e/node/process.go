@@ -64,7 +64,7 @@ func newProcesses() *processes {
 }
 
 func (ps *processes) start(ctx context.Context, p Process) error {
-	r, err := ps.launch(p)
+	r, err := ps.launch(ctx, p)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
@@ -74,7 +74,7 @@ func (ps *processes) start(ctx context.Context, p Process) error {
 	return ps.waitReady(ctx, r)
 }
 
-func (ps *processes) launch(p Process) (*running, error) {
+func (ps *processes) launch(ctx context.Context, p Process) (*running, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if old := ps.byName[p.Name]; old != nil && !old.ended() {
@@ -84,8 +84,8 @@ func (ps *processes) launch(p Process) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	cmd := exec.Command(p.Path, p.Args...)
+	defer func() { _ = log.Close() }()
+	cmd := exec.CommandContext(ctx, p.Path, p.Args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.Env, log, log
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (ps *processes) launch(p Process) (*running, error) {
 }
 
 func (r *running) watch() {
-	r.cmd.Wait()
+	_ = r.cmd.Wait() // ProcessState tells
 	r.exit = Exit{Code: r.cmd.ProcessState.ExitCode(), Reason: r.cmd.ProcessState.String()}
 	fmt.Fprintf(os.Stderr, "%s ended: %s\n", r.Name, r.exit.Reason)
 	close(r.done)
@@ -143,7 +143,7 @@ func (ps *processes) ask(ctx context.Context, p Process) string {
 	if err != nil {
 		return err.Error()
 	}
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	if resp.StatusCode >= 500 || p.OK && resp.StatusCode != http.StatusOK {
 		return p.Ready + " answers " + resp.Status
 	}

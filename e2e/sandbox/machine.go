@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -52,9 +53,9 @@ type machine struct {
 }
 
 // startMachine makes the namespace and brings up its network.
-func startMachine(program, log string) (*machine, error) {
+func startMachine(ctx context.Context, program, log string) (*machine, error) {
 	m := &machine{ended: make(chan struct{})}
-	files, err := m.listen()
+	files, err := m.listen(ctx)
 	defer closeAll(files)
 	if err != nil {
 		return nil, err
@@ -63,17 +64,19 @@ func startMachine(program, log string) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer remote.Close()
+	defer func() { _ = remote.Close() }()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("make the node's log: %w", err)
 	}
-	defer out.Close()
-	m.cmd = exec.Command(program)
+	defer func() { _ = out.Close() }()
+	// It ends by stop, not with the start it is part of.
+	ctx = context.WithoutCancel(ctx)
+	m.cmd = exec.CommandContext(ctx, program)
 	m.cmd.Env, m.cmd.Stdout, m.cmd.Stderr = environment(), out, out
 	m.cmd.ExtraFiles = append([]*os.File{remote}, files...)
-	if err := m.start(); err != nil {
-		control.Close()
+	if err := m.start(ctx); err != nil {
+		_ = control.Close()
 		return nil, err
 	}
 	m.client = rpc.NewClient(control)
@@ -85,15 +88,15 @@ func startMachine(program, log string) (*machine, error) {
 }
 
 // listen opens the listeners and returns them as files to hand down.
-func (m *machine) listen() (files []*os.File, err error) {
+func (m *machine) listen(ctx context.Context) (files []*os.File, err error) {
 	for range listeners {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return files, fmt.Errorf("listen on the loopback address: %w", err)
 		}
 		m.addresses = append(m.addresses, l.Addr().String())
 		f, err := l.(*net.TCPListener).File()
-		l.Close()
+		_ = l.Close()
 		if err != nil {
 			return files, fmt.Errorf("hand a listener down: %w", err)
 		}
@@ -104,7 +107,7 @@ func (m *machine) listen() (files []*os.File, err error) {
 
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		f.Close()
+		_ = f.Close()
 	}
 }
 
@@ -116,10 +119,10 @@ func socketPair() (net.Conn, *os.File, error) {
 		return nil, nil, fmt.Errorf("make the control connection: %w", err)
 	}
 	own, remote := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
-	defer own.Close()
+	defer func() { _ = own.Close() }()
 	conn, err := net.FileConn(own)
 	if err != nil {
-		remote.Close()
+		_ = remote.Close()
 		return nil, nil, fmt.Errorf("make the control connection: %w", err)
 	}
 	return conn, remote, nil
@@ -128,14 +131,14 @@ func socketPair() (net.Conn, *os.File, error) {
 // start starts the node. The kernel kills the node when the thread that
 // started it ends, and with the node, the first process of its namespace, all
 // others: so that thread is kept for as long as the node runs.
-func (m *machine) start() error {
+func (m *machine) start(ctx context.Context) error {
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := m.startNamespace()
+		err := m.startNamespace(ctx)
 		started <- err
 		if err == nil {
-			m.cmd.Wait()
+			_ = m.cmd.Wait() // it is killed
 			close(m.ended)
 		}
 	}()
@@ -144,7 +147,7 @@ func (m *machine) start() error {
 
 // startNamespace starts the node as the first process of new namespaces. Root
 // can do without a user namespace, where those are forbidden.
-func (m *machine) startNamespace() error {
+func (m *machine) startNamespace(ctx context.Context) error {
 	const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWPID
 	attributes := &syscall.SysProcAttr{
 		Cloneflags:  namespaces | syscall.CLONE_NEWUSER,
@@ -156,7 +159,7 @@ func (m *machine) startNamespace() error {
 	m.cmd.SysProcAttr = attributes
 	err := m.cmd.Start()
 	if err != nil && os.Getuid() == 0 {
-		again := exec.Command(m.cmd.Path)
+		again := exec.CommandContext(ctx, m.cmd.Path)
 		again.Env, again.Stdout, again.Stderr, again.ExtraFiles = m.cmd.Env, m.cmd.Stdout, m.cmd.Stderr, m.cmd.ExtraFiles
 		again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		m.cmd = again
@@ -170,7 +173,7 @@ func (m *machine) startNamespace() error {
 
 // explainNamespace says what to allow where namespaces are forbidden.
 func explainNamespace(err error) error {
-	mend := ""
+	var mend string
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		mend = "user namespaces are switched off: allow them with `sudo sysctl user.max_user_namespaces=15000`"
@@ -223,8 +226,8 @@ func (m *machine) wait(name string) (node.Exit, error) {
 // stop ends the node, and thereby all processes in the namespace.
 func (m *machine) stop() {
 	m.stopping.Do(func() {
-		m.client.Close()
-		m.cmd.Process.Kill()
+		_ = m.client.Close()
+		_ = m.cmd.Process.Kill()
 	})
 	<-m.ended
 }

@@ -71,14 +71,13 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := prepare(o, paths)
+	s, err := prepare(ctx, o, paths)
 	if err != nil {
 		return nil, fmt.Errorf("start the sandbox: %w", err)
 	}
 	if err := s.up(ctx); err != nil {
 		if ctx.Err() != nil {
-			s.Close()
-			return nil, fmt.Errorf("start the sandbox: interrupted: %w", ctx.Err())
+			return nil, errors.Join(fmt.Errorf("start the sandbox: interrupted: %w", ctx.Err()), s.Close())
 		}
 		s.machine.stop()
 		s.unlock()
@@ -88,7 +87,7 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 }
 
 // prepare makes the folders and starts the machine.
-func prepare(o Options, paths build.Paths) (*Sandbox, error) {
+func prepare(ctx context.Context, o Options, paths build.Paths) (*Sandbox, error) {
 	dir, unlock, err := runDir(paths.Cache)
 	if err != nil {
 		return nil, err
@@ -103,7 +102,7 @@ func prepare(o Options, paths build.Paths) (*Sandbox, error) {
 	if err := os.MkdirAll(s.logs, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of the logs: %w", err)
 	}
-	if s.machine, err = startMachine(paths.Node, filepath.Join(s.logs, "node.log")); err != nil {
+	if s.machine, err = startMachine(ctx, paths.Node, filepath.Join(s.logs, "node.log")); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -253,7 +252,7 @@ func runDir(cache string) (dir string, unlock func(), err error) {
 	}
 	for _, d := range old {
 		if unlock, err := lockDir(d); err == nil {
-			os.RemoveAll(d)
+			_ = os.RemoveAll(d) // what cannot be removed now may be the next time
 			unlock()
 		}
 	}
@@ -276,8 +275,8 @@ func lockDir(dir string) (func(), error) {
 		return nil, fmt.Errorf("lock a run's folder: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", dir, errInUse)
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = f.Close() }, nil
 }

@@ -81,7 +81,7 @@ func (f fixture) eventually(t *testing.T, what string, check func() error) {
 		if err = check(); err == nil {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 	t.Fatalf("%s: %v", what, err)
 }
@@ -548,7 +548,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			}
 			cmd.Process.Signal(end.signal)
 			cmd.Wait()
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
 				left := processesOf(t, dir)
 				if len(left) == 0 {
 					break

@@ -29,6 +29,6 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("take over the control connection: %w", err)
 	}
-	file.Close()
+	_ = file.Close()
 	return node.Serve(context.Background(), conn)
 }

@@ -20,8 +20,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "sandbox:", err)
 		os.Exit(1)
@@ -55,7 +55,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	return c, nil
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	c, err := parse(args, out)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	if c.demoApp {
 		if err := s.Apply(ctx, sandbox.DemoApp); err != nil {
 			return err
@@ -88,8 +88,12 @@ func wait(ctx context.Context, s *sandbox.Sandbox) error {
 	case <-ctx.Done():
 		return nil
 	case <-s.Done():
-		return errors.New("the sandbox has ended by itself; see " + s.LogDir())
+		return ended(s)
 	}
+}
+
+func ended(s *sandbox.Sandbox) error {
+	return errors.New("the sandbox has ended by itself; see " + s.LogDir())
 }
 
 // tellEvery is how often the load's answers are told.
@@ -109,7 +113,7 @@ func keepLoad(ctx context.Context, s *sandbox.Sandbox, rate float64, out io.Writ
 		case <-ctx.Done():
 			return nil
 		case <-s.Done():
-			return wait(context.Background(), s)
+			return ended(s)
 		case now := <-tick.C:
 			fmt.Fprintln(out, answers(g.Summary(now.Add(-tellEvery), now)))
 		}

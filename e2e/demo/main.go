@@ -1,0 +1,157 @@
+// Command demo tells what the controller does, live, on the real stack: a good
+// version is opened to testers and then to everybody, and two bad ones are
+// snapped back.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"serin.dev/serin/e2e/build"
+	"serin.dev/serin/e2e/demo/shop"
+	"serin.dev/serin/e2e/load"
+	"serin.dev/serin/e2e/sandbox"
+)
+
+// interrupted is the exit code of a program that was ended by Ctrl-C.
+const interrupted = 130
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	ended := ctx.Err() != nil
+	stop()
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case ended:
+		fmt.Fprintln(os.Stderr, "demo: interrupted; everything is stopped")
+		os.Exit(interrupted)
+	default:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the flags.
+type settings struct {
+	plain, keep bool
+	rate        float64
+}
+
+func parse(args []string, out io.Writer) (settings, error) {
+	var c settings
+	f := flag.NewFlagSet("demo", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.BoolVar(&c.plain, "plain", false, "plain lines, as where the output is no terminal")
+	f.BoolVar(&c.keep, "keep", false, "leave everything running at the end, until Ctrl-C, and say how to look around")
+	f.Float64Var(&c.rate, "rate", 200, "requests per second that users send, 50 to 500")
+	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	if f.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if c.rate < 50 || c.rate > 500 {
+		return c, fmt.Errorf("--rate is %g: want 50 to 500 requests per second", c.rate)
+	}
+	return c, nil
+}
+
+// run tells the story. The logs are kept when it goes another way.
+func run(ctx context.Context, args []string, out *os.File) (err error) {
+	c, err := parse(args, out)
+	if err != nil {
+		return err
+	}
+	logs, err := logDir()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil || ctx.Err() != nil {
+			os.RemoveAll(logs)
+		} else {
+			err = fmt.Errorf("%w\nlogs are in %s", err, logs)
+		}
+	}()
+	screen := newScreen(out, c.plain)
+	screen.opening(c.rate)
+	if _, err := build.Controller(ctx, out); err != nil {
+		return err
+	}
+	s, err := sandbox.Start(ctx, sandbox.Options{LogDir: logs, Progress: out})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return perform(ctx, s, screen, c)
+}
+
+func logDir() (string, error) {
+	cache, err := build.Cache()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", fmt.Errorf("make the cache folder: %w", err)
+	}
+	dir, err := os.MkdirTemp(cache, "demo-logs-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder for the logs: %w", err)
+	}
+	return filepath.Abs(dir)
+}
+
+// perform starts the controller, the users and the display, and lets the story
+// happen.
+func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-s.Done():
+			cancel(errors.New("the sandbox has ended by itself"))
+		case <-ctx.Done():
+		}
+	}()
+	// A threshold for a short story: 3 checks of 50 requests, not of 100.
+	controller, err := shop.Controller{Checks: 3, Requests: 50}.Start(ctx, s)
+	if err != nil {
+		return err
+	}
+	story := newStory(s, screen, c.rate)
+	watcher, err := story.shop.Watch(ctx, s.REST(), nil, story.decided)
+	if err != nil {
+		return err
+	}
+	story.watcher = watcher
+	if err := story.deploy(ctx, v1); err != nil {
+		return err
+	}
+	users, err := load.Start(ctx, load.Options{URL: s.GatewayURL(), Host: story.shop.Host(), Rate: c.rate, OnRecord: story.window.add})
+	if err != nil {
+		return err
+	}
+	defer users.Stop()
+	story.users = users
+	stopDisplay := screen.follow(ctx, story.frame, newJudge(controller.MetricsURL))
+	err = story.tell(ctx)
+	stopDisplay()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	screen.table(story.outcomes)
+	if c.keep {
+		screen.lookAround(s, story.shop.Host(), controller)
+		<-ctx.Done()
+		return err
+	}
+	return err
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"serin.dev/serin/e2e/demo/shop"
+	"serin.dev/serin/e2e/load"
+)
+
+// windowWidth is how far back the live numbers look.
+const windowWidth = 5 * time.Second
+
+// window keeps the answers of the last seconds.
+type window struct {
+	mu      sync.Mutex
+	start   time.Time
+	answers []answer // in about the order they came
+}
+
+type answer struct {
+	at time.Time
+	load.Record
+}
+
+func newWindow() *window { return &window{start: time.Now()} }
+
+func (w *window) add(r load.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answers = append(w.answers, answer{r.Start.Add(r.Latency), r})
+}
+
+// figures are what users saw of one version in the window.
+type figures struct {
+	rate   float64 // answers per second
+	failed float64 // share, 0..1
+	p99    time.Duration
+}
+
+// figures sums up the window that ends now, by version; "" is nobody.
+func (w *window) figures(now time.Time) map[string]figures {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	since := now.Add(-windowWidth)
+	w.answers = slices.DeleteFunc(w.answers, func(a answer) bool { return a.at.Before(since) })
+	records := make([]load.Record, len(w.answers))
+	for i, a := range w.answers {
+		records[i] = a.Record
+	}
+	seconds := max(min(now.Sub(w.start), windowWidth).Seconds(), 1)
+	all := map[string]figures{}
+	for version, c := range load.Summarize(records, time.Time{}, time.Time{}).ByVersion {
+		all[version] = figures{rate: float64(c.Requests) / seconds, failed: c.ErrorRate(), p99: c.P99}
+	}
+	return all
+}
+
+// cast is who plays which part at the moment.
+type cast struct {
+	mu             sync.Mutex
+	stable, canary version
+}
+
+// enter brings a version on, as the canary unless it is the first.
+func (c *cast) enter(v version) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stable.Version == "" {
+		c.stable = v
+		return
+	}
+	c.canary = v
+}
+
+// leave ends a canary's part, which becomes stable if it was promoted.
+func (c *cast) leave(v version, promoted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if promoted {
+		c.stable, c.canary = v, version{}
+	}
+}
+
+func (c *cast) both() (stable, canary version) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stable, c.canary
+}
+
+// frame is what the live display shows.
+type frame struct {
+	rows    []row
+	phase   string
+	step    int
+	testers string // the version the header leads to; empty: no header route
+	judge   string
+}
+
+// row is one version.
+type row struct {
+	version, role string
+	weight        int // intended, percent
+	figures
+}
+
+func (s *story) frame() frame {
+	state := s.watcher.State()
+	now := s.window.figures(time.Now())
+	stable, canary := s.cast.both()
+	f := frame{phase: state.Phase, step: state.Step}
+	for _, one := range []struct {
+		version
+		role string
+	}{{stable, "stable"}, {canary, "canary"}} {
+		if one.Version == "" {
+			continue
+		}
+		f.rows = append(f.rows, row{one.Version, one.role, state.Shares[one.Slot], now[one.Version]})
+		if one.Slot == state.HeaderTo {
+			f.testers = one.Version
+		}
+	}
+	return f
+}
+
+// judge reads the controller's metrics.
+type judge struct{ url string }
+
+func newJudge(metricsURL string) judge { return judge{metricsURL + "/metrics"} }
+
+// sentence is what the judge makes of the canary at present; empty without a
+// canary under judgement.
+func (j judge) sentence(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, j.url, nil)
+	if err != nil {
+		return ""
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return ""
+	}
+	defer answer.Body.Close()
+	var kind, reason, requests, errors string
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		series, value, _ := strings.Cut(lines.Text(), "} ")
+		switch {
+		case strings.HasPrefix(series, "serin_rollout_verdict{"):
+			kind, reason = label(series, "kind"), label(series, "reason")
+		case strings.HasPrefix(series, "serin_rollout_requests{") && label(series, "track") == "canary":
+			requests = value
+		case strings.HasPrefix(series, "serin_rollout_errors{") && label(series, "track") == "canary":
+			errors = value
+		}
+	}
+	if kind == "" || lines.Err() != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s): %s canary requests, %s failed", kind, reason, requests, errors)
+}
+
+// label is the value of a label in a series of the text format.
+func label(series, name string) string {
+	_, after, _ := strings.Cut(series, name+`="`)
+	value, _, _ := strings.Cut(after, `"`)
+	return value
+}
+
+// versions lists who answered how often.
+func versions(by map[string]int) string {
+	var all []string
+	for v, n := range by {
+		if v == "" {
+			v = "nobody"
+		}
+		all = append(all, fmt.Sprintf("%s (%d)", v, n))
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// over tells whether a release is at its end.
+func over(phase string) bool { return phase == shop.Succeeded || phase == shop.RolledBack || phase == "" }
