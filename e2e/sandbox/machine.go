@@ -29,10 +29,10 @@ const (
 	listeners = firstController + maxControllers
 )
 
-// maxControllers is how many controllers have an address of their own; more
-// share those, first one first, so that one that was killed can be followed by
-// another.
-const maxControllers = 4
+// maxControllers is how many controllers have an address of their own, more
+// than a package of scenarios starts at a time; further ones take the addresses
+// of the first again.
+const maxControllers = 64
 
 func controllerListener(n int) int { return firstController + n%maxControllers }
 

@@ -46,6 +46,7 @@ type Sandbox struct {
 	clients    *clients
 	closing    sync.Once
 	closeError error
+	controller func() (string, error) // builds it, once
 
 	mu          sync.Mutex
 	controllers int // started so far
@@ -93,6 +94,7 @@ func prepare(ctx context.Context, o Options, paths build.Paths) (*Sandbox, error
 		return nil, err
 	}
 	s := &Sandbox{options: o, paths: paths, dir: dir, unlock: unlock, logs: o.LogDir}
+	s.controller = sync.OnceValues(func() (string, error) { return build.Controller(context.Background(), o.Progress) })
 	if s.logs == "" {
 		s.logs = filepath.Join(dir, "logs")
 	}
@@ -175,13 +177,14 @@ type Controller struct {
 	MetricsURL string // where it serves /metrics, /healthz, /readyz, /version
 }
 
-// StartController builds cmd/serin if its sources have changed and starts it
-// inside the sandbox's network with the arguments. Unless they are among the
-// arguments it is given the administrator's --kubeconfig, --prometheus-url,
-// --listen, and the scrape interval as --interval. It does not wait until the
-// controller is ready. At most four controllers can run at a time.
+// StartController starts cmd/serin inside the sandbox's network with the
+// arguments; the first call builds it if its sources have changed. Unless they
+// are among the arguments it is given the administrator's --kubeconfig,
+// --prometheus-url, --listen, and the scrape interval as --interval. It does
+// not wait until the controller is ready. At most 64 controllers can run at a
+// time.
 func (s *Sandbox) StartController(args ...string) (*Controller, error) {
-	path, err := build.Controller(context.Background(), s.options.Progress)
+	path, err := s.controller()
 	if err != nil {
 		return nil, err
 	}
