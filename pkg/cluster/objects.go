@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 
@@ -63,17 +64,36 @@ func (c *Cache) Objects(ctx context.Context, k Key) (topology.Objects, error) {
 	return o, errors.Join(append(errs, err)...)
 }
 
-// deploymentsOf are the Deployments a Service selects, by name.
+// deploymentsOf are the Deployments a Service selects, or that believe to be
+// released through it, by name.
 func (c *Cache) deploymentsOf(k Key) []*deployment {
-	services := c.servicesReduced(k.Namespace)
+	selector := labels.Nothing()
+	if s, ok := get[*service](c.services, k.Namespace, k.Name); ok && len(s.reduced.Selector) > 0 {
+		selector = labels.SelectorFromSet(s.reduced.Selector)
+	}
+	var services []topology.Service // read only when some Deployment comes into question
 	var out []*deployment
 	for _, d := range list[*deployment](c.deployments, cache.NamespaceIndex, k.Namespace) {
+		if !mayBelong(d, k.Name, selector) {
+			continue
+		}
+		if services == nil {
+			services = c.servicesReduced(k.Namespace)
+		}
 		if len(topology.DeploymentsOf(k.Name, []topology.Deployment{d.reduced}, services)) > 0 {
 			out = append(out, d)
 		}
 	}
 	slices.SortFunc(out, func(a, b *deployment) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// mayBelong is a quick look before the thorough one, which goes through all
+// Services of the namespace: a Deployment belongs to a Service that selects it,
+// that it names, or whose name it has.
+func mayBelong(d *deployment, name string, selector labels.Selector) bool {
+	return d.Name == name || strings.TrimSpace(d.reduced.Annotations[ServiceLabel]) == name ||
+		selector.Matches(labels.Set(d.reduced.TemplateLabels))
 }
 
 // rulesOf are the DestinationRules whose host may mean the Service.

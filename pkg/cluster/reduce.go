@@ -22,7 +22,8 @@ import (
 // Prefix is that of all our annotations and labels.
 const Prefix = "serin.dev/"
 
-// ServiceLabel tells which Service a ControllerRevision of ours belongs to.
+// ServiceLabel tells which Service a ControllerRevision of ours belongs to; as
+// an annotation, which one a Deployment names.
 const ServiceLabel = Prefix + "service"
 
 // revisionAnnotation is set by the deployment controller on a Deployment and on

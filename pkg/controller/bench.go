@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,6 +59,9 @@ type trial struct {
 
 	end      time.Time // of the last block folded
 	evidence judge.Evidence
+
+	unanswered bool   // the last question was
+	warnings   string // that came with the last answer
 }
 
 func newBench(o benchOptions) *bench {
@@ -184,11 +188,33 @@ func (b *bench) round(ctx context.Context) {
 	for k, ask := range asks {
 		answer := answers[ask.Key]
 		b.options.meter.Asked(answer.Err)
-		if answer.Err != nil && ctx.Err() == nil {
-			b.options.log.Debug("Prometheus did not answer", zap.Stringer("service", k), zap.Error(answer.Err))
-		}
+		b.note(k, answer)
 		b.fold(k, ask, answer.Blocks, now)
 		b.options.wake(k)
+	}
+}
+
+// note logs what changed about Prometheus's answers, and not each of them.
+func (b *bench) note(k cluster.Key, answer prom.Answer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.trials[k]
+	if t == nil {
+		return
+	}
+	log := b.options.log.With(zap.Stringer("service", k))
+	switch failed := answer.Err != nil; {
+	case failed && !t.unanswered:
+		log.Warn("Prometheus does not answer", zap.Error(answer.Err))
+	case !failed && t.unanswered:
+		log.Info("Prometheus answers again")
+	}
+	t.unanswered = answer.Err != nil
+	if warnings := strings.Join(answer.Warnings, "; "); warnings != t.warnings {
+		t.warnings = warnings
+		if warnings != "" {
+			log.Warn("Prometheus warns", zap.String("warnings", warnings))
+		}
 	}
 }
 
