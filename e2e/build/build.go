@@ -42,13 +42,12 @@ func All(ctx context.Context, out io.Writer) (paths Paths, err error) {
 }
 
 // Controller builds cmd/serin of the root module and returns its path.
-func Controller(ctx context.Context, out io.Writer) (string, error) {
-	return rootProgram(ctx, out, "serin")
-}
-
-// Plugin builds cmd/kubectl-canary of the root module and returns its path.
-func Plugin(ctx context.Context, out io.Writer) (string, error) {
-	return rootProgram(ctx, out, "kubectl-canary")
+func Controller(ctx context.Context, out io.Writer) (path string, err error) {
+	err = locked(out, func(b *builder) error {
+		path = b.bin("serin")
+		return b.goBuild(ctx, goTarget{what: "serin", dir: b.root, packages: []string{"./cmd/serin"}, output: path})
+	})
+	return path, err
 }
 
 // Programs builds programs of the e2e module, given by their packages, into
@@ -62,17 +61,6 @@ func Programs(ctx context.Context, out io.Writer, packages ...string) error {
 			what: strings.Join(packages, " "), dir: filepath.Join(b.root, "e2e"), packages: packages, output: b.binDir(),
 		})
 	})
-}
-
-func rootProgram(ctx context.Context, out io.Writer, name string) (path string, err error) {
-	err = locked(out, func(b *builder) error {
-		path = b.bin(name)
-		if _, err := os.Stat(filepath.Join(b.root, "cmd", name)); err != nil {
-			return fmt.Errorf("build cmd/%s: %w", name, err)
-		}
-		return b.goBuild(ctx, goTarget{what: name, dir: b.root, packages: []string{"./cmd/" + name}, output: path})
-	})
-	return path, err
 }
 
 // locked runs f with the cache folder to itself.

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"serin.dev/serin/e2e/demo/shop"
 	"serin.dev/serin/e2e/load"
 )
 
@@ -97,8 +96,6 @@ func (c *cast) both() (stable, canary version) {
 // frame is what the live display shows.
 type frame struct {
 	rows    []row
-	phase   string
-	step    int
 	testers string // the version the header leads to; empty: no header route
 	judge   string
 }
@@ -114,7 +111,7 @@ func (s *story) frame() frame {
 	state := s.watcher.State()
 	now := s.window.figures(time.Now())
 	stable, canary := s.cast.both()
-	f := frame{phase: state.Phase, step: state.Step}
+	var f frame
 	for _, one := range []struct {
 		version
 		role string
@@ -187,6 +184,3 @@ func versions(by map[string]int) string {
 	slices.Sort(all)
 	return strings.Join(all, ", ")
 }
-
-// over tells whether a release is at its end.
-func over(phase string) bool { return phase == shop.Succeeded || phase == shop.RolledBack || phase == "" }

@@ -22,11 +22,10 @@ const (
 	plainEvery = 4 * time.Second
 )
 
-// Narrower or wider than this nothing is laid out, whatever the terminal.
+// What is laid out is at least and at most this wide, whatever the terminal.
 const (
-	minWidth   = 60
-	maxWidth   = 110
-	plainWidth = 100
+	minWidth = 60
+	maxWidth = 110
 )
 
 // screen is where the story is shown. What happens is written line by line; on
@@ -34,29 +33,183 @@ const (
 type screen struct {
 	out   io.Writer
 	live  bool
-	width func() int
 	paint paint
+	width func() int // 0: lines are not broken
+	start time.Time
 
-	mu      sync.Mutex
-	start   time.Time
-	chapter_ int
-	panel   []string // as drawn now
-	judged  string
+	mu       sync.Mutex
+	chapters int
+	panel    []string // as drawn at the moment
 }
 
 func newScreen(out *os.File, plain bool) *screen {
 	fd := int(out.Fd())
-	live := !plain && term.IsTerminal(fd) && os.Getenv("TERM") != "dumb"
-	s := &screen{out: out, live: live, start: time.Now(), width: func() int { return plainWidth }}
-	if live {
-		s.paint = paint{colours: os.Getenv("NO_COLOR") == ""}
-		s.width = func() int {
-			w, _, err := term.GetSize(fd)
-			if err != nil {
-				w = minWidth
-			}
-			return min(max(w, minWidth), maxWidth)
+	s := &screen{out: out, start: time.Now(), width: func() int { return 0 }}
+	if plain || !term.IsTerminal(fd) || os.Getenv("TERM") == "dumb" {
+		return s
+	}
+	s.live = true
+	s.paint = paint{colours: os.Getenv("NO_COLOR") == ""}
+	s.width = func() int {
+		w, _, err := term.GetSize(fd)
+		if err != nil {
+			w = minWidth
 		}
+		// The last column stays empty: some terminals break the line there.
+		return min(max(w-1, minWidth), maxWidth)
 	}
 	return s
+}
+
+func (s *screen) opening(rate float64) {
+	s.write([]string{
+		s.paint.bold("A canary release by Serin, on a real API server, istiod, Envoy and Prometheus."),
+		fmt.Sprintf("All of it runs on this machine, in a network of its own; users send %g requests/s.", rate),
+		"",
+	})
+}
+
+// chapter begins a part of the story.
+func (s *screen) chapter(title string, text ...string) {
+	s.mu.Lock()
+	s.chapters++
+	n := s.chapters
+	s.mu.Unlock()
+	lines := []string{"", s.paint.bold(fmt.Sprintf("%d  %s", n, title))}
+	for _, t := range text {
+		lines = append(lines, "   "+t)
+	}
+	s.write(lines)
+}
+
+// note tells what the demo itself has seen.
+func (s *screen) note(text ...string) {
+	for _, t := range text {
+		s.write(s.told("QA", s.paint.accent, t))
+	}
+}
+
+// decision tells an Event of the controller.
+func (s *screen) decision(d shop.Decision) {
+	colour := s.paint.bold
+	switch {
+	case d.Warning:
+		colour = s.paint.bad
+	case d.Reason == "Promoted":
+		colour = s.paint.good
+	}
+	s.write(s.told(d.Reason, colour, d.Sentence))
+}
+
+// told is a line with the time, a word, and a sentence that may need more lines.
+func (s *screen) told(word string, colour func(string) string, sentence string) []string {
+	const indent = "         "
+	head := fmt.Sprintf("%7s  ", s.elapsed())
+	lines := wrap(word+"  "+sentence, s.width()-len(indent))
+	lines[0] = head + strings.Replace(lines[0], word, colour(word), 1)
+	for i := 1; i < len(lines); i++ {
+		lines[i] = indent + lines[i]
+	}
+	return lines
+}
+
+func (s *screen) elapsed() string {
+	d := time.Since(s.start).Round(time.Second)
+	return fmt.Sprintf("%d:%02d", int(d.Minutes()), int(d.Seconds())%60)
+}
+
+// table shows how the releases went.
+func (s *screen) table(outcomes []outcome) {
+	s.write(append([]string{"", s.paint.bold("What was decided, and what users saw of it")}, table(outcomes, s.width(), s.paint)...))
+	s.write([]string{"", fmt.Sprintf("Told in %s.", s.elapsed())})
+}
+
+// lookAround says what can be done with what is left running.
+func (s *screen) lookAround(b *sandbox.Sandbox, host string, c *sandbox.Controller) {
+	s.write(strings.Split(fmt.Sprintf(`
+Everything is still running, and reachable from this machine only:
+
+  kubectl     %[1]s -n shop get virtualservice web -o yaml
+  the shop    curl -H 'Host: %[2]s' %[3]s
+  as a tester curl -H 'Host: %[2]s' -H '%[4]s: %[5]s' %[3]s
+  Prometheus  %[6]s
+  controller  %[7]s/metrics
+  logs        %[8]s
+
+A release of your own begins with a change of the idle Deployment:
+
+  %[1]s -n shop set env deployment/web-blue VERSION=v5 SLOW_RATE-
+  %[1]s -n shop annotate deployment/web-blue serin.dev/command=abort
+  %[1]s -n shop get events --watch
+
+Ctrl-C ends it all.`,
+		b.Kubectl(), host, b.GatewayURL(), qaHeader, qaValue, b.PrometheusURL(), c.MetricsURL, b.LogDir()), "\n"))
+}
+
+// follow shows the numbers until the function it returns is called.
+func (s *screen) follow(ctx context.Context, frames func() frame, j judge) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	every := plainEvery
+	if s.live {
+		every = liveEvery
+		fmt.Fprint(s.out, hideCursor)
+	}
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				f := frames()
+				f.judge = j.sentence(ctx)
+				s.show(f)
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+		s.clear()
+	}
+}
+
+// show draws the numbers, in the place of those before.
+func (s *screen) show(f frame) {
+	if len(f.rows) == 0 {
+		return
+	}
+	if !s.live {
+		s.write([]string{fmt.Sprintf("%7s  %s", s.elapsed(), f.line())})
+		return
+	}
+	lines := f.panel(s.width(), s.elapsed(), s.paint)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprint(s.out, erase(s.panel)+strings.Join(lines, "\n")+"\n")
+	s.panel = lines
+}
+
+// write writes lines above the panel.
+func (s *screen) write(lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := erase(s.panel) + strings.Join(lines, "\n") + "\n"
+	if len(s.panel) > 0 {
+		text += strings.Join(s.panel, "\n") + "\n"
+	}
+	fmt.Fprint(s.out, text)
+}
+
+// clear takes the panel away.
+func (s *screen) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live {
+		fmt.Fprint(s.out, erase(s.panel)+showCursor)
+	}
+	s.panel = nil
 }

@@ -31,7 +31,8 @@ var (
 	}
 	v2 = version{
 		Release: shop.Release{Slot: shop.Green, Version: "v2", Annotations: annotations("0%/8s, 5%/8s, 25%/8s, 100%/8s")},
-		what:    "good",
+		what:    "is good",
+		short:   "good",
 		steps:   []int{0, 5, 25, 100},
 		ends:    shop.Succeeded, because: []string{"Promoted"},
 	}
@@ -40,7 +41,7 @@ var (
 			Slot: shop.Blue, Version: "v3", Annotations: annotations(shortSteps),
 			Env: map[string]string{"ERROR_RATE": "0.05"},
 		},
-		what: "5% of its answers are errors",
+		what: "5% of its answers are errors", short: "5% errors",
 		ends: shop.RolledBack, because: []string{"ErrorRateTooHigh", "ErrorRateWorseThanStable"},
 	}
 	v4 = version{
@@ -48,7 +49,7 @@ var (
 			Slot: shop.Blue, Version: "v4", Annotations: annotations(shortSteps),
 			Env: map[string]string{"SLOW_RATE": "0.1", "SLOW_LATENCY": "3s"},
 		},
-		what: "10% of its answers take 3 s",
+		what: "10% of its answers take 3 s", short: "10% slow",
 		ends: shop.RolledBack, because: []string{"LatencyTooHigh"},
 	}
 )
@@ -62,7 +63,8 @@ func annotations(steps string) map[string]string {
 // version is a version of the shop, and how its release is to end.
 type version struct {
 	shop.Release
-	what    string
+	what    string   // is special about it
+	short   string   // the same in the table
 	steps   []int    // weights it has to go through; nil: not told
 	ends    string   // the phase
 	because []string // one of these reasons
@@ -71,10 +73,10 @@ type version struct {
 // outcome is how a release went.
 type outcome struct {
 	version
-	state              shop.State    // at its end
-	reached            int           // the canary's highest share, percent
-	after              time.Duration // from the first write to the decision
-	requests, bad, slow int          // of all users, while it lasted
+	state               shop.State    // at its end
+	reached             int           // the canary's highest share, percent
+	after               time.Duration // from the first write to the decision
+	requests, bad, slow int           // of all users, while it lasted
 }
 
 // The longest time each thing may take, on a machine that has other things to

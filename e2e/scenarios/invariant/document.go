@@ -1,0 +1,242 @@
+package invariant
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Subsets are the names of the Service's two subsets, in any order.
+type Subsets [2]string
+
+// State is what a scenario has to know of the state that Serin keeps on a
+// VirtualService.
+type State struct {
+	Rollout  string    `json:"rollout"`
+	Sequence int64     `json:"seq"`
+	Phase    string    `json:"phase"`
+	Step     int       `json:"step"`   // from 1; 0 before the first
+	Weight   int       `json:"weight"` // percent
+	Reason   string    `json:"reason"`
+	Message  string    `json:"message"`
+	At       time.Time `json:"at"` // when it was written
+	Canary   struct {
+		Subset string `json:"s"`
+	} `json:"canary"`
+	Spec struct {
+		Steps []struct {
+			Weight int `json:"w"`
+		} `json:"steps"`
+	} `json:"spec"`
+}
+
+// Active tells whether a release is under way.
+func (s State) Active() bool { return s.Phase != "Succeeded" && s.Phase != "RolledBack" }
+
+func (s State) retreats() bool { return s.Phase == "RollingBack" || s.Phase == "RolledBack" }
+
+// limit is the weight of the step in force, in percent.
+func (s State) limit() int {
+	if s.Step < 1 || s.Step > len(s.Spec.Steps) {
+		return 0
+	}
+	return s.Spec.Steps[s.Step-1].Weight
+}
+
+const (
+	statePrefix  = "serin.dev/state."
+	headerPrefix = "serin-canary."
+)
+
+// StateOf reads the state that a VirtualService carries for a Service; false
+// if there is none, or it can't be read.
+func StateOf(doc map[string]any, service string) (State, bool) {
+	annotations := tree(tree(doc["metadata"])["annotations"])
+	text, ok := annotations[statePrefix+service].(string)
+	if !ok {
+		return State{}, false
+	}
+	var s State
+	err := json.Unmarshal([]byte(text), &s)
+	return s, err == nil
+}
+
+// Share is the canary's share in one route that serves both versions.
+type Share struct {
+	Route   string // such as spec.http[1]
+	Percent float64
+	Total   int64 // the two weights together
+}
+
+// Shares are those of all routes that lead users to the Service. Header routes
+// to one version alone, ours or the user's, are not among them.
+func Shares(doc map[string]any, service string, subsets Subsets, canary string) []Share {
+	var shares []Share
+	for i, r := range routes(doc) {
+		total, canarys, ok := weigh(r, service, subsets, canary)
+		if !ok || total == 0 || ours(r) || forTesters(r) {
+			continue
+		}
+		shares = append(shares, Share{Route: fmt.Sprintf("spec.http[%d]", i), Percent: float64(canarys) * 100 / float64(total), Total: total})
+	}
+	return shares
+}
+
+// HeaderRoutes counts Serin's header routes.
+func HeaderRoutes(doc map[string]any) int {
+	n := 0
+	for _, r := range routes(doc) {
+		if ours(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// weigh adds up the weights of a route's destinations that are one of the
+// Service's two subsets; false if it has none.
+func weigh(route map[string]any, service string, subsets Subsets, canary string) (total, canarys int64, ok bool) {
+	all := list(route["route"])
+	for _, d := range all {
+		subset, is := subsetOf(d, service, subsets)
+		if !is {
+			continue
+		}
+		ok = true
+		weight, given := number(tree(d)["weight"])
+		if !given && len(all) == 1 {
+			weight = 100
+		}
+		total += weight
+		if subset == canary {
+			canarys += weight
+		}
+	}
+	return total, canarys, ok
+}
+
+// subsetOf is the subset a destination names, if it is one of the Service's two.
+func subsetOf(item any, service string, subsets Subsets) (string, bool) {
+	d := tree(tree(item)["destination"])
+	host, _ := d["host"].(string)
+	subset, _ := d["subset"].(string)
+	if host != service && !strings.HasPrefix(host, service+".") {
+		return "", false
+	}
+	return subset, slices.Contains(subsets[:], subset)
+}
+
+func ours(route map[string]any) bool {
+	name, _ := route["name"].(string)
+	return strings.HasPrefix(name, headerPrefix)
+}
+
+// forTesters tells that only requests with some header take the route, and
+// that it leads to one place.
+func forTesters(route map[string]any) bool {
+	matches := list(route["match"])
+	for _, m := range matches {
+		if len(tree(tree(m)["headers"])) == 0 {
+			return false
+		}
+	}
+	return len(matches) > 0 && len(list(route["route"])) == 1
+}
+
+// foreign is the document without what is Serin's to change: its header
+// routes, its annotations, how the weights are shared between the two subsets,
+// and what the API server keeps about every write. The weights' sum stays.
+func foreign(doc map[string]any, service string, subsets Subsets) string {
+	c := clone(doc)
+	metadata := tree(c["metadata"])
+	for _, key := range []string{"resourceVersion", "generation", "managedFields"} {
+		delete(metadata, key)
+	}
+	annotations := tree(metadata["annotations"])
+	for key := range annotations {
+		if strings.HasPrefix(key, statePrefix) {
+			delete(annotations, key)
+		}
+	}
+	if len(annotations) == 0 {
+		delete(metadata, "annotations")
+	}
+	var kept []any
+	for _, r := range routes(c) {
+		if ours(r) {
+			continue
+		}
+		if total, _, ok := weigh(r, service, subsets, ""); ok && !forTesters(r) {
+			r["route"] = merged(r, service, subsets, total)
+		}
+		kept = append(kept, r)
+	}
+	tree(c["spec"])["http"] = kept
+	text, err := json.MarshalIndent(c, "", " ")
+	if err != nil {
+		panic(err) // a JSON tree has nothing that can't be written
+	}
+	return string(text)
+}
+
+// merged makes one destination of those of the two subsets.
+func merged(route map[string]any, service string, subsets Subsets, total int64) []any {
+	var out []any
+	done := false
+	for _, item := range list(route["route"]) {
+		if _, is := subsetOf(item, service, subsets); !is {
+			out = append(out, item)
+			continue
+		}
+		if !done {
+			both := clone(tree(item))
+			delete(tree(both["destination"]), "subset")
+			both["weight"] = total
+			out = append(out, both)
+			done = true
+		}
+	}
+	return out
+}
+
+func routes(doc map[string]any) []map[string]any {
+	var out []map[string]any
+	for _, r := range list(tree(doc["spec"])["http"]) {
+		out = append(out, tree(r))
+	}
+	return out
+}
+
+func tree(v any) map[string]any {
+	t, _ := v.(map[string]any)
+	return t
+}
+
+func list(v any) []any {
+	l, _ := v.([]any)
+	return l
+}
+
+func number(v any) (int64, bool) {
+	switch n := v.(type) {
+	case int64:
+		return n, true
+	case float64:
+		return int64(n), true
+	}
+	return 0, false
+}
+
+func clone(t map[string]any) map[string]any {
+	text, err := json.Marshal(t)
+	if err != nil {
+		panic(err) // as above
+	}
+	var out map[string]any
+	if err := json.Unmarshal(text, &out); err != nil {
+		panic(err)
+	}
+	return out
+}

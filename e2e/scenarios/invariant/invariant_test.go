@@ -1,0 +1,157 @@
+package invariant
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+var rules = Rules{Service: "web", Subsets: Subsets{"v1", "v2"}}
+
+// version is a VirtualService with one route: the user's own, or with a state
+// and weights.
+func version(t *testing.T, hand bool, state string, stable, canary int, edits ...string) Version {
+	t.Helper()
+	annotations, header := "{}", ""
+	if state != "" {
+		annotations = fmt.Sprintf("{serin.dev/state.web: '{%s, \"canary\":{\"s\":\"v2\"},\"spec\":{\"steps\":[{\"w\":5},{\"w\":25},{\"w\":100}]}}'}", state)
+	}
+	if strings.Contains(state, "Progressing") {
+		header = "  - {name: serin-canary.web, match: [{headers: {x-app-version: {exact: canary}}}], timeout: 3s, route: [{destination: {host: web, subset: v2}}]}\n"
+	}
+	text := fmt.Sprintf(`
+metadata: {name: web, resourceVersion: %q, annotations: %s}
+spec:
+  hosts: [shop.example.com]
+  http:
+%s  - timeout: 3s
+    route:
+    - {destination: {host: web, subset: v1}, weight: %d}
+    - {destination: {host: web, subset: v2}, weight: %d}
+    - {destination: {host: other}, weight: 10}
+`, t.Name()+state, annotations, header, stable, canary)
+	for i := 0; i < len(edits); i += 2 {
+		if !strings.Contains(text, edits[i]) {
+			t.Fatalf("there is no %q in\n%s", edits[i], text)
+		}
+		text = strings.ReplaceAll(text, edits[i], edits[i+1])
+	}
+	v := Version{Name: "web", ByHand: hand}
+	if err := yaml.Unmarshal([]byte(text), &v.Doc); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	return v
+}
+
+func state(phase string, step, weight int) string {
+	return fmt.Sprintf(`"rollout":"r","phase":%q,"step":%d,"weight":%d`, phase, step, weight)
+}
+
+func TestCheck(t *testing.T) {
+	user := version(t, true, "", 90, 0)
+	at := func(phase string, step, weight, stable, canary int, edits ...string) Version {
+		return version(t, false, state(phase, step, weight), stable, canary, edits...)
+	}
+	for name, c := range map[string]struct {
+		versions []Version
+		want     string // part of the only error; empty for none
+	}{
+		"a promotion": {[]Version{
+			user, at("Progressing", 1, 5, 86, 4), at("Progressing", 2, 25, 67, 23), at("Progressing", 3, 100, 0, 90), at("Succeeded", 3, 100, 0, 90),
+		}, ""},
+		"a rollback": {[]Version{user, at("Progressing", 1, 5, 85, 5), at("RollingBack", 1, 0, 90, 0), at("RolledBack", 1, 0, 90, 0)}, ""},
+		"an opt-out": {[]Version{user, at("Progressing", 1, 5, 85, 5), version(t, false, "", 90, 0)}, ""},
+		"the sum of the weights changes": {
+			[]Version{user, at("Progressing", 1, 5, 95, 5)}, "not Serin's",
+		},
+		"another destination's weight changes": {
+			[]Version{user, at("Progressing", 1, 5, 85, 5, "weight: 10", "weight: 11")}, "not Serin's",
+		},
+		"a field of the user's is lost": {
+			[]Version{user, at("Progressing", 1, 5, 85, 5, "timeout: 3s", "timeout: 4s")}, "not Serin's",
+		},
+		"a field of the user's is changed by a hand": {
+			[]Version{user, version(t, true, "", 90, 0, "timeout: 3s", "timeout: 4s"), at("Progressing", 1, 5, 85, 5, "timeout: 3s", "timeout: 4s")}, "",
+		},
+		"weights change without the state": {
+			[]Version{user, at("Progressing", 1, 5, 60, 30)}, "the state says 5%",
+		},
+		"a state above its step": {
+			[]Version{user, at("Progressing", 1, 6, 84, 6)}, "whose weight is 5%",
+		},
+		"a step is passed over": {
+			[]Version{user, at("Progressing", 1, 5, 85, 5), at("Progressing", 3, 100, 0, 90)}, "step 3 comes after step 1",
+		},
+		"no header route": {
+			[]Version{user, at("Progressing", 1, 5, 85, 5, "name: serin-canary.web, match: [{headers: {x-app-version: {exact: canary}}}]", "match: [{headers: {x: {exact: y}}}]")},
+			"not Serin's",
+		},
+		"a header route at rest": {
+			[]Version{user, at("Progressing", 1, 5, 85, 5, "Progressing", "RolledBack", `"weight":5`, `"weight":0`, "weight: 85", "weight: 90", "weight: 5}", "weight: 0}")},
+			"1 header routes in phase RolledBack",
+		},
+		"a rollout that went back goes on": {
+			[]Version{user, at("Progressing", 1, 5, 85, 5), at("RollingBack", 1, 0, 90, 0), at("Progressing", 1, 0, 90, 0)}, "is Progressing now",
+		},
+		"weight rises in a rollback": {
+			[]Version{user, at("RollingBack", 1, 0, 90, 0), at("RollingBack", 1, 5, 85, 5)}, "rises from 0% to 5",
+		},
+		"an opt-out that leaves weight": {
+			[]Version{user, at("Progressing", 1, 5, 85, 5), version(t, false, "", 85, 5)}, "no state, but 5",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := errors.Join(Check(c.versions, rules)...)
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("got %v, want nothing", err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestALoneDestinationMayBecomeTwoAndOneAgain(t *testing.T) {
+	lone := []string{
+		"- {destination: {host: web, subset: v1}, weight: 100}\n", "- {destination: {host: web, subset: v1}}\n",
+		"    - {destination: {host: web, subset: v2}, weight: 0}\n", "",
+		"    - {destination: {host: other}, weight: 10}\n", "",
+	}
+	two := []string{"    - {destination: {host: other}, weight: 10}\n", ""}
+	errs := Check([]Version{
+		version(t, true, "", 100, 0, lone...),
+		version(t, false, state("Progressing", 1, 5), 95, 5, two...),
+		version(t, false, state("RolledBack", 1, 0), 100, 0, lone...),
+	}, rules)
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAtRest(t *testing.T) {
+	owner := "resourceVersion"
+	owned := `managedFields: [{manager: serin, fieldsV1: {"f:spec": {}}}], resourceVersion`
+	for name, c := range map[string]struct {
+		v    Version
+		want string
+	}{
+		"as it has to be":         {version(t, false, state("Succeeded", 3, 100), 0, 90), ""},
+		"the weight is elsewhere": {version(t, false, state("Succeeded", 3, 100), 90, 0), "subset v2 has 0%"},
+		"a header route is left":  {version(t, false, state("Progressing", 3, 100), 0, 90), "1 header routes"},
+		"the spec is owned":       {version(t, false, state("Succeeded", 3, 100), 0, 90, owner, owned), "serin owns"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := errors.Join(AtRest(c.v.Doc, rules, "v2", 100)...)
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("got %v, want nothing", err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
