@@ -423,6 +423,11 @@ func meetDeadline(m moment) (Plan, bool) {
 		"No verdict within the step's deadline of %s: held at %d%% until there is one, or the command resume#id, skip#id or abort (%s)", short(m.spec.StepDeadline), m.state.Weight, seen), true
 }
 
+var suspended = map[judge.Kind]string{
+	judge.SharedIncident: "Held: both versions are over the limit, so it is not the canary alone",
+	judge.Starved:        "Held: the canary answers far less than its share of the traffic; it is rolled back if that goes on",
+}
+
 // holdStep says what the step still waits for.
 func holdStep(m moment) (Plan, bool) {
 	v, bake := m.o.Verdict, m.step().Bake
@@ -439,8 +444,9 @@ func holdStep(m moment) (Plan, bool) {
 	case v.Kind == judge.Promote:
 		return m.hold(Baking, "Baking, %s of %s. %s", short(v.Covered), short(bake), v.Sentence), true
 	case v.Kind == judge.SharedIncident || v.Kind == judge.Starved:
+		// Told without its numbers, which change from look to look: once.
 		p := m.hold(Reason(v.Reason), "%s", v.Sentence)
-		p.Tell = append(p.Tell, Event{Reason: Reason(v.Reason), Warning: true, Sentence: v.Sentence})
+		p.Tell = append(p.Tell, Event{Reason: Reason(v.Reason), Warning: true, Sentence: suspended[v.Kind]})
 		return p, true
 	}
 	return m.hold(Reason(v.Reason), "%s", v.Sentence), true
