@@ -18,7 +18,7 @@ func TestReport(t *testing.T) {
 		at   time.Duration
 		want string
 	}{
-		{"nothing is known yet", state{}, 3 * time.Second, "stack: 3s"},
+		{"nothing is known yet", state{}, 3 * time.Second, "stack: 3s, looking what there is to build"},
 		{"modules are downloaded", state{downloaded: 12, now: "k8s.io/api v0.36.3"}, 3 * time.Second, "stack: 3s, downloading module 12, k8s.io/api v0.36.3"},
 		{"compiling has just begun: too early for an estimate", state{total: 4000, done: 10, now: "fmt"}, 2 * time.Second, "stack: 0%, 10/4000 packages, 2s, fmt"},
 		{"a quarter is done", state{total: 4000, done: 1000, now: "k8s.io/api/core/v1"}, 100 * time.Second, "stack: 25%, 1000/4000 packages, 1m40s, about 5m0s left, k8s.io/api/core/v1"},

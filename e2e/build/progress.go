@@ -131,7 +131,7 @@ func (s state) report(now time.Time) string {
 		if s.downloaded > 0 {
 			return fmt.Sprintf("%s: %s, downloading module %d, %s", s.what, elapsed, s.downloaded, s.now)
 		}
-		return fmt.Sprintf("%s: %s", s.what, elapsed)
+		return fmt.Sprintf("%s: %s, looking what there is to build", s.what, elapsed)
 	}
 	done := min(s.done, s.total)
 	text := fmt.Sprintf("%s: %d%%, %d/%d packages, %s", s.what, 100*done/s.total, done, s.total, elapsed)

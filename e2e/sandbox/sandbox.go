@@ -94,7 +94,9 @@ func prepare(ctx context.Context, o Options, paths build.Paths) (*Sandbox, error
 		return nil, err
 	}
 	s := &Sandbox{options: o, paths: paths, dir: dir, unlock: unlock, logs: o.LogDir}
-	s.controller = sync.OnceValues(func() (string, error) { return build.Controller(context.Background(), o.Progress) })
+	// It is built when first wanted, long after the start is over.
+	later := context.WithoutCancel(ctx)
+	s.controller = sync.OnceValues(func() (string, error) { return build.Controller(later, o.Progress) })
 	if s.logs == "" {
 		s.logs = filepath.Join(dir, "logs")
 	}
