@@ -56,14 +56,22 @@ func finishRollback(m moment) (Plan, bool) {
 		return m.hold(m.state.Reason, "%s", m.state.Message), true
 	}
 	switch {
-	case m.state.Peak == 0, m.o.Verdict.Quiet >= quietBlocks:
-		return m.rest(RolledBack, false, m.state.Reason, "%s", m.state.Message), true
+	case m.state.Peak == 0:
+		return m.rolledBack(RollbackVerified, "The release ended before any user was on %s", m.state.Canary.Deployment), true
+	case m.o.Verdict.Quiet >= quietBlocks:
+		return m.rolledBack(RollbackVerified, "Rolled back: all users are on %s, %s gets no requests any more", m.state.Stable.Deployment, m.state.Canary.Deployment), true
 	case m.now.Sub(m.state.Since) >= verifyLimit:
-		p := m.rest(RolledBack, false, m.state.Reason, "%s", m.state.Message)
-		p.Tell = append(p.Tell, Event{Reason: RollbackUnverified, Warning: true, Sentence: "The routes are at stable, but the canary's traffic could not be seen at zero: " + m.residual()})
-		return p, true
+		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual()), true
 	}
 	return m.hold(m.state.Reason, "%s", m.state.Message), true
+}
+
+// rolledBack ends the release for the reason it went back for; told is only
+// that it is over, for the reason was told when the routes went.
+func (m moment) rolledBack(r Reason, format string, args ...any) Plan {
+	p := m.rest(RolledBack, false, m.state.Reason, "%s", m.state.Message)
+	p.Tell = []Event{{Reason: r, Sentence: fmt.Sprintf(format, args...), Warning: r == RollbackUnverified}}
+	return p
 }
 
 // residual says why a rollback could not be verified.
