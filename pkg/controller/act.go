@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
@@ -197,8 +198,8 @@ func (c *Controller) fresh(ctx context.Context, s situation) error {
 	return nil
 }
 
-// record keeps a finished release, and lets the oldest go. Recording twice
-// does nothing.
+// record keeps a finished release, and lets the oldest go. A release recorded
+// before gets its new result: a promotion may be rolled back later.
 func (c *Controller) record(ctx context.Context, s situation, r *canary.Release) error {
 	k := s.key
 	if r == nil || s.objects.ServiceFound == nil {
@@ -213,7 +214,11 @@ func (c *Controller) record(ctx context.Context, s situation, r *canary.Release)
 		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
 	}
 	client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
-	if _, err := client.Create(ctx, revision, metav1.CreateOptions{FieldManager: mode.FieldManager}); err != nil && !apierrors.IsAlreadyExists(err) {
+	_, err = client.Create(ctx, revision, metav1.CreateOptions{FieldManager: mode.FieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = client.Patch(ctx, revision.Name, types.MergePatchType, history.Result(*r), metav1.PatchOptions{FieldManager: mode.FieldManager})
+	}
+	if err != nil {
 		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
 	}
 	c.prune(ctx, k, append(kept, revision))

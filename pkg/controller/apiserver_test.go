@@ -265,8 +265,29 @@ func (s *apiServer) change(r *http.Request, t target) (*http.Response, error) {
 		s.writes = append(s.writes, "DELETE "+r.URL.Path)
 		return answer(200, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
 	}
+	if r.Method == http.MethodPatch {
+		o = merged(held, o)
+	}
 	s.writes = append(s.writes, r.Method+" "+r.URL.Path)
 	return answer(200, s.store(t, o))
+}
+
+// merged is an object after a JSON merge patch (RFC 7396).
+func merged(o, patch map[string]any) map[string]any {
+	out := clone(o)
+	for key, value := range patch {
+		inner, isMap := value.(map[string]any)
+		held, _ := out[key].(map[string]any)
+		switch {
+		case value == nil:
+			delete(out, key)
+		case isMap:
+			out[key] = merged(held, inner)
+		default:
+			out[key] = value
+		}
+	}
+	return out
 }
 
 // store gives the object its next version and tells the watchers.

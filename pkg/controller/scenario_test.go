@@ -260,3 +260,28 @@ func (p *poisoned) Wrote(error) {
 		panic("a fault")
 	}
 }
+
+func TestAPromotionThatIsRolledBackLaterIsKeptAsRolledBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(10*time.Minute, "promoted", func() bool { return phase(c) == "Succeeded" })
+		pass(time.Hour)
+		w.annotate("web-v2", "serin.dev/command", "rollback#1")
+		w.until(2*time.Minute, "rolled back", func() bool { return phase(c) == "RolledBack" })
+		synctest.Wait()
+		kept := w.api.all("ControllerRevision")
+		if len(kept) != 1 {
+			t.Fatalf("%d releases are kept, want 1", len(kept))
+		}
+		annotations, _ := meta(kept[0])["annotations"].(map[string]any)
+		if got := annotations["serin.dev/outcome"]; got != "RolledBack" {
+			t.Errorf("the release is kept as %v", got)
+		}
+		if w.weight("web") != 0 {
+			t.Errorf("the canary still has %d percent", w.weight("web"))
+		}
+	})
+}

@@ -96,6 +96,15 @@ func Revision(r canary.Release, owner Owner, number int64) (*appsv1.ControllerRe
 	}, nil
 }
 
+// Result is the merge patch that gives a release's revision another result.
+func Result(r canary.Release) []byte {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": result(r)}})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return patch
+}
+
 func recordable(r canary.Release, owner Owner, name string) error {
 	var errs []error
 	if r.Rollout == "" {
