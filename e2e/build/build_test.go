@@ -178,13 +178,15 @@ func TestTheRepositoryIsFoundFromInside(t *testing.T) {
 }
 
 // TestModulesShareVersions keeps the first build cheap: packages that the
-// stack and this module both need are compiled once only if all they depend on
-// has the same version in both.
+// stack and another module both need are compiled once only if all they depend
+// on has the same version in both.
 func TestModulesShareVersions(t *testing.T) {
-	own, stack := requirements(t, "../go.mod"), requirements(t, "../stack/go.mod")
-	for module, version := range own {
-		if other, ok := stack[module]; ok && other != version {
-			t.Errorf("%s is %s here and %s in stack/go.mod: go get %s@%s", module, version, other, module, other)
+	stack := requirements(t, "../stack/go.mod")
+	for _, file := range []string{"../go.mod", "../../go.mod"} {
+		for module, version := range requirements(t, file) {
+			if other, ok := stack[module]; ok && other != version {
+				t.Errorf("%s: %s is %s, and %s in stack/go.mod: go get %s@%s", file, module, version, other, module, other)
+			}
 		}
 	}
 }
