@@ -1,0 +1,83 @@
+package scenarios
+
+import (
+	"testing"
+
+	"serin.dev/serin/e2e/scenarios/invariant"
+)
+
+// Steps that are over soon, and steps that last as long as the scenario.
+const (
+	quick = "5%/5s, 25%/5s, 100%/5s"
+	long  = "25%/20m, 100%/20m"
+)
+
+func promotion(t *testing.T, name string) {
+	st := open(t, name, script{})
+	st.release(quick, nil)
+	st.reachesPhase("Succeeded")
+	st.told("Promoted")
+	st.shows("1", "serin_rollout_phase", `phase="Succeeded"`)
+	st.shows("100", "serin_rollout_weight_percent")
+	st.close("v2", "v2")
+}
+
+func errorsOfFivePercent(t *testing.T, name string) {
+	st := open(t, name, script{tolerates: by("v2")})
+	st.release(quick, settings{"ERROR_RATE": "0.05"})
+	st.goesBack("ErrorRateTooHigh")
+}
+
+func allErrors(t *testing.T, name string) {
+	st := open(t, name, script{tolerates: by("v2")})
+	st.release(quick, settings{"ERROR_RATE": "1"})
+	st.goesBack("ErrorRateTooHigh")
+}
+
+func slow(t *testing.T, name string) {
+	st := open(t, name, script{})
+	st.release(quick, settings{"SLOW_RATE": "0.2", "SLOW_LATENCY": "1500ms"}, settings{"max-p99": "500ms"})
+	st.goesBack("LatencyTooHigh")
+}
+
+// A pod that is gone in the middle of a request is nobody's answer.
+func crashing(t *testing.T, name string) {
+	st := open(t, name, script{tolerates: by("v2", "")})
+	st.release("25%/10m, 100%", settings{"CRASH_AFTER": "8s"})
+	st.goesBack("CanaryCrashing", "CanaryUnavailable", "ErrorRateTooHigh", "CanaryStarved")
+}
+
+func hanging(t *testing.T, name string) {
+	st := open(t, name, script{tolerates: by("v2", "")})
+	st.release("10%/10m, 100%", settings{"HANG": "true"})
+	st.goesBack("CanaryStarved", "ErrorRateTooHigh", "LatencyTooHigh")
+}
+
+// goesBack waits for a rollback for one of the reasons, and ends the scenario.
+func (st *stage) goesBack(reasons ...string) {
+	st.Helper()
+	s := st.reachesPhase("RolledBack")
+	if !containsAny(reasons, s.Reason) {
+		st.Errorf("it went back because of %s (%s), want one of %v", s.Reason, s.Message, reasons)
+	}
+	st.told(s.Reason)
+	st.shows("1", "serin_rollout_phase", `phase="RolledBack"`)
+	st.close("v1", "v1")
+}
+
+func containsAny(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// another waits for a state of another rollout than this one.
+func (st *stage) another(than invariant.State, phase string) invariant.State {
+	st.Helper()
+	return st.reaches("another release is "+phase, func(s invariant.State) bool {
+		return s.Rollout != than.Rollout && s.Phase == phase
+	})
+}

@@ -1,0 +1,129 @@
+package scenarios
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+)
+
+// scenario is one story. Its name says what happens, and is told by `go test`.
+type scenario struct {
+	name      string
+	namespace string
+	play      func(*testing.T, string)
+	core      bool // no change may break it
+	alone     bool // disturbs what others share, so that it is played when they are over
+}
+
+var scenarios = []scenario{
+	// Releases.
+	{"a good version goes all the way", "promotion", promotion, true, false},
+	{"a version with 5% errors goes back", "errors", errorsOfFivePercent, true, false},
+	{"a version that fails always goes back", "all-errors", allErrors, false, false},
+	{"a version that is slow goes back", "slow", slow, true, false},
+	{"a version that crashes again and again goes back", "crashing", crashing, false, false},
+	{"a version that hangs goes back", "hanging", hanging, false, false},
+	// Testers.
+	{"testers reach the canary at 0% and nobody else does", "qa-at-zero", testersAtZero, true, false},
+	{"testers reach the canary at 25% always", "qa-at-25", testersAtTwentyFive, false, false},
+	{"a cookie leads testers to the canary", "cookie", cookie, false, false},
+	{"a header route of the user's own is adopted", "adopted", adopted, false, false},
+	// People.
+	{"commands pause, resume, promote and abort", "commands", commands, true, false},
+	{"a person lowers the canary, and raises it", "person", person, true, false},
+	{"annotations with mistakes move nothing", "mistakes", mistakes, true, false},
+	{"opting out in mid-release takes everything back", "opt-out", optOut, true, false},
+	{"the user's server-side apply works after the last write", "apply", applyAfterwards, true, false},
+	// Routes.
+	{"two routes in two VirtualServices move together", "two-routes", twoVirtualServices, true, false},
+	// GitOps.
+	{"a GitOps tool that writes the old weights back is answered", "gitops", gitOps, true, false},
+	{"a GitOps tool that does not stop ends the release", "gitops-stubborn", gitOpsStubborn, false, false},
+	{"a GitOps tool can undo a promotion only twice", "gitops-at-rest", gitOpsAtRest, false, false},
+	// What happens to the Deployments.
+	{"the canary's Deployment is deleted in mid-release", "deleted", deleted, false, false},
+	{"stable is scaled to zero in mid-release", "stable-gone", stableGone, false, false},
+	{"another template in mid-release begins anew", "template", templateChanged, false, false},
+	{"traffic returns home when home runs what was promoted", "home", home, false, false},
+	{"two Deployments take turns", "turns", takingTurns, false, false},
+	// Faults.
+	{"the controller is killed at each step", "killed", killedAtEachStep, true, false},
+	{"the controller is killed as it goes back", "killed-going-back", killedGoingBack, false, false},
+	{"Prometheus is away for a while", "prometheus-away", prometheusAway, false, true},
+	{"istiod is away for a while", "istiod-away", istiodAway, false, true},
+}
+
+func TestScenarios(t *testing.T) {
+	t.Run("together", func(t *testing.T) {
+		for _, s := range chosen(false) {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				s.play(t, s.namespace)
+			})
+		}
+	})
+	for _, s := range chosen(true) {
+		t.Run(s.name, func(t *testing.T) { s.play(t, s.namespace) })
+	}
+	t.Run("the controller kept to its rights", keptToItsRights)
+}
+
+func chosen(alone bool) []scenario {
+	return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool {
+		return s.alone != alone || *coreOnly && !s.core
+	})
+}
+
+// request is a line of the API server's audit log.
+type request struct {
+	Verb string
+	User struct{ Username string }
+	Ref  struct{ Resource, Namespace, Name string } `json:"objectRef"`
+	Resp struct{ Code int }                         `json:"responseStatus"`
+}
+
+// keptToItsRights reads in the audit log what the controller ever asked for: it
+// needed no right it does not have, wrote no workload, and saw no Secret.
+func keptToItsRights(t *testing.T) {
+	f, err := os.Open(shared.box.AuditLog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	writable := []string{"virtualservices", "controllerrevisions", "events", "leases"}
+	requests := 0
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var r request
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			continue // the last line may not be whole yet
+		}
+		if r.User.Username != serviceAccount {
+			continue
+		}
+		requests++
+		reads := slices.Contains([]string{"get", "list", "watch"}, r.Verb)
+		switch {
+		case r.Resp.Code == 403:
+			t.Errorf("it may not %s %v", r.Verb, r.Ref)
+		case r.Ref.Resource == "secrets":
+			t.Errorf("it asked to %s a Secret: %v", r.Verb, r.Ref)
+		case !reads && !slices.Contains(writable, r.Ref.Resource):
+			t.Errorf("it asked to %s %v", r.Verb, r.Ref)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d requests", requests)
+	if requests == 0 && played.Load() > 0 {
+		t.Error("the audit log has no request of the controller's")
+	}
+}
+
+// played counts the scenarios that were begun.
+var played atomic.Int64
