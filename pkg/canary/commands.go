@@ -1,0 +1,51 @@
+package canary
+
+import (
+	"fmt"
+)
+
+// This file holds what people order of a rollout under way.
+
+// resume goes back to the step, at its weight.
+func (m moment) resume(change func(*State)) Plan {
+	return m.move(func(s *State) {
+		s.Phase, s.Weight, s.Lowered, s.Since = Testing, 0, false, m.now
+		if s.Step > 0 {
+			s.Phase, s.Weight = Progressing, s.Spec.Steps[s.Step-1].Weight
+		}
+		change(s)
+	}, false, Resumed, "Resumed at %d%%", m.weightOfStep())
+}
+
+func (m moment) weightOfStep() int {
+	if m.state.Step == 0 {
+		return 0
+	}
+	return m.step().Weight
+}
+
+// obeyVerb carries out an order that acts once; one that does not fit is told
+// and never acted on later.
+func obeyVerb(m moment) (Plan, bool) {
+	verb, new := m.verb()
+	if !new {
+		return Plan{}, false
+	}
+	held := m.state.Phase == Paused || m.state.Phase == Inconclusive
+	switch {
+	case verb == CommandResume && held:
+		return m.resume(func(*State) {}).handling(m.o.Command), true
+	case verb == CommandPromote && m.state.Weight < 100:
+		return m.raise(len(m.spec.Steps), StepStarted, "Promoted by command: all traffic goes to %s, the last step still bakes", m.state.Canary.Deployment).handling(m.o.Command), true
+	case verb == CommandSkip && m.state.Step < len(m.spec.Steps):
+		return m.raise(m.state.Step+1, StepStarted, "Step skipped by command: step %d of %d, %d%%", m.state.Step+1, len(m.spec.Steps), m.spec.Steps[m.state.Step].Weight).handling(m.o.Command), true
+	}
+	return m.ignore("The command %s#%s does not fit a release that is %s at %d%%: ignored", verb, m.o.Command.ID, m.state.Phase, m.state.Weight), true
+}
+
+// ignore remembers an order as handled without doing it; the release stays as it was.
+func (m moment) ignore(format string, args ...any) Plan {
+	p := m.move(func(s *State) { s.Reason, s.Message = m.state.Reason, m.state.Message }, true, CommandIgnored, format, args...)
+	p.Tell = []Event{{Reason: CommandIgnored, Sentence: fmt.Sprintf(format, args...), Warning: true}}
+	return p.handling(m.o.Command)
+}

@@ -1,0 +1,103 @@
+package canary
+
+import (
+	"strings"
+
+	"serin.dev/serin/pkg/judge"
+)
+
+// This file holds the rules by which a rollout stays where it is, and says why.
+
+func holdStateOfNewer(m moment) (Plan, bool) {
+	if !m.o.Newer {
+		return Plan{}, false
+	}
+	return m.leave(Blocked, StateOfNewer,
+		"The rollout's state was written by a newer version of Serin; nothing is moved until that version runs again").told(true), true
+}
+
+func holdInvalid(m moment) (Plan, bool) {
+	if len(m.o.Invalid) == 0 {
+		return Plan{}, false
+	}
+	return m.hold(InvalidAnnotation, "Held, the annotations of %s are not valid: %s", m.state.Canary.Deployment, strings.Join(m.o.Invalid, "; ")).told(true), true
+}
+
+func holdStableUnavailable(m moment) (Plan, bool) {
+	if m.stableServes() || m.state.Weight == 100 {
+		return Plan{}, false
+	}
+	return m.hold(StableUnavailable, "Held, %s has no ready pod: a rollback would have nowhere to go%s", m.state.Stable.Deployment, because(m.o.Tracks.Stable.Problem)).told(true), true
+}
+
+// holdStableChanged stops a comparison whose yardstick moved.
+func holdStableChanged(m moment) (Plan, bool) {
+	live := m.o.Tracks.Stable.Template
+	if live == "" || live == m.state.Stable.Template {
+		return Plan{}, false
+	}
+	if verb, new := m.verb(); new && verb == CommandResume {
+		return m.resume(func(s *State) { s.Stable.Template = live }).handling(m.o.Command), true
+	}
+	if m.state.Phase == Paused && m.state.Reason == StableChanged {
+		return m.hold(StableChanged, "%s", m.state.Message), true
+	}
+	return m.move(func(s *State) { s.Phase = Paused }, true, StableChanged,
+		"%s got another pod template in mid-release: held at %d%%; the command resume#id goes on against the new one, abort ends the release", m.state.Stable.Deployment, m.state.Weight), true
+}
+
+// holdPaused enters, keeps and leaves the pause that a standing command makes.
+func holdPaused(m moment) (Plan, bool) {
+	standing := m.level(CommandPause)
+	switch {
+	case m.state.Phase != Paused && standing:
+		return m.move(func(s *State) { s.Phase = Paused }, false, PausedByCommand,
+			"Paused by command at %d%%; take the command away to go on", m.state.Weight), true
+	case m.state.Phase == Paused && m.state.Reason == PausedByCommand && !standing:
+		return m.resume(func(*State) {}), true
+	case m.state.Phase == Paused && m.state.Reason == StableChanged:
+		return m.resume(func(*State) {}), true // stable went back to the template it had
+	case m.state.Phase == Paused:
+		return m.hold(m.state.Reason, "%s", m.state.Message), true
+	}
+	return Plan{}, false
+}
+
+func holdFindings(m moment) (Plan, bool) {
+	found := m.blocking()
+	if len(found) == 0 {
+		return Plan{}, false
+	}
+	p := m.hold(found[0].Reason, "Held: %s", found[0].Sentence()).told(true)
+	p.View.Phase = Blocked
+	return p, true
+}
+
+var suspended = map[judge.Kind]string{
+	judge.SharedIncident: "Held: both versions are over the limit, so it is not the canary alone",
+	judge.Starved:        "Held: the canary answers far less than its share of the traffic; it is rolled back if that goes on",
+}
+
+// holdStep says what the step still waits for.
+func holdStep(m moment) (Plan, bool) {
+	v, bake := m.o.Verdict, m.step().Bake
+	switch {
+	case v.At.IsZero() && v.Kind != judge.NoData:
+		return m.hold(Baking, "At %d%%, no data of this step yet", m.state.Weight), true
+	case v.Kind == judge.NoData:
+		p := m.hold(NoData, "%s", v.Sentence)
+		if last := latest(v.At, m.state.Since); m.now.Sub(last) >= noDataAlert {
+			p.View.Sentence = "Held: no data from Prometheus for more than " + short(noDataAlert)
+			p = p.told(true)
+		}
+		return p, true
+	case v.Kind == judge.Promote:
+		return m.hold(Baking, "Baking, %s of %s. %s", short(v.Covered), short(bake), v.Sentence), true
+	case v.Kind == judge.SharedIncident || v.Kind == judge.Starved:
+		// Told without its numbers, which change from look to look: once.
+		p := m.hold(Reason(v.Reason), "%s", v.Sentence)
+		p.Tell = append(p.Tell, Event{Reason: Reason(v.Reason), Warning: true, Sentence: suspended[v.Kind]})
+		return p, true
+	}
+	return m.hold(Reason(v.Reason), "%s", v.Sentence), true
+}

@@ -1,0 +1,88 @@
+package canary
+
+import (
+	"sort"
+	"time"
+)
+
+// This file holds the answers to whoever else writes the routes.
+
+// strayed returns the VirtualService, first by name, that somebody else wrote
+// and that f picks.
+func (m moment) strayed(f func(Seen) bool) (ObjectKey, Seen, bool) {
+	keys := make([]ObjectKey, 0, len(m.o.Traffic))
+	for key := range m.o.Traffic {
+		keys = append(keys, key)
+	}
+	sort.Slice(keys, func(i, j int) bool { return keys[i].String() < keys[j].String() })
+	for _, key := range keys {
+		if seen := m.o.Traffic[key]; seen.Writer != "" && f(seen) {
+			return key, seen, true
+		}
+	}
+	return ObjectKey{}, Seen{}, false
+}
+
+// answerGitOps re-applies what a GitOps tool reverted, and gives way when it
+// does not stop: traffic that flaps is worse than a release that waits.
+func answerGitOps(m moment) (Plan, bool) {
+	key, seen, found := m.strayed(func(s Seen) bool {
+		return s.GitOps && (s.Lowered || s.Raised || s.HeaderLost)
+	})
+	if !found {
+		return Plan{}, false
+	}
+	if m.state.Reverts >= MaxReverts {
+		return m.rollBack(RevertedByGitOps, "%s wrote the routes of %s back %d times: the release stays at stable. %s",
+			seen.Writer, key, m.state.Reverts+1, gitOpsMend), true
+	}
+	return m.move(func(s *State) { s.Reverts++ }, true, GitOpsReapplied,
+		"%s wrote the routes of %s back; they are set again (%d of %d). %s", seen.Writer, key, m.state.Reverts+1, MaxReverts, gitOpsMend), true
+}
+
+const gitOpsMend = "Let it ignore the routes: Argo CD with ignoreDifferences on .spec.http and RespectIgnoreDifferences=true, Flux with kustomize.toolkit.fluxcd.io/ssa: IfNotPresent"
+
+// pauseForPerson honours at once a hand that took weight away.
+func pauseForPerson(m moment) (Plan, bool) {
+	key, seen, found := m.strayed(func(s Seen) bool { return s.Lowered && s.Rollout == m.state.Rollout })
+	if !found {
+		return Plan{}, false
+	}
+	weight := min(seen.Min, m.state.Weight)
+	for _, other := range m.o.Traffic {
+		if other.Writer != "" && other.Lowered {
+			weight = min(weight, other.Min)
+		}
+	}
+	return m.move(func(s *State) {
+		s.Phase, s.Weight, s.Lowered = Paused, weight, true
+	}, true, PausedByPerson, "%s lowered the canary to %d%% in %s: paused there until the command resume#id", seen.Writer, weight, key), true
+}
+
+func undoRaise(m moment) (Plan, bool) {
+	key, seen, found := m.strayed(func(s Seen) bool { return s.Raised })
+	if !found {
+		return Plan{}, false
+	}
+	return m.move(func(*State) {}, true, RaiseUndone,
+		"%s raised the canary to %d%% in %s: set back to %d%%; use the command promote#id or skip#id to go faster", seen.Writer, seen.Max, key, m.state.Weight), true
+}
+
+// routesMet tells whether every VirtualService carries this state and its weights.
+func (m moment) routesMet() bool {
+	for _, seen := range m.o.Traffic {
+		if seen.Rollout != m.state.Rollout || seen.Sequence != m.state.Sequence || seen.Lowered || seen.Raised || seen.HeaderLost {
+			return false
+		}
+	}
+	return len(m.o.Traffic) > 0
+}
+
+func holdForPendingRoutes(m moment) (Plan, bool) {
+	if m.routesMet() {
+		return Plan{}, false
+	}
+	p := m.hold(RoutesPending, "%s", m.state.Message)
+	p.Recheck = time.Second
+	return p, true
+}

@@ -1,0 +1,129 @@
+package canary
+
+import (
+	"fmt"
+
+	"serin.dev/serin/pkg/judge"
+)
+
+// This file holds the rules that take traffic away from the canary.
+
+// cleanWhenOptedOut needs no phase of its own: one write puts the users back
+// on stable and takes all our marks off.
+func cleanWhenOptedOut(m moment) (Plan, bool) {
+	if m.o.OptedIn && !m.o.Gone {
+		return Plan{}, false
+	}
+	r, what := OptedOut, "was opted out"
+	if m.o.Gone {
+		r, what = DeploymentDeleted, "was deleted"
+	}
+	if m.state.Weight > 0 && !m.stableServes() && !m.o.Gone {
+		return m.hold(StableUnavailable,
+			"Deployment %s %s, but stable has no ready pod: its traffic stays until stable can serve", m.state.Canary.Deployment, what).told(true), true
+	}
+	p := m.rest(RolledBack, true, r,
+		"Deployment %s %s in mid-release: all traffic goes back to %s", m.state.Canary.Deployment, what, m.state.Stable.Deployment)
+	p.Next.Weight = 0
+	p.Traffic.Weight = 0
+	p.View.Weight = 0
+	p.Clean = true
+	return p, true
+}
+
+// finishRollback asserts stable until the canary's traffic is seen to be gone.
+func finishRollback(m moment) (Plan, bool) {
+	if m.state.Phase != RollingBack {
+		return Plan{}, false
+	}
+	if m.state.Weight > 0 {
+		if !m.stableServes() {
+			return m.hold(StableUnavailable, "%s; waiting for a ready pod of %s to send traffic to", m.state.Message, m.state.Stable.Deployment).told(true), true
+		}
+		return m.move(func(s *State) { s.Weight, s.Since = 0, m.now }, true, m.state.Reason,
+			"Stable is ready again: all traffic goes back to %s", m.state.Stable.Deployment), true
+	}
+	if !m.routesMet() {
+		return m.hold(m.state.Reason, "%s", m.state.Message), true
+	}
+	switch {
+	case m.state.Peak == 0:
+		return m.rolledBack(RollbackVerified, "The release ended before any user was on %s", m.state.Canary.Deployment), true
+	case m.o.Verdict.Quiet >= quietBlocks:
+		return m.rolledBack(RollbackVerified, "Rolled back: all users are on %s, %s gets no requests any more", m.state.Stable.Deployment, m.state.Canary.Deployment), true
+	case m.now.Sub(m.state.Since) >= verifyLimit:
+		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual()), true
+	}
+	return m.hold(m.state.Reason, "%s", m.state.Message), true
+}
+
+// rolledBack ends the release for the reason it went back for; told is only
+// that it is over, for the reason was told when the routes went.
+func (m moment) rolledBack(r Reason, format string, args ...any) Plan {
+	p := m.rest(RolledBack, false, m.state.Reason, "%s", m.state.Message)
+	p.Tell = []Event{{Reason: r, Sentence: fmt.Sprintf(format, args...), Warning: r == RollbackUnverified}}
+	return p
+}
+
+// residual says why a rollback could not be verified.
+func (m moment) residual() string {
+	if m.o.Verdict.Kind == judge.NoData || m.o.Verdict.At.IsZero() {
+		return "no data from Prometheus"
+	}
+	for _, seen := range m.o.Traffic {
+		if seen.Adopted {
+			return "your own header route still leads to it"
+		}
+	}
+	return "it still answers requests (open streams, or clients that bypass the routes)"
+}
+
+func abortByCommand(m moment) (Plan, bool) {
+	if m.level(CommandAbort) {
+		return m.rollBack(AbortedByCommand, "Aborted by command"), true
+	}
+	if verb, new := m.verb(); new && verb == CommandRollback {
+		return m.rollBack(RolledBackByPerson, "Rolled back by command").handling(m.o.Command), true
+	}
+	return Plan{}, false
+}
+
+func rollBackChangedTemplate(m moment) (Plan, bool) {
+	now := m.o.Tracks.Canary.Template
+	if now == "" || now == m.state.Canary.Template {
+		return Plan{}, false
+	}
+	return m.rollBack(TemplateChanged, "Deployment %s got another pod template in mid-release: back to stable, then the new one is released", m.state.Canary.Deployment), true
+}
+
+func rollBackUnhealthy(m moment) (Plan, bool) {
+	c := m.o.Tracks.Canary
+	if c.Crashing {
+		return m.rollBack(CanaryCrashing, "The pods of %s crash again and again (%d restarts)", m.state.Canary.Deployment, c.Restarts), true
+	}
+	if m.state.Weight > 0 && c.Ready == 0 {
+		return m.rollBack(CanaryUnavailable, "%s has no ready pod left for its %d%% of the traffic%s", m.state.Canary.Deployment, m.state.Weight, because(c.Problem)), true
+	}
+	return Plan{}, false
+}
+
+func because(problem string) string {
+	if problem == "" {
+		return ""
+	}
+	return " (" + problem + ")"
+}
+
+func rollBackOnVerdict(m moment) (Plan, bool) {
+	v := m.o.Verdict
+	if m.state.Weight == 0 {
+		return Plan{}, false
+	}
+	switch {
+	case v.Kind == judge.Rollback:
+		return m.rollBack(Reason(v.Reason), "%s", v.Sentence), true
+	case v.Kind == judge.Starved && v.At.Sub(v.Since) >= starvedGrace:
+		return m.rollBack(CanaryStarved, "%s", v.Sentence), true
+	}
+	return Plan{}, false
+}

@@ -1,0 +1,142 @@
+package canary
+
+import (
+	"strings"
+	"time"
+
+	"serin.dev/serin/pkg/judge"
+)
+
+// This file holds the rules by which a rollout goes on.
+
+// adoptSpec takes over annotations that were changed in mid-release. The weight
+// never rises by it.
+func adoptSpec(m moment) (Plan, bool) {
+	if sameSpec(m.spec, m.state.Spec) {
+		return Plan{}, false
+	}
+	return m.move(func(s *State) {
+		s.Spec, s.Since = m.spec, m.now
+		if s.Step == 0 {
+			return
+		}
+		s.Step = stepsUpTo(m.spec.Steps, m.step().Weight)
+		if s.Step > 0 {
+			s.Weight = min(s.Weight, m.spec.Steps[s.Step-1].Weight)
+			return
+		}
+		s.Weight = 0
+		if s.Phase != Paused {
+			s.Phase = Testing
+		}
+	}, false, SpecChanged, "The annotations of %s changed: the release goes on by the new ones", m.state.Canary.Deployment), true
+}
+
+// stepsUpTo counts the steps whose weight is at most that of the step passed last.
+func stepsUpTo(steps []Step, weight int) int {
+	n := 0
+	for n < len(steps) && steps[n].Weight <= weight {
+		n++
+	}
+	return n
+}
+
+func sameSpec(a, b Spec) bool {
+	if len(a.Steps) != len(b.Steps) || len(a.Header.Values) != len(b.Header.Values) {
+		return false
+	}
+	for i := range a.Steps {
+		if a.Steps[i] != b.Steps[i] {
+			return false
+		}
+	}
+	for i := range a.Header.Values {
+		if a.Header.Values[i] != b.Header.Values[i] {
+			return false
+		}
+	}
+	return a.Test == b.Test && a.StepDeadline == b.StepDeadline && a.OnInconclusive == b.OnInconclusive &&
+		a.Limits == b.Limits && a.Header.Name == b.Header.Name && a.Header.Match == b.Header.Match
+}
+
+// raise goes to a step, 1-based.
+func (m moment) raise(step int, r Reason, format string, args ...any) Plan {
+	return m.move(func(s *State) {
+		s.Phase, s.Step, s.Since, s.Lowered = Progressing, step, m.now, false
+		s.Weight = m.spec.Steps[step-1].Weight
+	}, false, r, format, args...)
+}
+
+func leaveTesting(m moment) (Plan, bool) {
+	if m.state.Phase != Testing {
+		return Plan{}, false
+	}
+	c := m.o.Tracks.Canary
+	if !c.Complete {
+		return m.hold(WaitingForPods, "Waiting until all pods of %s are ready (%d of %d)%s", c.Deployment, c.Ready, c.Wanted, because(c.Problem)), true
+	}
+	if left := m.spec.Test - m.now.Sub(m.state.Since); left > 0 {
+		p := m.hold(TestingReady, "%s", m.state.Message)
+		p.Recheck = left
+		return p, true
+	}
+	return m.raise(1, StepStarted, "Step 1 of %d: %d%% of the traffic goes to %s", len(m.spec.Steps), m.spec.Steps[0].Weight, c.Deployment), true
+}
+
+// passStep goes on when the bake is done and the verdict is good.
+func passStep(m moment) (Plan, bool) {
+	v := m.o.Verdict
+	bake := m.step().Bake
+	if v.Kind != judge.Promote || v.Covered < bake || m.now.Sub(m.state.Since) < bake {
+		return Plan{}, false
+	}
+	return m.advance(StepPassed, v.Sentence), true
+}
+
+// advance goes to the next step, or ends the release well after the last.
+func (m moment) advance(r Reason, why string) Plan {
+	n, steps := m.state.Step, len(m.spec.Steps)
+	if n == steps {
+		return m.rest(Succeeded, false, Promoted, "%s is promoted: it has all the traffic. %s", m.state.Canary.Deployment, why)
+	}
+	return m.raise(n+1, r, "Step %d of %d: %d%% of the traffic goes to %s. %s", n+1, steps, m.spec.Steps[n].Weight, m.state.Canary.Deployment, why)
+}
+
+// meetDeadline ends the waiting for a verdict as the team has set it.
+func meetDeadline(m moment) (Plan, bool) {
+	if m.state.Phase != Progressing || m.now.Sub(m.state.Since) < m.spec.StepDeadline {
+		return Plan{}, false
+	}
+	v, seen := m.o.Verdict, m.o.Verdict.Sentence
+	if seen == "" {
+		seen = "no data yet"
+	}
+	onTime := v.Kind == judge.Hold && v.NoWorse && v.Covered >= m.step().Bake
+	switch {
+	case m.spec.OnInconclusive == Proceed && onTime:
+		return m.advance(ProceedOnTime, "On time, not on evidence: "+v.Sentence), true
+	case m.spec.OnInconclusive == RollBack:
+		return m.rollBack(RolledBackOnTime, "No verdict within the step's deadline of %s: %s", short(m.spec.StepDeadline), seen), true
+	}
+	return m.move(func(s *State) { s.Phase = Inconclusive }, true, DeadlinePassed,
+		"No verdict within the step's deadline of %s: held at %d%% until there is one, or the command resume#id, skip#id or abort (%s)", short(m.spec.StepDeadline), m.state.Weight, seen), true
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// short is a duration as people write it: 5m, 1m30s.
+func short(d time.Duration) string {
+	s := d.Round(time.Second).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
