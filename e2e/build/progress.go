@@ -80,10 +80,14 @@ func (p *progress) stop() {
 	if !p.told {
 		return
 	}
+	took := time.Since(p.state.start).Round(time.Second)
 	if p.terminal {
 		fmt.Fprint(p.out, "\r\x1b[K")
+		if took < plainEvery/2 {
+			return // nothing but a look whether there is anything to do
+		}
 	}
-	fmt.Fprintf(p.out, "%s: %s\n", p.state.what, time.Since(p.state.start).Round(time.Second))
+	fmt.Fprintf(p.out, "%s: built in %s\n", p.state.what, took)
 }
 
 func (p *progress) tell() {

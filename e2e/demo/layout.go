@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"serin.dev/serin/e2e/demo/shop"
 )
@@ -17,12 +18,13 @@ const (
 	reset      = "\x1b[0m"
 )
 
-// erase is the sequence that takes away the lines just above the cursor.
+// erase is the sequence that takes away the lines just above the cursor, which
+// may be anywhere in its line: a terminal shows Ctrl-C as two characters.
 func erase(lines []string) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("\x1b[%dA\x1b[J", len(lines))
+	return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(lines))
 }
 
 // paint colours text, where colours are wanted.
@@ -42,29 +44,42 @@ func (p paint) bad(t string) string    { return p.with("1;31", t) }
 func (p paint) accent(t string) string { return p.with("1;36", t) }
 
 // wrap breaks text at spaces into lines of at most width characters, where
-// words allow; a width of 0 or less breaks nothing.
+// words allow; a width of 0 breaks nothing. Spaces within a line stay.
 func wrap(text string, width int) []string {
-	if width <= 0 {
+	if width == 0 {
 		return []string{text}
 	}
+	words := strings.Split(text, " ")
+	line := words[0]
 	var lines []string
-	line := ""
-	for word := range strings.SplitSeq(text, " ") {
-		if line != "" && len([]rune(line))+1+len([]rune(word)) > width {
-			lines, line = append(lines, line), ""
-		} else if line != "" || len(lines) == 0 && word == "" {
-			line += " "
+	for _, word := range words[1:] {
+		if strings.TrimSpace(line) != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines, line = append(lines, line), word
+			continue
 		}
-		line += word
+		line += " " + word
 	}
 	return append(lines, line)
+}
+
+// indented wraps text into lines that begin with the indent; a width of 0
+// breaks nothing.
+func indented(text, indent string, width int) []string {
+	if width > 0 {
+		width -= len(indent)
+	}
+	lines := wrap(text, width)
+	for i := range lines {
+		lines[i] = indent + lines[i]
+	}
+	return lines
 }
 
 // panel is the frame on a terminal, always of the same height.
 func (f frame) panel(width int, elapsed string, p paint) []string {
 	lines := []string{
 		p.dim(ruler(width, elapsed)),
-		p.dim(fmt.Sprintf("  %-10s %6s %*s %10s %9s %9s", "", "weight", barWidth(width), "", "requests/s", "failed", "P99")),
+		p.dim(fmt.Sprintf("  %-17s %6s %*s %10s %9s %9s", "", "weight", barWidth(width), "", "requests/s", "failed", "P99")),
 	}
 	for _, r := range f.rows {
 		lines = append(lines, r.panel(width, p))
@@ -73,17 +88,17 @@ func (f frame) panel(width int, elapsed string, p paint) []string {
 		lines = append(lines, "")
 	}
 	return append(lines,
-		clip("  "+p.dim("testers    ")+f.testersGo(), width, p),
-		clip("  "+p.dim("judge      ")+f.judge, width, p))
+		clip("  "+p.dim("testers  ")+f.testersGo(), width, p),
+		clip("  "+p.dim("judge    ")+f.judge, width, p))
 }
 
 func ruler(width int, elapsed string) string {
 	left, right := "── live, over the last 5 s ", " "+elapsed+" ──"
-	return left + strings.Repeat("─", max(width-len([]rune(left))-len([]rune(right)), 0)) + right
+	return left + strings.Repeat("─", max(width-utf8.RuneCountInString(left+right), 0)) + right
 }
 
 // barWidth is what a row leaves for the bar of the weight.
-func barWidth(width int) int { return max(width-51, 8) }
+func barWidth(width int) int { return max(width-58, 8) }
 
 func (r row) panel(width int, p paint) string {
 	full := barWidth(width)
@@ -105,7 +120,7 @@ func (r row) panel(width int, p paint) string {
 	if r.rate == 0 {
 		failed, p99 = fmt.Sprintf("%9s", "-"), fmt.Sprintf("%9s", "-")
 	}
-	return fmt.Sprintf("  %s %-7s %5d%% %s%s %10.1f %s %s", p.bold(r.version), r.role, r.weight,
+	return fmt.Sprintf("  %s %-14s %5d%% %s%s %10.1f %s %s", p.bold(r.version), r.slot+" "+r.role, r.weight,
 		colour(bar), p.dim(strings.Repeat("·", full-filled)), r.rate, failed, p99)
 }
 
@@ -168,8 +183,8 @@ func table(outcomes []outcome, width int, p paint) []string {
 		line := fmt.Sprintf(format, o.Version+", "+o.short, decided, fmt.Sprintf("%.0f s", o.after.Seconds()),
 			thousands(o.bad), thousands(o.slow), thousands(o.requests))
 		lines = append(lines, strings.Replace(line, decided, colour(decided), 1))
-		for _, l := range wrap(o.state.Message, width-6) {
-			lines = append(lines, p.dim("      "+l))
+		for _, l := range indented(o.state.Message, "      ", width) {
+			lines = append(lines, p.dim(l))
 		}
 	}
 	return lines

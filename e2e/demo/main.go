@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, out *os.File) (err error) {
 	}
 	defer func() {
 		if err == nil || ctx.Err() != nil {
-			os.RemoveAll(logs)
+			err = errors.Join(err, os.RemoveAll(logs))
 		} else {
 			err = fmt.Errorf("%w\nlogs are in %s", err, logs)
 		}
@@ -90,8 +90,7 @@ func run(ctx context.Context, args []string, out *os.File) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	return perform(ctx, s, screen, c)
+	return errors.Join(perform(ctx, s, screen, c), s.Close())
 }
 
 func logDir() (string, error) {
@@ -121,8 +120,7 @@ func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings
 		case <-ctx.Done():
 		}
 	}()
-	// A threshold for a short story: 3 checks of 50 requests, not of 100.
-	controller, err := shop.Controller{Checks: 3, Requests: 50}.Start(ctx, s)
+	controller, err := shop.Controller{}.Start(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -135,7 +133,7 @@ func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings
 	if err := story.deploy(ctx, v1); err != nil {
 		return err
 	}
-	users, err := load.Start(ctx, load.Options{URL: s.GatewayURL(), Host: story.shop.Host(), Rate: c.rate, OnRecord: story.window.add})
+	users, err := load.Start(ctx, load.Options{URL: s.GatewayURL(), Host: story.shop.Host(), Rate: c.rate, Duration: load.MaxDuration, OnRecord: story.window.add})
 	if err != nil {
 		return err
 	}
@@ -151,7 +149,6 @@ func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings
 	if c.keep {
 		screen.lookAround(s, story.shop.Host(), controller)
 		<-ctx.Done()
-		return err
 	}
 	return err
 }

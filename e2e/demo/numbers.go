@@ -102,8 +102,8 @@ type frame struct {
 
 // row is one version.
 type row struct {
-	version, role string
-	weight        int // intended, percent
+	version, slot, role string
+	weight              int // intended, percent
 	figures
 }
 
@@ -119,7 +119,7 @@ func (s *story) frame() frame {
 		if one.Version == "" {
 			continue
 		}
-		f.rows = append(f.rows, row{one.Version, one.role, state.Shares[one.Slot], now[one.Version]})
+		f.rows = append(f.rows, row{one.Version, one.Slot, one.role, state.Shares[one.Slot], now[one.Version]})
 		if one.Slot == state.HeaderTo {
 			f.testers = one.Version
 		}
@@ -146,7 +146,7 @@ func (j judge) sentence(ctx context.Context) string {
 		return ""
 	}
 	defer answer.Body.Close()
-	var kind, reason, requests, errors string
+	var kind, reason, requests, failed string
 	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
 		series, value, _ := strings.Cut(lines.Text(), "} ")
@@ -156,13 +156,13 @@ func (j judge) sentence(ctx context.Context) string {
 		case strings.HasPrefix(series, "serin_rollout_requests{") && label(series, "track") == "canary":
 			requests = value
 		case strings.HasPrefix(series, "serin_rollout_errors{") && label(series, "track") == "canary":
-			errors = value
+			failed = value
 		}
 	}
 	if kind == "" || lines.Err() != nil {
 		return ""
 	}
-	return fmt.Sprintf("%s (%s): %s canary requests, %s failed", kind, reason, requests, errors)
+	return fmt.Sprintf("%s (%s): %s canary requests, %s failed", kind, reason, requests, failed)
 }
 
 // label is the value of a label in a series of the text format.

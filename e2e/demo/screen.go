@@ -24,7 +24,7 @@ const (
 
 // What is laid out is at least and at most this wide, whatever the terminal.
 const (
-	minWidth = 60
+	minWidth = 66
 	maxWidth = 110
 )
 
@@ -62,11 +62,10 @@ func newScreen(out *os.File, plain bool) *screen {
 }
 
 func (s *screen) opening(rate float64) {
-	s.write([]string{
-		s.paint.bold("A canary release by Serin, on a real API server, istiod, Envoy and Prometheus."),
-		fmt.Sprintf("All of it runs on this machine, in a network of its own; users send %g requests/s.", rate),
-		"",
-	})
+	lines := []string{s.paint.bold("Canary releases by Serin")}
+	lines = append(lines, wrap(fmt.Sprintf("A real API server, istiod, Envoy and Prometheus run on this machine, in a network of their own. "+
+		"Users send %g requests per second. The story takes about two minutes; what isn't built yet is built first.", rate), s.width())...)
+	s.write(append(lines, ""))
 }
 
 // chapter begins a part of the story.
@@ -77,16 +76,14 @@ func (s *screen) chapter(title string, text ...string) {
 	s.mu.Unlock()
 	lines := []string{"", s.paint.bold(fmt.Sprintf("%d  %s", n, title))}
 	for _, t := range text {
-		lines = append(lines, "   "+t)
+		lines = append(lines, indented(t, "   ", s.width())...)
 	}
 	s.write(lines)
 }
 
-// note tells what the demo itself has seen.
-func (s *screen) note(text ...string) {
-	for _, t := range text {
-		s.write(s.told("QA", s.paint.accent, t))
-	}
+// happened tells what the demo itself has seen.
+func (s *screen) happened(word, sentence string) {
+	s.write(s.told(word, s.paint.accent, sentence))
 }
 
 // decision tells an Event of the controller.
@@ -104,12 +101,8 @@ func (s *screen) decision(d shop.Decision) {
 // told is a line with the time, a word, and a sentence that may need more lines.
 func (s *screen) told(word string, colour func(string) string, sentence string) []string {
 	const indent = "         "
-	head := fmt.Sprintf("%7s  ", s.elapsed())
-	lines := wrap(word+"  "+sentence, s.width()-len(indent))
-	lines[0] = head + strings.Replace(lines[0], word, colour(word), 1)
-	for i := 1; i < len(lines); i++ {
-		lines[i] = indent + lines[i]
-	}
+	lines := indented(word+"  "+sentence, indent, s.width())
+	lines[0] = strings.Replace(lines[0], indent+word, fmt.Sprintf("%7s  ", s.elapsed())+colour(word), 1)
 	return lines
 }
 

@@ -98,6 +98,7 @@ type story struct {
 
 	cast     cast
 	outcomes []outcome
+	said     shop.Decision // the last one
 }
 
 func newStory(s *sandbox.Sandbox, screen *screen, rate float64) *story {
@@ -196,7 +197,7 @@ func (s *story) announce(v version) {
 			fmt.Sprintf("  serin.dev/steps: %q", v.Annotations["steps"]))
 	default:
 		s.screen.chapter(fmt.Sprintf("%s is bad: %s", v.Version, v.what),
-			fmt.Sprintf("It is deployed as %s, where the version before v2 was: the two take turns.", v.Deployment()))
+			fmt.Sprintf("It is deployed as %s, which has no users since v2 took over: blue and green take turns.", v.Deployment()))
 	}
 }
 
@@ -224,8 +225,8 @@ func (s *story) testersFirst(ctx context.Context) error {
 	if s.watcher.State().Step > 0 {
 		return errors.New("the time at 0% was over before all testers had been served")
 	}
-	s.screen.note(fmt.Sprintf("%d requests with %s: %s are answered by %s", asTester, qaHeader, qaValue, versions(with)),
-		fmt.Sprintf("%d requests without it are answered by %s", asUser, versions(without)))
+	s.screen.happened("Testers", fmt.Sprintf("%d requests with %s: %s were answered by %s", asTester, qaHeader, qaValue, versions(with)))
+	s.screen.happened("Users", fmt.Sprintf("%d requests without it were answered by %s", asUser, versions(without)))
 	if with[v2.Version] != asTester || without[v1.Version] != asUser {
 		return fmt.Errorf("at 0%% testers were answered by %s and users by %s", versions(with), versions(without))
 	}
@@ -274,6 +275,10 @@ func (s *story) follow(ctx context.Context, v version) (outcome, error) {
 		return o, err
 	}
 	s.cast.leave(v, state.Phase == shop.Succeeded)
+	if state.Phase == shop.RolledBack {
+		stable, _ := s.cast.both()
+		s.screen.happened("RolledBack", fmt.Sprintf("%s has all the traffic again, and %s is seen to get none", stable.Version, v.Version))
+	}
 	if v.steps != nil && !slices.Equal(weights, v.steps) {
 		return o, fmt.Errorf("%s went through the weights %v: want %v", v.Version, weights, v.steps)
 	}
@@ -314,7 +319,14 @@ func (o outcome) check() error {
 	return errors.Join(errs...)
 }
 
-func (s *story) decided(d shop.Decision) { s.screen.decision(d) }
+// decided shows a decision, but what the one before it already said.
+func (s *story) decided(d shop.Decision) {
+	if d.Reason == s.said.Reason && d.Sentence == s.said.Sentence {
+		return
+	}
+	s.said = d
+	s.screen.decision(d)
+}
 
 func pause(ctx context.Context, d time.Duration) error {
 	select {

@@ -23,8 +23,6 @@ type Controller struct {
 	Account string
 	// Namespaces it watches; default: all.
 	Namespaces []string
-	// Checks and Requests are the judge's threshold; 0 leaves the defaults.
-	Checks, Requests int
 }
 
 // Start installs the rights of deploy/base and starts the controller with
@@ -96,20 +94,9 @@ subjects:
 - {kind: ServiceAccount, name: ACCOUNT, namespace: serin-system}
 `
 
-// config is the configuration file: as in deploy/base, with the threshold.
+// config is the configuration file: as in deploy/base, and the defaults.
 func (c Controller) config() string {
-	text := fmt.Sprintf("leaderElection:\n  namespace: %s\n  name: %s\n", controllerNamespace, c.Account)
-	if c.Checks == 0 && c.Requests == 0 {
-		return text
-	}
-	text += "judge:\n  threshold:\n"
-	if c.Checks > 0 {
-		text += fmt.Sprintf("    checks: %d\n", c.Checks)
-	}
-	if c.Requests > 0 {
-		text += fmt.Sprintf("    requests: %d\n", c.Requests)
-	}
-	return text
+	return fmt.Sprintf("leaderElection:\n  namespace: %s\n  name: %s\n", controllerNamespace, c.Account)
 }
 
 // ready waits until the controller says that it is.

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"serin.dev/serin/e2e/demo/shop"
+	"serin.dev/serin/e2e/load"
+)
+
+func TestTheWindowForgetsWhatIsOld(t *testing.T) {
+	now := time.Now()
+	w := newWindow()
+	w.start = now.Add(-time.Minute)
+	w.add(load.Record{Start: now.Add(-windowWidth - time.Second), Status: 500, Version: "v1"})
+	w.add(load.Record{Start: now.Add(-windowWidth - time.Second), Latency: 3 * time.Second, Status: 200, Version: "v2"})
+	for range 9 {
+		w.add(load.Record{Start: now.Add(-time.Second), Status: 200, Version: "v1"})
+	}
+	w.add(load.Record{Start: now.Add(-time.Second), Status: 0, Version: "v1"})
+	got := w.figures(now)
+	if f := got["v1"]; f.rate != 2 || f.failed != 0.1 {
+		t.Errorf("v1: got %+v, want 2 answers per second of which 10%% failed", f)
+	}
+	if f := got["v2"]; f.rate != 0.2 || f.p99 != 3*time.Second {
+		t.Errorf("a slow answer counts when it comes: got %+v", f)
+	}
+}
+
+func TestAnOutcomeIsCheckedAgainstTheStory(t *testing.T) {
+	promoted := shop.State{Phase: shop.Succeeded, Reason: "Promoted", Shares: map[string]int{"green": 100}}
+	rolledBack := shop.State{Phase: shop.RolledBack, Reason: "ErrorRateTooHigh", Shares: map[string]int{"green": 100}}
+	for name, c := range map[string]struct {
+		o    outcome
+		want string // part of the error; empty: none
+	}{
+		"a good version is promoted":                       {outcome{version: v2, state: promoted}, ""},
+		"a good version must not cost anybody an answer":   {outcome{version: v2, state: promoted, bad: 1, requests: 9}, "1 of 9 requests failed"},
+		"a good version must not be rolled back":           {outcome{version: v2, state: rolledBack}, "v2 is RolledBack"},
+		"a bad version is rolled back":                     {outcome{version: v3, state: rolledBack, bad: 7}, ""},
+		"a bad version must not be rolled back for nought": {outcome{version: v4, state: rolledBack}, "v4 is RolledBack (ErrorRateTooHigh"},
+		"after a rollback no traffic is left": {
+			outcome{version: v3, state: shop.State{Phase: shop.RolledBack, Reason: "ErrorRateTooHigh", Shares: map[string]int{"blue": 5}}}, "v3 has 5% of the traffic",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := c.o.check()
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAnOutcomeCountsWhatUsersSawSinceItBegan(t *testing.T) {
+	began := time.Now()
+	var o outcome
+	o.count([]load.Record{
+		{Start: began.Add(-time.Second), Status: 500},
+		{Start: began, Status: 200},
+		{Start: began, Status: 503},
+		{Start: began, Status: 200, Latency: 3 * time.Second},
+	}, began)
+	if o.requests != 3 || o.bad != 1 || o.slow != 1 {
+		t.Errorf("got %d requests, %d bad, %d slow", o.requests, o.bad, o.slow)
+	}
+}
+
+func TestTheCastTakesTurns(t *testing.T) {
+	var c cast
+	c.enter(v1)
+	c.enter(v2)
+	c.leave(v2, true)
+	c.enter(v3)
+	c.leave(v3, false)
+	if stable, canary := c.both(); stable.Version != "v2" || canary.Version != "v3" {
+		t.Errorf("got %s and %s: a canary that was rolled back stays in view", stable.Version, canary.Version)
+	}
+}
+
+func TestTheJudgeIsReadFromTheMetrics(t *testing.T) {
+	const metrics = `# TYPE serin_rollout_requests gauge
+serin_rollout_requests{namespace="shop",service="web",track="stable"} 2278
+serin_rollout_requests{namespace="shop",service="web",track="canary"} 122
+serin_rollout_errors{namespace="shop",service="web",track="canary"} 6
+serin_rollout_verdict{kind="Rollback",namespace="shop",reason="ErrorRateTooHigh",service="web"} 1
+`
+	for text, want := range map[string]string{
+		metrics:                  "Rollback (ErrorRateTooHigh): 122 canary requests, 6 failed",
+		"serin_build_info{} 1\n": "",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) }))
+		if got := newJudge(server.URL).sentence(t.Context()); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		server.Close()
+	}
+}
+
+func TestWhatIsWrittenStaysAboveThePanel(t *testing.T) {
+	var out bytes.Buffer
+	s := &screen{out: &out, live: true, width: func() int { return 79 }, start: time.Now()}
+	s.show(aFrame())
+	out.Reset()
+	s.decision(shop.Decision{Reason: "StepPassed", Sentence: "Step 2 of 3: 25% of the traffic goes to web-green"})
+	got := out.String()
+	if !strings.HasPrefix(got, "\r\x1b[6A\x1b[J") || strings.Index(got, "StepPassed") > strings.Index(got, "live, over") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestADecisionIsToldOnce(t *testing.T) {
+	var out bytes.Buffer
+	s := &story{screen: &screen{out: &out, width: func() int { return 0 }, start: time.Now()}}
+	d := shop.Decision{Reason: "ErrorRateTooHigh", Sentence: "5% failed", Warning: true}
+	s.decided(d)
+	d.At = time.Now()
+	s.decided(d)
+	if n := strings.Count(out.String(), "5% failed"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
