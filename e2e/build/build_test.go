@@ -59,7 +59,7 @@ func TestPlainLinesWhereTheOutputIsNoTerminal(t *testing.T) {
 	p.report(p.state.start.Add(time.Second))
 	p.report(p.state.start.Add(2 * time.Second))
 	p.stop()
-	if got, want := out.String(), "stack: 0%, 0/2 packages, 1s\nstack: 0%, 0/2 packages, 2s\nstack: 0s\n"; got != want {
+	if got, want := out.String(), "stack: 0%, 0/2 packages, 1s\nstack: 0%, 0/2 packages, 2s\nstack: built in 0s\n"; got != want {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 }
