@@ -151,7 +151,7 @@ func Read(doc map[string]any, svc Service, stable, canaryName string) canary.See
 	routes := Find(doc, svc, stable, canaryName)
 	seen := shares(routes, Route.Share)
 	seen.Adopted = adopted(routes)
-	seen.Header = seen.Adopted || shadowed(doc, svc, routes, canaryName)
+	seen.Header = seen.Adopted || shadowed(doc, routes, canaryName)
 	return seen
 }
 
@@ -201,7 +201,7 @@ func shares(routes []Route, share func(Route) int) (seen canary.Seen) {
 
 // shadowed tells that each serving route has a header route of ours to the
 // canary right before it. Those of other Services may stand between.
-func shadowed(doc map[string]any, svc Service, routes []Route, canaryName string) bool {
+func shadowed(doc map[string]any, routes []Route, canaryName string) bool {
 	all, byIndex := httpOf(doc), map[int]Route{}
 	for _, r := range routes {
 		byIndex[r.Index] = r
