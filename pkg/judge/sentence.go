@@ -22,11 +22,19 @@ func (e Evidence) sentence(v Verdict, s Settings) string {
 			percent(c.failed()), percent(st.failed()), percent(c.surelySlow(s.Limits)), percent(st.surelySlow(s.Limits)), s.Limits.P99)
 	case Promote:
 		last := e.ended.canary
-		return fmt.Sprintf("last check within limits: %s of %s failed, %s took longer than %s (this step %s of %d, stable %s of %d failed)",
+		return fmt.Sprintf("last check within limits: %s of %s failed, %s took longer than %s (this step %s of %d%s)",
 			percent(last.failed()), requests(last.Requests, "canary "), slowRange(last, s), s.Limits.P99,
-			percent(c.failed()), c.Requests, percent(st.failed()), st.Requests)
+			percent(c.failed()), c.Requests, besideStable(st))
 	}
 	return e.holding(v, s)
+}
+
+// besideStable is stable's part of a comparison; nothing where it has no traffic.
+func besideStable(st Counts) string {
+	if st.Requests == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", stable %s of %d", percent(st.failed()), st.Requests)
 }
 
 func (e Evidence) holding(v Verdict, s Settings) string {
