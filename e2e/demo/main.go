@@ -120,7 +120,7 @@ func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings
 		case <-ctx.Done():
 		}
 	}()
-	controller, err := shop.Controller{}.Start(ctx, s)
+	controller, err := shop.StartController(ctx, s)
 	if err != nil {
 		return err
 	}

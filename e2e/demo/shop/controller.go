@@ -6,97 +6,43 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"serin.dev/serin/e2e/build"
 	"serin.dev/serin/e2e/sandbox"
 )
 
-// controllerNamespace is where deploy/base installs the controller.
-const controllerNamespace = "serin-system"
+// ControllerUser is the user name the API server knows the controller by: the
+// service account of deploy/base.
+const ControllerUser = "system:serviceaccount:serin-system:serin"
 
-// Controller says how the controller is started.
-type Controller struct {
-	// Account is the service account it works as; default: serin, that of
-	// deploy/base. Another one gets the same rights.
-	Account string
-	// Namespaces it watches; default: all.
-	Namespaces []string
-}
-
-// Start installs the rights of deploy/base and starts the controller with
-// them and no others. It returns when the controller is ready.
-func (c Controller) Start(ctx context.Context, s *sandbox.Sandbox) (*sandbox.Controller, error) {
-	if c.Account == "" {
-		c.Account = "serin"
-	}
-	if err := c.grant(ctx, s); err != nil {
-		return nil, err
-	}
-	kubeconfig, err := s.KubeconfigFor(c.User())
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(s.LogDir(), c.Account+".yaml")
-	if err := os.WriteFile(file, []byte(c.config()), 0o644); err != nil {
-		return nil, fmt.Errorf("write the controller's configuration: %w", err)
-	}
-	args := []string{"--kubeconfig", kubeconfig, "--config", file}
-	if len(c.Namespaces) > 0 {
-		args = append(args, "--namespaces", strings.Join(c.Namespaces, ","))
-	}
-	started, err := s.StartController(args...)
-	if err != nil {
-		return nil, err
-	}
-	return started, ready(ctx, started)
-}
-
-// User is the user name the API server knows the controller by.
-func (c Controller) User() string {
-	return "system:serviceaccount:" + controllerNamespace + ":" + c.Account
-}
-
-// grant applies what deploy/base installs of rights.
-func (c Controller) grant(ctx context.Context, s *sandbox.Sandbox) error {
+// StartController installs the rights of deploy/base and starts the controller
+// with them and no others, configured as there. It returns when the controller
+// is ready.
+func StartController(ctx context.Context, s *sandbox.Sandbox) (*sandbox.Controller, error) {
 	root, err := build.Root()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	base := filepath.Join(root, "deploy", "base")
 	for _, name := range []string{"namespace.yaml", "serviceaccount.yaml", "rbac.yaml"} {
-		content, err := os.ReadFile(filepath.Join(root, "deploy", "base", name))
+		content, err := os.ReadFile(filepath.Join(base, name))
 		if err != nil {
-			return fmt.Errorf("read the controller's rights: %w", err)
+			return nil, fmt.Errorf("read the controller's rights: %w", err)
 		}
 		if err := s.Apply(ctx, string(content)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if c.Account == "serin" {
-		return nil
+	kubeconfig, err := s.KubeconfigFor(ControllerUser)
+	if err != nil {
+		return nil, err
 	}
-	return s.Apply(ctx, strings.ReplaceAll(sameRights, "ACCOUNT", c.Account))
-}
-
-const sameRights = `apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: ACCOUNT}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: serin}
-subjects:
-- {kind: ServiceAccount, name: ACCOUNT, namespace: serin-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: ACCOUNT, namespace: serin-system}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: serin-leader}
-subjects:
-- {kind: ServiceAccount, name: ACCOUNT, namespace: serin-system}
-`
-
-// config is the configuration file: as in deploy/base, and the defaults.
-func (c Controller) config() string {
-	return fmt.Sprintf("leaderElection:\n  namespace: %s\n  name: %s\n", controllerNamespace, c.Account)
+	c, err := s.StartController("--kubeconfig", kubeconfig, "--config", filepath.Join(base, "serin.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	return c, ready(ctx, c)
 }
 
 // ready waits until the controller says that it is.

@@ -103,9 +103,3 @@ func TestOnlyTheControllersEventsAreDecisions(t *testing.T) {
 		t.Error("another controller's Event is taken for a decision")
 	}
 }
-
-func TestTheConfigurationHasALeaseOfItsOwn(t *testing.T) {
-	if got := (Controller{Account: "serin-7"}).config(); got != "leaderElection:\n  namespace: serin-system\n  name: serin-7\n" {
-		t.Errorf("got %q", got)
-	}
-}

@@ -1,0 +1,151 @@
+// Command figures measures, on the sandbox, what docs/figures.md says of the
+// controller, and prints it as Markdown.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"serin.dev/serin/e2e/demo/shop"
+	"serin.dev/serin/e2e/sandbox"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "figures:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the flags.
+type settings struct {
+	only []string
+	runs int
+	tick time.Duration
+	idle time.Duration
+}
+
+// measure prints what it has found as Markdown.
+type measure struct {
+	name string
+	take func(context.Context, *bench) (string, error)
+}
+
+// measures are all there is to measure, in the order of the output.
+var measures = []measure{
+	{"breach", breaches},
+	{"tick", ticks},
+	{"idle", idle},
+}
+
+func parse(args []string, out io.Writer) (settings, error) {
+	var c settings
+	var only string
+	f := flag.NewFlagSet("figures", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.StringVar(&only, "only", "breach,tick,idle", "comma-separated `names` of what is measured")
+	f.IntVar(&c.runs, "runs", 5, "breaches of each kind, 1 to 100")
+	f.DurationVar(&c.tick, "tick-time", time.Minute, "how long requests per tick are counted, 10s to 1h")
+	f.DurationVar(&c.idle, "idle-time", 10*time.Minute, "how long idle requests are counted, 10s to 2h")
+	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	c.only = strings.Split(only, ",")
+	var errs []error
+	for _, name := range c.only {
+		if !known(name) {
+			errs = append(errs, fmt.Errorf("--only: %q is none of breach, tick, idle", name))
+		}
+	}
+	if f.NArg() > 0 {
+		errs = append(errs, fmt.Errorf("unexpected argument %q", f.Arg(0)))
+	}
+	if c.runs < 1 || c.runs > 100 {
+		errs = append(errs, fmt.Errorf("--runs is %d: want 1 to 100", c.runs))
+	}
+	if c.tick < 10*time.Second || c.tick > time.Hour {
+		errs = append(errs, fmt.Errorf("--tick-time is %s: want 10s to 1h", c.tick))
+	}
+	if c.idle < 10*time.Second || c.idle > 2*time.Hour {
+		errs = append(errs, fmt.Errorf("--idle-time is %s: want 10s to 2h", c.idle))
+	}
+	return c, errors.Join(errs...)
+}
+
+func known(name string) bool {
+	return slices.ContainsFunc(measures, func(m measure) bool { return m.name == name })
+}
+
+// bench is what a measure is given: a sandbox with nothing but a controller.
+type bench struct {
+	*sandbox.Sandbox
+	settings
+	controller *sandbox.Controller
+}
+
+// run takes the measures: idling beside the others, for it takes long and needs
+// nothing; the others one after the other, for they need the machine.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	c, err := parse(args, out)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	texts, errs := make([]string, len(measures)), make([]error, len(measures))
+	take := func(i int) {
+		if texts[i], errs[i] = c.take(ctx, measures[i].take); errs[i] != nil {
+			errs[i] = fmt.Errorf("measure %s: %w", measures[i].name, errs[i])
+			cancel(errs[i])
+		}
+	}
+	var ordered []int
+	var beside sync.WaitGroup
+	for i, m := range measures {
+		switch {
+		case !slices.Contains(c.only, m.name):
+		case m.name == "idle":
+			beside.Go(func() { take(i) })
+		default:
+			ordered = append(ordered, i)
+		}
+	}
+	for _, i := range ordered {
+		take(i)
+	}
+	beside.Wait()
+	_, err = io.WriteString(out, strings.Join(texts, ""))
+	return errors.Join(errors.Join(errs...), err)
+}
+
+// take takes one measure, on a sandbox of its own.
+func (c settings) take(ctx context.Context, measure func(context.Context, *bench) (string, error)) (string, error) {
+	s, err := sandbox.Start(ctx, sandbox.Options{ScrapeInterval: time.Second, Progress: os.Stderr})
+	if err != nil {
+		return "", err
+	}
+	text, err := func() (string, error) {
+		controller, err := shop.StartController(ctx, s)
+		if err != nil {
+			return "", err
+		}
+		return measure(ctx, &bench{Sandbox: s, settings: c, controller: controller})
+	}()
+	return text, errors.Join(err, s.Close())
+}
+
+// say tells on standard error how far it is.
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "figures: "+format+"\n", args...) }
