@@ -125,7 +125,7 @@ func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings
 		return err
 	}
 	story := newStory(s, screen, c.rate)
-	watcher, err := story.shop.Watch(ctx, s.REST(), nil, story.decided)
+	watcher, err := story.shop.Watch(ctx, s.REST(), nil, screen.decision)
 	if err != nil {
 		return err
 	}

@@ -120,20 +120,22 @@ func (s *screen) table(outcomes []outcome) {
 // lookAround says what can be done with what is left running.
 func (s *screen) lookAround(b *sandbox.Sandbox, host string, c *sandbox.Controller) {
 	s.write(strings.Split(fmt.Sprintf(`
-Everything is still running, and reachable from this machine only:
+Everything is still running, and reachable from this machine only. To look around:
 
-  kubectl     %[1]s -n shop get virtualservice web -o yaml
-  the shop    curl -H 'Host: %[2]s' %[3]s
-  as a tester curl -H 'Host: %[2]s' -H '%[4]s: %[5]s' %[3]s
-  Prometheus  %[6]s
-  controller  %[7]s/metrics
-  logs        %[8]s
+  alias kubectl=%[1]s
+  kubectl -n shop get virtualservice web -o yaml
+  curl -H 'Host: %[2]s' %[3]s
+  curl -H 'Host: %[2]s' -H '%[4]s: %[5]s' %[3]s
 
 A release of your own begins with a change of the idle Deployment:
 
-  %[1]s -n shop set env deployment/web-blue VERSION=v5 SLOW_RATE-
-  %[1]s -n shop annotate deployment/web-blue serin.dev/command=abort
-  %[1]s -n shop get events --watch
+  kubectl -n shop set env deployment/web-blue VERSION=v5 SLOW_RATE-
+  kubectl -n shop get events --watch
+  kubectl -n shop annotate deployment/web-blue serin.dev/command=abort
+
+Prometheus    %[6]s
+controller    %[7]s/metrics
+logs          %[8]s
 
 Ctrl-C ends it all.`,
 		b.Kubectl(), host, b.GatewayURL(), qaHeader, qaValue, b.PrometheusURL(), c.MetricsURL, b.LogDir()), "\n"))

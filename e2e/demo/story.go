@@ -98,7 +98,6 @@ type story struct {
 
 	cast     cast
 	outcomes []outcome
-	said     shop.Decision // the last one
 }
 
 func newStory(s *sandbox.Sandbox, screen *screen, rate float64) *story {
@@ -275,10 +274,6 @@ func (s *story) follow(ctx context.Context, v version) (outcome, error) {
 		return o, err
 	}
 	s.cast.leave(v, state.Phase == shop.Succeeded)
-	if state.Phase == shop.RolledBack {
-		stable, _ := s.cast.both()
-		s.screen.happened("RolledBack", fmt.Sprintf("%s has all the traffic again, and %s is seen to get none", stable.Version, v.Version))
-	}
 	if v.steps != nil && !slices.Equal(weights, v.steps) {
 		return o, fmt.Errorf("%s went through the weights %v: want %v", v.Version, weights, v.steps)
 	}
@@ -317,15 +312,6 @@ func (o outcome) check() error {
 		errs = append(errs, fmt.Errorf("%s has %d%% of the traffic at the end: want %d%%", o.Version, got, want))
 	}
 	return errors.Join(errs...)
-}
-
-// decided shows a decision, but what the one before it already said.
-func (s *story) decided(d shop.Decision) {
-	if d.Reason == s.said.Reason && d.Sentence == s.said.Sentence {
-		return
-	}
-	s.said = d
-	s.screen.decision(d)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -113,15 +113,3 @@ func TestWhatIsWrittenStaysAboveThePanel(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
-
-func TestADecisionIsToldOnce(t *testing.T) {
-	var out bytes.Buffer
-	s := &story{screen: &screen{out: &out, width: func() int { return 0 }, start: time.Now()}}
-	d := shop.Decision{Reason: "ErrorRateTooHigh", Sentence: "5% failed", Warning: true}
-	s.decided(d)
-	d.At = time.Now()
-	s.decided(d)
-	if n := strings.Count(out.String(), "5% failed"); n != 1 {
-		t.Errorf("told %d times", n)
-	}
-}
