@@ -128,7 +128,7 @@ func (b *bench) drop(k cluster.Key) {
 }
 
 // verdict is the judge's answer for a rollout where it stands now; zero when
-// nothing was asked yet at this step and weight.
+// there is no block yet of this step and weight, though Prometheus answers.
 func (b *bench) verdict(k cluster.Key, s canary.State, now time.Time) judge.Verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -136,7 +136,17 @@ func (b *bench) verdict(k cluster.Key, s canary.State, now time.Time) judge.Verd
 	if t == nil || t.matter != matterOf(s) {
 		return judge.Verdict{}
 	}
-	return judge.Evaluate(t.evidence, t.settings, now)
+	v := judge.Evaluate(t.evidence, t.settings, now)
+	if v.Step == t.step && v.Weight == t.weight {
+		return v
+	}
+	if !t.unanswered {
+		return judge.Verdict{} // no block has come yet
+	}
+	// Evidence without a block does not know of which step it is, and the
+	// missing answer would pass for a step that has just begun.
+	v.Step, v.Weight, v.Sentence = t.step, t.weight, "no data: Prometheus does not answer"
+	return v
 }
 
 func (b *bench) hurry() {

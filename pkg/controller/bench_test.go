@@ -201,3 +201,23 @@ func TestAnOutageOfPrometheusIsLoggedOnceAndItsEndToo(t *testing.T) {
 		}
 	})
 }
+
+func TestAStepThatBeginsWithoutPrometheusIsOneWithoutData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &oracle{err: errors.New("connection refused")}
+		b := newTestBench(o, zap.NewNop())
+		s := atStep(1, 5, 1)
+		b.follow(shopWeb, s, carried(s, time.Now(), one, two))
+		pass(time.Minute)
+		b.round(t.Context())
+		v := b.verdict(shopWeb, s, time.Now())
+		if v.Kind != judge.NoData || v.Step != 1 || v.Weight != 5 {
+			t.Errorf("the verdict is %q of step %d at %d%%, want NoData of step 1 at 5%%", v.Kind, v.Step, v.Weight)
+		}
+		o.err = nil
+		b.round(t.Context())
+		if v := b.verdict(shopWeb, s, time.Now()); v.Kind != judge.Promote {
+			t.Errorf("with answers again the verdict is %s, want Promote", v.Kind)
+		}
+	})
+}
