@@ -142,7 +142,9 @@ func (c settings) take(ctx context.Context, measure func(context.Context, *bench
 		if err != nil {
 			return "", err
 		}
-		return measure(ctx, &bench{Sandbox: s, settings: c, controller: controller})
+		text, err := measure(ctx, &bench{Sandbox: s, settings: c, controller: controller})
+		// One that has ended before was not measured to the end.
+		return text, errors.Join(err, controller.Stop())
 	}()
 	return text, errors.Join(err, s.Close())
 }
