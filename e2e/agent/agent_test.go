@@ -133,7 +133,7 @@ func TestRestartsAreCounted(t *testing.T) {
 	for range 3 {
 		s.started(metav1.Now())
 		s.ready = true
-		s.crashed(corev1.ContainerStateTerminated{ExitCode: 1})
+		s.crashed(corev1.ContainerStateTerminated{ExitCode: 1}, true)
 	}
 	s.started(metav1.Now())
 	if c := s.status(); c.RestartCount != 3 || c.Ready || c.State.Running == nil || c.LastTerminationState.Terminated.ExitCode != 1 {

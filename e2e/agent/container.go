@@ -79,23 +79,23 @@ func (c *container) run(ctx context.Context) {
 		c.change(func(s *containerState) { s.waiting, s.message = "CreateContainerConfigError", err.Error() })
 		return
 	}
-	backoff := firstBackoff
+	backoff := time.Duration(0) // as the kubelet, which waits from the second crash on
 	for !c.isStopping() {
 		started := time.Now()
 		end := c.once(ctx, environment)
 		if c.isStopping() || ctx.Err() != nil {
 			return
 		}
-		c.change(func(s *containerState) { s.crashed(end) })
 		if time.Since(started) > time.Minute {
-			backoff = firstBackoff
+			backoff = 0
 		}
+		c.change(func(s *containerState) { s.crashed(end, backoff > 0) })
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(backoff):
 		}
-		backoff = min(2*backoff, maxBackoff)
+		backoff = min(max(2*backoff, firstBackoff), maxBackoff)
 	}
 }
 

@@ -25,10 +25,13 @@ func (s *containerState) started(now metav1.Time) {
 	}
 }
 
-// crashed tells how the process ended, and that it will be started again.
-func (s *containerState) crashed(end corev1.ContainerStateTerminated) {
-	s.waiting, s.message, s.ready = "CrashLoopBackOff", "the container ended and waits to be started again", false
-	s.last = &end
+// crashed tells how the process ended, and that it is started again: at once,
+// or after a wait.
+func (s *containerState) crashed(end corev1.ContainerStateTerminated, waits bool) {
+	s.last, s.ready = &end, false
+	if waits {
+		s.waiting, s.message = "CrashLoopBackOff", "the container ended and waits to be started again"
+	}
 }
 
 func (s containerState) status() corev1.ContainerStatus {

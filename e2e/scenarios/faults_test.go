@@ -1,9 +1,8 @@
 package scenarios
 
 import (
+	"sync"
 	"testing"
-
-	"serin.dev/serin/e2e/scenarios/invariant"
 )
 
 // lease is short, so that a new leader soon follows a dead one.
@@ -43,40 +42,52 @@ func killedGoingBack(t *testing.T, name string) {
 	st.goesBack("ErrorRateTooHigh")
 }
 
+// takeAway kills a process of the stack, and returns what brings it back. It
+// comes back in any case, for the scenarios that follow.
+func (st *stage) takeAway(process string) (back func()) {
+	st.Helper()
+	if err := st.box.Kill(process); err != nil {
+		st.Fatal(err)
+	}
+	back = sync.OnceFunc(func() {
+		if err := st.box.Restart(process); err != nil {
+			st.Error(err)
+		}
+	})
+	st.Cleanup(back)
+	return back
+}
+
 // prometheusAway takes all data away: the weight is held until it comes back.
 func prometheusAway(t *testing.T, name string) {
 	st := open(t, name, script{})
-	st.release("5%/5s, 25%/20s, 100%/5s", nil)
+	st.release("5%/5s, 25%/10s, 100%/5s", nil)
 	before := st.reachesWeight(25)
-	if err := st.box.Kill("prometheus"); err != nil {
-		t.Fatal(err)
-	}
+	back := st.takeAway("prometheus")
 	st.shows("1", "serin_rollout_verdict", `kind="NoData"`)
-	// Longer than the bake without data: it is counted in data.
-	st.answered(st.users, 25*int(st.script.rate))
+	// Longer than the bake: what counts is the time covered by data.
+	st.answered(st.users, 15*int(st.script.rate))
 	if now := st.versions.state(); now.Sequence != before.Sequence {
 		t.Errorf("without data it moved to %+v", now)
 	}
-	if err := st.box.Restart("prometheus"); err != nil {
-		t.Fatal(err)
-	}
+	back()
 	st.reachesPhase("Succeeded")
 	st.close("v2", "v2")
 }
 
-// istiodAway keeps routes from being written: proxies keep what they have.
+// istiodAway keeps the proxies from hearing of new routes: they keep those
+// they have, and follow when it is back.
 func istiodAway(t *testing.T, name string) {
 	st := open(t, name, script{})
 	st.release(long, nil)
 	st.reachesWeight(25)
-	if err := st.box.Kill("istiod"); err != nil {
-		t.Fatal(err)
-	}
+	st.arrives("v2")
+	back := st.takeAway("istiod")
 	st.command("abort")
-	st.answered(st.users, 300) // judged with all others at the end
-	if err := st.box.Restart("istiod"); err != nil {
-		t.Fatal(err)
-	}
-	st.reaches("it went back", func(s invariant.State) bool { return s.Phase == "RolledBack" })
+	st.reachesPhase("RollingBack")
+	st.arrives("v2")
+	back()
+	st.reachesPhase("RolledBack")
+	st.told("RollbackVerified")
 	st.close("v1", "v1")
 }

@@ -49,6 +49,7 @@ func person(t *testing.T, name string) {
 	st := open(t, name, script{})
 	st.release(long, nil)
 	st.reachesWeight(25)
+	st.arrives("v2")
 	st.edit(weigh(97, 3))
 	st.reaches("paused where the hand has put it", func(s invariant.State) bool { return s.Phase == "Paused" && s.Weight == 3 })
 	st.told("PausedByPerson")
@@ -102,6 +103,7 @@ func optOut(t *testing.T, name string) {
 	st := open(t, name, script{})
 	st.release(long, nil)
 	st.reachesWeight(25)
+	st.arrives("v2")
 	st.kubectl("annotate", "deployment", "web-v2", "serin.dev/canary-")
 	st.until("nothing of Serin's is left", func() error {
 		doc := st.versions.last("web").Doc
@@ -127,6 +129,7 @@ func applyAfterwards(t *testing.T, name string) {
 	own := gateway(name, st.script.routes)
 	st.release("25%/20m, 100%/5s", nil)
 	st.reachesWeight(25)
+	st.arrives("v2")
 	if err := st.applyAs("kubectl", own, false); err == nil {
 		t.Error("in mid-release the weights are ours, yet the user's apply had no conflict")
 	}

@@ -47,6 +47,14 @@ func crashing(t *testing.T, name string) {
 	st.goesBack("CanaryCrashing", "CanaryUnavailable", "ErrorRateTooHigh", "CanaryStarved")
 }
 
+// A crash loop is seen without Prometheus, before any user is on the version.
+func crashingAtZero(t *testing.T, name string) {
+	st := open(t, name, script{})
+	st.release("0%/20m, 100%", settings{"CRASH_AFTER": "3s"})
+	st.goesBack("CanaryCrashing")
+	st.onlyBy("v1", st.users.Records())
+}
+
 func hanging(t *testing.T, name string) {
 	st := open(t, name, script{tolerates: by("v2", "")})
 	st.release("10%/10m, 100%", settings{"HANG": "true"})

@@ -25,6 +25,7 @@ var scenarios = []scenario{
 	{"a version that fails always goes back", "all-errors", allErrors, false, false},
 	{"a version that is slow goes back", "slow", slow, true, false},
 	{"a version that crashes again and again goes back", "crashing", crashing, false, false},
+	{"a version that crashes at 0% never gets a user", "crashing-at-zero", crashingAtZero, false, false},
 	{"a version that hangs goes back", "hanging", hanging, false, false},
 	// Testers.
 	{"testers reach the canary at 0% and nobody else does", "qa-at-zero", testersAtZero, true, false},

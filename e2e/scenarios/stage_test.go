@@ -222,6 +222,19 @@ func (st *stage) reachesWeight(weight int) invariant.State {
 	})
 }
 
+// arrives waits until users are served by the version: the weights have come
+// to the proxies.
+func (st *stage) arrives(version string) {
+	st.Helper()
+	since := time.Now()
+	st.until("users are served by "+version, func() error {
+		if st.users.Summary(since, time.Time{}).ByVersion[version].Requests == 0 {
+			return errors.New("none is")
+		}
+		return nil
+	})
+}
+
 // reachesPhase waits for a phase.
 func (st *stage) reachesPhase(phase string) invariant.State {
 	st.Helper()

@@ -32,6 +32,7 @@ func gitOpsStubborn(t *testing.T, name string) {
 	st := open(t, name, script{})
 	st.release(long, nil)
 	st.reachesWeight(25)
+	st.arrives("v2")
 	for range 3 {
 		before := st.versions.state()
 		st.revert()
@@ -63,6 +64,7 @@ func deleted(t *testing.T, name string) {
 	st := open(t, name, script{tolerates: by("v2", "")})
 	st.release(long, nil)
 	st.reachesWeight(25)
+	st.arrives("v2")
 	st.kubectl("delete", "deployment", "web-v2", "--wait=false")
 	st.until("nothing of Serin's is left", func() error {
 		if s := st.versions.state(); s.Active() && s.Rollout != "" {
@@ -80,6 +82,7 @@ func stableGone(t *testing.T, name string) {
 	st := open(t, name, script{tolerates: by("v1", "")})
 	st.release(long, nil)
 	st.reachesWeight(25)
+	st.arrives("v2")
 	st.kubectl("scale", "deployment", "web-v1", "--replicas=0")
 	st.told("StableUnavailable")
 	st.command("abort")
