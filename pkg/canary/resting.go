@@ -110,7 +110,8 @@ func (m moment) restAt(change func(*State), warning bool, r Reason, format strin
 }
 
 // answerGitOpsAtRest protects a promotion from a GitOps tool that still knows
-// the old weights: once. A second time the tool is left its way, loudly.
+// the old weights: once. A second time the tool is left its way, loudly; and at
+// once where what was promoted no longer runs, for nobody judged what runs now.
 func answerGitOpsAtRest(m moment) (Plan, bool) {
 	if m.state.Phase != Succeeded || m.state.Weight != 100 {
 		return Plan{}, false
@@ -121,6 +122,11 @@ func answerGitOpsAtRest(m moment) (Plan, bool) {
 	})
 	if !found {
 		return Plan{}, false
+	}
+	if promoted := m.track(m.state.Canary.Deployment); promoted.Ready == 0 || promoted.Template != m.state.Canary.Template {
+		return m.restAt(func(s *State) { s.Weight = 0 }, true, GitOpsLeft,
+			"%s gave all traffic of %s to %s: left so, for %s no longer runs what was promoted",
+			seen.Writer, key, m.state.Stable.Deployment, m.state.Canary.Deployment), true
 	}
 	if m.state.Reverts == 0 || m.now.Sub(m.state.Since) > revertWindow {
 		return m.restAt(func(s *State) { s.Reverts, s.Since = 1, m.now }, true, GitOpsReapplied,
