@@ -32,6 +32,9 @@ func obeyVerb(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	held := m.state.Phase == Paused || m.state.Phase == Inconclusive
+	if why := m.unfit(); why != "" && (verb == CommandPromote || verb == CommandSkip || verb == CommandResume && m.weightOfStep() > m.state.Weight) {
+		return m.ignore("The command %s#%s would give the canary more traffic, and it can't have it now: %s", verb, m.o.Command.ID, why), true
+	}
 	switch {
 	case verb == CommandResume && held:
 		return m.resume(func(*State) {}).handling(m.o.Command), true
@@ -41,6 +44,17 @@ func obeyVerb(m moment) (Plan, bool) {
 		return m.raise(m.state.Step+1, StepStarted, "Step skipped by command: step %d of %d, %d%%", m.state.Step+1, len(m.spec.Steps), m.spec.Steps[m.state.Step].Weight).handling(m.o.Command), true
 	}
 	return m.ignore("The command %s#%s does not fit a release that is %s at %d%%: ignored", verb, m.o.Command.ID, m.state.Phase, m.state.Weight), true
+}
+
+// unfit says why the canary can't have more traffic, whoever orders it.
+func (m moment) unfit() string {
+	if found := m.blocking(); len(found) > 0 {
+		return found[0].Sentence()
+	}
+	if c := m.o.Tracks.Canary; c.Ready == 0 {
+		return c.Deployment + " has no ready pod" + because(c.Problem)
+	}
+	return ""
 }
 
 // ignore remembers an order as handled without doing it; the release stays as it was.

@@ -157,6 +157,15 @@ func (m moment) move(change func(*State), warning bool, r Reason, format string,
 	return p.told(warning)
 }
 
+// aside is a move that leaves a pause what it is: how it ends depends on who made it.
+func (m moment) aside(change func(*State), warning bool, r Reason, format string, args ...any) Plan {
+	p := m.move(change, warning, r, format, args...)
+	if m.state.Phase == Paused && p.Next.Phase == Paused {
+		p.Next.Reason, p.Next.Message = m.state.Reason, m.state.Message
+	}
+	return p
+}
+
 // rollBack snaps the routes to stable. Where stable can serve nobody the weight
 // stays until it can: the snap would be the outage.
 func (m moment) rollBack(r Reason, format string, args ...any) Plan {

@@ -55,7 +55,7 @@ func holdPaused(m moment) (Plan, bool) {
 			"Paused by command at %d%%; take the command away to go on", m.state.Weight), true
 	case m.state.Phase == Paused && m.state.Reason == PausedByCommand && !standing:
 		return m.resume(func(*State) {}), true
-	case m.state.Phase == Paused && m.state.Reason == StableChanged:
+	case m.state.Phase == Paused && m.state.Reason == StableChanged && !m.state.Lowered:
 		return m.resume(func(*State) {}), true // stable went back to the template it had
 	case m.state.Phase == Paused:
 		return m.hold(m.state.Reason, "%s", m.state.Message), true

@@ -36,7 +36,7 @@ func answerGitOps(m moment) (Plan, bool) {
 		return m.rollBack(RevertedByGitOps, "%s wrote the routes of %s back %d times: the release stays at stable. %s",
 			seen.Writer, key, m.state.Reverts+1, gitOpsMend), true
 	}
-	return m.move(func(s *State) { s.Reverts++ }, true, GitOpsReapplied,
+	return m.aside(func(s *State) { s.Reverts++ }, true, GitOpsReapplied,
 		"%s wrote the routes of %s back; they are set again (%d of %d). %s", seen.Writer, key, m.state.Reverts+1, MaxReverts, gitOpsMend), true
 }
 
@@ -64,7 +64,7 @@ func undoRaise(m moment) (Plan, bool) {
 	if !found {
 		return Plan{}, false
 	}
-	return m.move(func(*State) {}, true, RaiseUndone,
+	return m.aside(func(*State) {}, true, RaiseUndone,
 		"%s raised the canary to %d%% in %s: set back to %d%%; use the command promote#id or skip#id to go faster", seen.Writer, seen.Max, key, m.state.Weight), true
 }
 

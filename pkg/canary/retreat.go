@@ -38,7 +38,7 @@ func finishRollback(m moment) (Plan, bool) {
 	}
 	if m.state.Weight > 0 {
 		if !m.stableServes() {
-			return m.hold(StableUnavailable, "%s; waiting for a ready pod of %s to send traffic to", m.state.Message, m.state.Stable.Deployment).told(true), true
+			return m.awaitStable(), true
 		}
 		return m.move(func(s *State) { s.Weight, s.Since = 0, m.now }, true, m.state.Reason,
 			"Stable is ready again: all traffic goes back to %s", m.state.Stable.Deployment), true
@@ -55,6 +55,16 @@ func finishRollback(m moment) (Plan, bool) {
 		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual()), true
 	}
 	return m.hold(m.state.Reason, "%s", m.state.Message), true
+}
+
+// awaitStable keeps the users where they are, but never takes back what somebody
+// else took off the canary.
+func (m moment) awaitStable() Plan {
+	if key, seen, found := m.strayed(func(s Seen) bool { return s.Lowered }); found {
+		return m.move(func(s *State) { s.Weight, s.Since, s.Message = min(seen.Min, s.Weight), m.now, m.state.Message }, true, m.state.Reason,
+			"%s lowered the canary to %d%% in %s while the rollback waits for a ready pod of %s: it stays there", seen.Writer, seen.Min, key, m.state.Stable.Deployment)
+	}
+	return m.hold(StableUnavailable, "%s; waiting for a ready pod of %s to send traffic to", m.state.Message, m.state.Stable.Deployment).told(true)
 }
 
 // rolledBack ends the release for the reason it went back for; told is only

@@ -15,7 +15,7 @@ func adoptSpec(m moment) (Plan, bool) {
 	if sameSpec(m.spec, m.state.Spec) {
 		return Plan{}, false
 	}
-	return m.move(func(s *State) {
+	return m.aside(func(s *State) {
 		s.Spec, s.Since = m.spec, m.now
 		if s.Step == 0 {
 			return
