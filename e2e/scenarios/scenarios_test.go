@@ -14,68 +14,74 @@ type scenario struct {
 	name      string
 	namespace string
 	play      func(*testing.T, string)
-	core      bool // no change may break it
-	alone     bool // disturbs what others share, so that it is played when they are over
+	kind      kind
 }
+
+// kind says when a scenario is played.
+type kind int
+
+const (
+	core    kind = iota // always: no change may break it
+	further             // unless only the core is asked for
+	alone               // likewise, when the others are over: it disturbs what they share
+)
 
 var scenarios = []scenario{
 	// Releases.
-	{"a good version goes all the way", "promotion", promotion, true, false},
-	{"a version with 5% errors goes back", "errors", errorsOfFivePercent, true, false},
-	{"a version that fails always goes back", "all-errors", allErrors, false, false},
-	{"a version that is slow goes back", "slow", slow, true, false},
-	{"a version that crashes again and again goes back", "crashing", crashing, false, false},
-	{"a version that crashes at 0% never gets a user", "crashing-at-zero", crashingAtZero, false, false},
-	{"a version that hangs goes back", "hanging", hanging, false, false},
+	{"a good version goes all the way", "promotion", promotion, core},
+	{"a version with 5% errors goes back", "errors", errorsOfFivePercent, core},
+	{"a version that fails always goes back", "all-errors", allErrors, further},
+	{"a version that is slow goes back", "slow", slow, core},
+	{"a version that crashes again and again goes back", "crashing", crashing, further},
+	{"a version that crashes at 0% never gets a user", "crashing-at-zero", crashingAtZero, further},
+	{"a version that hangs goes back", "hanging", hanging, further},
 	// Testers.
-	{"testers reach the canary at 0% and nobody else does", "qa-at-zero", testersAtZero, true, false},
-	{"testers reach the canary at 25% always", "qa-at-25", testersAtTwentyFive, false, false},
-	{"a cookie leads testers to the canary", "cookie", cookie, false, false},
-	{"a header route of the user's own is adopted", "adopted", adopted, false, false},
+	{"testers reach the canary at 0% and nobody else does", "qa-at-zero", testersAtZero, core},
+	{"testers reach the canary at 25% always", "qa-at-25", testersAtTwentyFive, further},
+	{"a cookie leads testers to the canary", "cookie", cookie, further},
+	{"a header route of the user's own is adopted", "adopted", adopted, further},
 	// People.
-	{"commands pause, resume, promote and abort", "commands", commands, true, false},
-	{"a person lowers the canary, and raises it", "person", person, true, false},
-	{"annotations with mistakes move nothing", "mistakes", mistakes, true, false},
-	{"opting out in mid-release takes everything back", "opt-out", optOut, true, false},
-	{"the user's server-side apply works after the last write", "apply", applyAfterwards, true, false},
+	{"commands pause, resume, promote and abort", "commands", commands, core},
+	{"a person lowers the canary, and raises it", "person", person, core},
+	{"annotations with mistakes move nothing", "mistakes", mistakes, core},
+	{"opting out in mid-release takes everything back", "opt-out", optOut, core},
+	{"the user's server-side apply works after the last write", "apply", applyAfterwards, core},
 	// Routes.
-	{"two routes in two VirtualServices move together", "two-routes", twoVirtualServices, true, false},
+	{"two routes in two VirtualServices move together", "two-routes", twoVirtualServices, core},
 	// GitOps.
-	{"a GitOps tool that writes the old weights back is answered", "gitops", gitOps, true, false},
-	{"a GitOps tool that does not stop ends the release", "gitops-stubborn", gitOpsStubborn, false, false},
-	{"a GitOps tool can undo a promotion only twice", "gitops-at-rest", gitOpsAtRest, false, false},
+	{"a GitOps tool that writes the old weights back is answered", "gitops", gitOps, core},
+	{"a GitOps tool that does not stop ends the release", "gitops-stubborn", gitOpsStubborn, further},
+	{"a GitOps tool can undo a promotion only twice", "gitops-at-rest", gitOpsAtRest, further},
 	// What happens to the Deployments.
-	{"the canary's Deployment is deleted in mid-release", "deleted", deleted, false, false},
-	{"stable is scaled to zero in mid-release", "stable-gone", stableGone, false, false},
-	{"another template in mid-release begins anew", "template", templateChanged, false, false},
-	{"traffic returns home when home runs what was promoted", "home", home, false, false},
-	{"two Deployments take turns", "turns", takingTurns, false, false},
+	{"the canary's Deployment is deleted in mid-release", "deleted", deleted, further},
+	{"stable is scaled to zero in mid-release", "stable-gone", stableGone, further},
+	{"another template in mid-release begins anew", "template", templateChanged, further},
+	{"traffic returns home when home runs what was promoted", "home", home, further},
+	{"two Deployments take turns", "turns", takingTurns, further},
 	// Faults.
-	{"the controller is killed at each step", "killed", killedAtEachStep, true, false},
-	{"the controller is killed as it goes back", "killed-going-back", killedGoingBack, false, false},
-	{"Prometheus is away for a while", "prometheus-away", prometheusAway, false, true},
-	{"istiod is away for a while", "istiod-away", istiodAway, false, true},
+	{"the controller is killed at each step", "killed", killedAtEachStep, core},
+	{"the controller is killed as it goes back", "killed-going-back", killedGoingBack, further},
+	{"Prometheus is away for a while", "prometheus-away", prometheusAway, alone},
+	{"istiod is away for a while", "istiod-away", istiodAway, alone},
 }
 
 func TestScenarios(t *testing.T) {
 	t.Run("together", func(t *testing.T) {
-		for _, s := range chosen(false) {
-			t.Run(s.name, func(t *testing.T) {
-				t.Parallel()
-				s.play(t, s.namespace)
-			})
+		for _, s := range scenarios {
+			if s.kind == core || s.kind == further && !*coreOnly {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					s.play(t, s.namespace)
+				})
+			}
 		}
 	})
-	for _, s := range chosen(true) {
-		t.Run(s.name, func(t *testing.T) { s.play(t, s.namespace) })
+	for _, s := range scenarios {
+		if s.kind == alone && !*coreOnly {
+			t.Run(s.name, func(t *testing.T) { s.play(t, s.namespace) })
+		}
 	}
 	t.Run("the controller kept to its rights", keptToItsRights)
-}
-
-func chosen(alone bool) []scenario {
-	return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool {
-		return s.alone != alone || *coreOnly && !s.core
-	})
 }
 
 // request is a line of the API server's audit log.
