@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,29 @@ const (
 // errBehind tells that what was decided upon is no longer what is: nothing is
 // wrong, and a fresh look mends it.
 var errBehind = errors.New("what was read is behind the API server")
+
+// errUnwritable tells that what was decided can't be written into what is there.
+var errUnwritable = errors.New("render the routes")
+
+// hitches is how many passes in a row may fail before people are told.
+const hitches = 3
+
+// complain tells people why their routes stay as they are, once it is more than
+// a hitch: what can't be written, or what the API server refuses. An API server
+// that does not answer takes no Event either.
+func (c *Controller) complain(s situation, p canary.Plan, err error) {
+	var refused apierrors.APIStatus
+	if !errors.Is(err, errUnwritable) && !errors.As(err, &refused) {
+		return
+	}
+	if errors.Is(err, errBehind) || c.queue.NumRequeues(s.key) < hitches {
+		return
+	}
+	c.told.tell(s.key, s.about(p), []canary.Event{{
+		Reason: canary.RoutesPending, Warning: true,
+		Sentence: "The routes can't be written, which is tried again and again: " + strings.ReplaceAll(err.Error(), "\n", "; "),
+	}})
+}
 
 // act does the first step of the difference: all urgent writes at once, or else
 // the first write alone, and tells what happened after it has. It returns when

@@ -214,17 +214,19 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 	c.cache.Follow(k, s.state.Phase.Active() || plan.Next.Phase.Active()) //nolint:contextcheck // a watch of pods outlives the pass that asks for it
 	writes, err := pair.Render(plan, s.objects, now)
 	if err != nil {
-		err = fmt.Errorf("render the routes of %s: %w", k, err)
+		err = fmt.Errorf("%w of %s: %w", errUnwritable, k, err)
 	}
 	if err = errors.Join(observed, err); err != nil {
 		// Half of what is to be known, or to be done: only taking traffic away
 		// is right in any case.
 		if writes = only(writes, true); len(writes) == 0 {
+			c.complain(s, plan, err)
 			return 0, err
 		}
 	}
 	again, acted := c.act(ctx, s, plan, writes)
 	if failed := errors.Join(err, acted); failed != nil {
+		c.complain(s, plan, failed)
 		return again, failed
 	}
 	c.show(k, plan.View)

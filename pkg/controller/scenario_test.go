@@ -234,6 +234,54 @@ func TestAWebhookThatRefusesIsTriedForeverAndPassesNoStepOver(t *testing.T) {
 	})
 }
 
+func TestWhatCanNotBeWrittenIsToldToPeopleOnce(t *testing.T) {
+	t.Run("a raise that the API server refuses", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			_, end := w.runOver(refusing{w.api}, nil)
+			w.deploy("web-v2", "v2", "two", opted)
+			pass(10 * time.Minute)
+			if got := w.reasons(); !slices.Equal(got, []string{"RoutesPending"}) {
+				t.Errorf("told %v", got)
+			}
+			if err := end(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("a VirtualService that comes in mid-release and can't be split", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			_, stop := w.run()
+			defer stop()
+			w.deploy("web-v2", "v2", "two", opted)
+			w.until(2*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
+			w.virtualService("late", []any{"shop.example"}, []any{"istio-system/gateway"})
+			w.api.edit("VirtualService", "shop", "late", func(o map[string]any) {
+				_ = unstructured.SetNestedSlice(o, []any{map[string]any{"route": []any{
+					map[string]any{"destination": map[string]any{"host": "web"}},
+				}}}, "spec", "http")
+			})
+			pass(10 * time.Minute)
+			if got := w.reasons(); !slices.Equal(got, []string{"ReleaseStarted", "StepStarted", "RoutesPending"}) {
+				t.Errorf("told %v", got)
+			}
+			w.setErrors(0.5)
+			w.until(time.Minute, "snapped all the same", func() bool { return w.weight("web") == 0 })
+		})
+	})
+}
+
+// refusing is an API server whose admission refuses every change of routes.
+type refusing struct{ http.RoundTripper }
+
+func (r refusing) RoundTrip(q *http.Request) (*http.Response, error) {
+	if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/virtualservices/") {
+		return refuse(http.StatusForbidden, "Forbidden", "admission webhook denied the request")
+	}
+	return r.RoundTripper.RoundTrip(q)
+}
+
 func TestAFaultInAPassDoesNotEndTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
