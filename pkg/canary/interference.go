@@ -44,7 +44,9 @@ const gitOpsMend = "Let it ignore the routes: Argo CD with ignoreDifferences on 
 
 // pauseForPerson honours at once a hand that took weight away.
 func pauseForPerson(m moment) (Plan, bool) {
-	key, seen, found := m.strayed(func(s Seen) bool { return s.Lowered && s.Rollout == m.state.Rollout })
+	key, seen, found := m.strayed(func(s Seen) bool {
+		return s.Lowered && (s.Rollout == m.state.Rollout || s.Rollout == "") // without our state it was replaced
+	})
 	if !found {
 		return Plan{}, false
 	}

@@ -76,6 +76,7 @@ type Seen struct {
 	Min, Max int  // lowest and highest canary share in percent over the routes that serve stable too
 	Header   bool // every such route has our header route (or the user's own) before it
 	Split    bool // some route gives both subsets weight
+	Idle     bool // no route of it serves users by either subset: its share says nothing
 	Adopted  bool // the user's own header route reaches the canary; it is used and never changed
 
 	// Lowered, Raised and HeaderLost compare what is written with what the

@@ -65,7 +65,7 @@ func explainInvalid(m moment) (Plan, bool) {
 // promotedShare is the share, in percent, that the subset of the last release
 // has in a VirtualService; false when it can't be told (split, or other subsets).
 func (m moment) promotedShare(seen Seen) (int, bool) {
-	if seen.Min != seen.Max || (seen.Max != 0 && seen.Max != 100) {
+	if seen.Idle || seen.Min != seen.Max || (seen.Max != 0 && seen.Max != 100) {
 		return 0, false
 	}
 	switch m.state.Canary.Subset {
@@ -75,6 +75,17 @@ func (m moment) promotedShare(seen Seen) (int, bool) {
 		return 100 - seen.Max, true
 	}
 	return 0, false
+}
+
+// serving is the traffic of the VirtualServices by which users come.
+func (m moment) serving() []Seen {
+	var found []Seen
+	for _, seen := range m.o.Traffic {
+		if !seen.Idle {
+			found = append(found, seen)
+		}
+	}
+	return found
 }
 
 // undoPromotion goes back to the version before while its pods still run.
@@ -139,10 +150,11 @@ func answerGitOpsAtRest(m moment) (Plan, bool) {
 
 // acceptPersonAtRest follows a hand that moved all the traffic at rest.
 func acceptPersonAtRest(m moment) (Plan, bool) {
-	if m.state.Rollout == "" || len(m.o.Traffic) == 0 {
+	serving := m.serving()
+	if m.state.Rollout == "" || len(serving) == 0 {
 		return Plan{}, false
 	}
-	for _, seen := range m.o.Traffic {
+	for _, seen := range serving {
 		if share, known := m.promotedShare(seen); !known || share == m.state.Weight || (seen.GitOps && m.state.Reverts < 2) {
 			return Plan{}, false
 		}
@@ -169,10 +181,11 @@ func returnHome(m moment) (Plan, bool) {
 // explainCarriesTraffic is for an annotated Deployment that has the users
 // already: its next change can't be a canary.
 func explainCarriesTraffic(m moment) (Plan, bool) {
-	if len(m.o.Traffic) == 0 {
+	serving := m.serving()
+	if len(serving) == 0 {
 		return Plan{}, false
 	}
-	for _, seen := range m.o.Traffic {
+	for _, seen := range serving {
 		if seen.Min != 100 {
 			return Plan{}, false
 		}

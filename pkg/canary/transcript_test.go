@@ -175,7 +175,10 @@ func (w *world) act(p Plan) (changed bool) {
 		if p.Traffic.Canary != w.o.Tracks.Canary.Subset {
 			share = 100 - share
 		}
-		w.o.Traffic[key] = Seen{Min: share, Max: share, Header: p.Traffic.Header != nil, Rollout: p.Next.Rollout, Sequence: p.Next.Sequence, At: w.now}
+		if seen.Idle {
+			share = 0
+		}
+		w.o.Traffic[key] = Seen{Min: share, Max: share, Header: p.Traffic.Header != nil, Idle: seen.Idle, Rollout: p.Next.Rollout, Sequence: p.Next.Sequence, At: w.now}
 		if w.state.Rollout != p.Next.Rollout {
 			w.o.Verdict = judge.Verdict{}
 		}
@@ -327,7 +330,7 @@ func (w *world) verdict(args []string) error {
 	return nil
 }
 
-// routes NAME writer=W weight=N [gitops] [no-state] [no-header]: somebody writes the VirtualService.
+// routes NAME writer=W weight=N [gitops] [idle] [no-state] [no-header]: somebody writes the VirtualService.
 func (w *world) routes(args []string) error {
 	key := virtualService(args[0])
 	seen := w.o.Traffic[key]
@@ -340,6 +343,8 @@ func (w *world) routes(args []string) error {
 		case "weight":
 			seen.Min, seen.Max = n, n
 			seen.Lowered, seen.Raised = n < w.state.Weight, n > w.state.Weight
+		case "idle":
+			seen.Idle, seen.Min, seen.Max = true, 0, 0
 		case "gitops":
 			seen.GitOps = true
 		case "no-state":

@@ -150,6 +150,7 @@ func seen(o topology.Objects, vs topology.VirtualService, r roles, state canary.
 		}
 		out.Rollout, out.Sequence, out.At = s.Rollout, s.Sequence, s.At
 	}
+	out.Idle = !serves(vs, svc, canary.Traffic{Stable: r.stable.Subset, Canary: r.canary.Subset})
 	out.Writer, out.Owned = writer(vs.Doc)
 	out.GitOps = gitOps(out.Writer)
 	return out

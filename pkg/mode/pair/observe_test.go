@@ -177,6 +177,14 @@ func TestSeen(t *testing.T) {
 			t.Errorf("%+v", all)
 		}
 	})
+	t.Run("one that only testers come by is idle", func(t *testing.T) {
+		o := shop(t, another("web-qa", "shop", "2026-01-02T00:00:00Z", "  hosts: [qa.example.com]\n  gateways: [public]\n  http:\n"+
+			"  - match: [{headers: {end-user: {exact: jason}}}]\n    route:\n    - destination: {host: web, subset: v2}\n"))
+		all := Observe(o, canary.State{}).Traffic
+		if web, qa := all[o.VirtualServices[0].Key], all[o.VirtualServices[1].Key]; web.Idle || !qa.Idle {
+			t.Errorf("%+v", all)
+		}
+	})
 	t.Run("one not yet written has lost no header route", func(t *testing.T) {
 		o := shop(t)
 		s := release()
