@@ -40,7 +40,7 @@ func Observe(o topology.Objects, state canary.State) Observed {
 		Older: older(o, r.canary, r.stable),
 		Both:  r.both,
 	}
-	for _, vs := range r.taking(o) {
+	for _, vs := range r.taking(o, state.Rollout) {
 		out.Traffic[vs.Key] = seen(o, vs, r, state)
 	}
 	if out.OptedIn {

@@ -31,7 +31,7 @@ func Render(p canary.Plan, o topology.Objects, now time.Time) ([]mode.Write, err
 		return nil, nil
 	}
 	r := assign(o, p.Next)
-	taking := r.taking(o)
+	taking := r.taking(o, p.Next.Rollout)
 	if p.Clean {
 		taking = carriers(o, r.where)
 	}
@@ -117,9 +117,17 @@ func (e edit) backAtStable() bool {
 func (e edit) clean(old canary.State) map[string]any {
 	s := e.sides()
 	seen := route.Read(e.vs.Doc, e.service, s.stable, s.canary)
+	doc, marks := e.vs.Doc, old.Marks
 	switch {
+	case e.plan.Traffic != nil && seen.Max > 0:
+		// A hand may have left a route with the canary alone: stable comes back first.
+		back := canary.Traffic{Stable: s.stable, Canary: s.canary}
+		if whole, now, err := route.Apply(doc, e.service, back, marks); err == nil {
+			doc, marks = whole, now
+		}
+		return route.Clean(doc, e.service, s.stable, s.canary, marks)
 	case e.plan.Traffic != nil || seen.Max == 0:
-		return route.Clean(e.vs.Doc, e.service, s.stable, s.canary, old.Marks)
+		return route.Clean(doc, e.service, s.stable, s.canary, marks)
 	case seen.Min == 100:
 		return route.Clean(e.vs.Doc, e.service, s.canary, s.stable, old.Marks)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/mode"
+	"serin.dev/serin/pkg/route"
 	"serin.dev/serin/pkg/topology"
 	"serin.dev/serin/pkg/topology/topologytest"
 )
@@ -267,6 +268,39 @@ func TestRender(t *testing.T) {
 		w.do("clean", p)
 		if strings.Contains(w.log.String(), "web-gateway") {
 			t.Error(w.log.String())
+		}
+	})
+	t.Run("leaves alone one that is no longer named, though it has the state of a release before", func(t *testing.T) {
+		w := newWorld(t, withGateway())
+		p := order(release(), canary.RolledBack, 0, canary.AbortedByCommand)
+		w.do("over", p)
+		w.o.Deployments[1].Annotations["serin.dev/virtual-service"] = "web"
+		if got := len(Observe(w.o, p.Next).Traffic); got != 2 {
+			t.Errorf("%d VirtualServices take part in what they began, want 2", got)
+		}
+		p.Next.Rollout = "r2"
+		p = order(p.Next, canary.Progressing, 5, canary.StepStarted)
+		w.do("the next one", p)
+		if s, _, _ := copyOn(w.o.VirtualServices[1], "web"); s.Rollout != "r1" {
+			t.Errorf("it carries %s, %d%%", s.Rollout, s.Weight)
+		}
+		if got := len(Observe(w.o, p.Next).Traffic); got != 1 {
+			t.Errorf("%d VirtualServices take part in the next one, want 1", got)
+		}
+	})
+	t.Run("gives all users back to stable though a hand left the canary alone", func(t *testing.T) {
+		w := newWorld(t)
+		p := order(release(), canary.Progressing, 5, canary.StepStarted)
+		w.do("5%", p)
+		spec := object(w.o.VirtualServices[0].Doc, "spec")
+		spec["http"] = []any{map[string]any{"route": []any{
+			map[string]any{"destination": map[string]any{"host": "web", "subset": "v2"}},
+		}}}
+		p = order(p.Next, canary.RolledBack, 0, canary.OptedOut)
+		p.Clean = true
+		w.do("opted out", p)
+		if seen := route.Read(w.o.VirtualServices[0].Doc, topology.RouteService(w.o), "v1", "v2"); seen.Max != 0 {
+			t.Errorf("the canary keeps %d%%", seen.Max)
 		}
 	})
 	t.Run("edits a VirtualService it does not share with the reader", func(t *testing.T) {

@@ -150,12 +150,20 @@ func hints(o topology.Objects) topology.Hints {
 }
 
 // taking are the VirtualServices that take part. When nobody is opted in those
-// are only the ones that carry our state: what is not ours is not touched.
-func (r roles) taking(o topology.Objects) []topology.VirtualService {
-	if r.subject != "" {
-		return r.where.VirtualServices
+// are only the ones that carry our state: what is not ours is not touched. One
+// that is no longer named ends the rollout it began, and has no part in the next.
+func (r roles) taking(o topology.Objects, rollout string) []topology.VirtualService {
+	if r.subject == "" {
+		return carriers(o, r.where)
 	}
-	return carriers(o, r.where)
+	named := hints(o).VirtualServices
+	return slices.DeleteFunc(slices.Clone(r.where.VirtualServices), func(vs topology.VirtualService) bool {
+		if len(named) == 0 || slices.Contains(named, vs.Key.Name) {
+			return false
+		}
+		s, found, err := copyOn(vs, o.Service)
+		return found && err == nil && s.Rollout != rollout
+	})
 }
 
 func carriers(o topology.Objects, m topology.Map) []topology.VirtualService {
