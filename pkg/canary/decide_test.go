@@ -114,3 +114,12 @@ func TestNewerPicksTheCopyThatLeadsOn(t *testing.T) {
 		})
 	}
 }
+
+func TestATemplateThatIsNotReleasedAgainIsToldToPeople(t *testing.T) {
+	w := newWorld()
+	w.o.History = []Release{{Rollout: "r1", Canary: Side{Template: "t2"}, Outcome: RolledBack}}
+	p := Decide(w.spec, w.state, w.o, w.now)
+	if len(p.Tell) != 1 || p.Tell[0].Reason != AlreadyTried {
+		t.Errorf("told %v", p.Tell)
+	}
+}

@@ -215,7 +215,7 @@ func explainAlreadyTried(m moment) (Plan, bool) {
 	for _, r := range m.o.History {
 		if template == r.Canary.Template || template == r.Stable.Template {
 			return m.leave(restPhase(m.state), AlreadyTried,
-				"This pod template of %s was released before (%s, %s); change it, or give the command retry#id", m.o.Tracks.Canary.Deployment, r.Rollout, r.Outcome), true
+				"This pod template of %s was released before (%s, %s); change it, or give the command retry#id", m.o.Tracks.Canary.Deployment, r.Rollout, r.Outcome).told(false), true
 		}
 	}
 	return Plan{}, false
