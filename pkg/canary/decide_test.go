@@ -123,3 +123,18 @@ func TestATemplateThatIsNotReleasedAgainIsToldToPeople(t *testing.T) {
 		t.Errorf("told %v", p.Tell)
 	}
 }
+
+func TestARolloutThatWaitsForPodsTooLongIsToldToPeople(t *testing.T) {
+	w := newWorld()
+	w.spec.Test = time.Minute
+	w.pass()
+	w.o.Tracks.Canary.Complete, w.o.Tracks.Canary.Ready = false, 0
+	for _, c := range []struct {
+		after time.Duration
+		told  int
+	}{{0, 0}, {w.spec.StepDeadline, 1}} {
+		if p := Decide(w.spec, w.state, w.o, w.state.Since.Add(c.after)); p.View.Reason != WaitingForPods || len(p.Tell) != c.told {
+			t.Errorf("after %s: %s, told %v", c.after, p.View.Reason, p.Tell)
+		}
+	}
+}

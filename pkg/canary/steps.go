@@ -73,7 +73,11 @@ func leaveTesting(m moment) (Plan, bool) {
 	}
 	c := m.o.Tracks.Canary
 	if !c.Complete {
-		return m.hold(WaitingForPods, "Waiting until all pods of %s are ready (%d of %d)%s", c.Deployment, c.Ready, c.Wanted, because(c.Problem)), true
+		p := m.hold(WaitingForPods, "Waiting until all pods of %s are ready (%d of %d)%s", c.Deployment, c.Ready, c.Wanted, because(c.Problem))
+		if m.now.Sub(m.state.Since) >= m.spec.StepDeadline {
+			p = p.told(true)
+		}
+		return p, true
 	}
 	if left := m.spec.Test - m.now.Sub(m.state.Since); left > 0 {
 		p := m.hold(TestingReady, "%s", m.state.Message)
