@@ -18,7 +18,7 @@ const (
 	starvedGrace  = 30 * time.Second // from a starved verdict to the rollback
 	verifyLimit   = time.Minute      // for the canary's traffic to be seen at zero after a rollback
 	quietBlocks   = 3                // blocks without canary traffic that verify a rollback
-	revertWindow  = time.Hour        // a second GitOps revert at rest within it is left alone
+	revertWindow  = 24 * time.Hour   // a second GitOps revert at rest within it is left alone
 	recheckMoving = 10 * time.Second // while a rollout is active, should no event come
 )
 

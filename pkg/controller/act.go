@@ -73,7 +73,7 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if urgent := only(writes, true); len(urgent) > 0 {
 		return c.snap(ctx, s, p, urgent)
 	}
-	if err := c.record(ctx, s, p.Record); err != nil {
+	if err := c.record(ctx, s, p); err != nil {
 		return 0, err
 	}
 	if len(writes) == 0 {
@@ -110,7 +110,7 @@ func (c *Controller) snap(ctx context.Context, s situation, p canary.Plan, urgen
 	if done > 0 {
 		c.told.tell(s.key, s.about(p), p.Tell)
 		// A release that ends in one write has no later pass to be recorded in.
-		if err := c.record(ctx, s, p.Record); err != nil {
+		if err := c.record(ctx, s, p); err != nil {
 			c.log.Warn("A release is not kept in the history", zap.Stringer("service", s.key), zap.Error(err))
 		}
 	}
@@ -222,10 +222,10 @@ func (c *Controller) fresh(ctx context.Context, s situation) error {
 	return nil
 }
 
-// record keeps a finished release, and lets the oldest go. A release recorded
-// before gets its new result: a promotion may be rolled back later.
-func (c *Controller) record(ctx context.Context, s situation, r *canary.Release) error {
-	k := s.key
+// record keeps a finished release, and lets the oldest go. A release that ends
+// a second time gets its new result: a promotion may be rolled back later.
+func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) error {
+	k, r := s.key, p.Record
 	if r == nil || s.objects.ServiceFound == nil {
 		return nil
 	}
@@ -240,6 +240,9 @@ func (c *Controller) record(ctx context.Context, s situation, r *canary.Release)
 	client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
 	_, err = client.Create(ctx, revision, metav1.CreateOptions{FieldManager: mode.FieldManager})
 	if apierrors.IsAlreadyExists(err) {
+		if !p.Last {
+			return nil // only the informer is behind, and the record knows more than is known now
+		}
 		_, err = client.Patch(ctx, revision.Name, types.MergePatchType, history.Result(*r), metav1.PatchOptions{FieldManager: mode.FieldManager})
 	}
 	if err != nil {
