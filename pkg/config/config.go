@@ -72,8 +72,10 @@ func Default() Config {
 		Judge:         Judge{Mode: ModeThreshold, Threshold: judge.Threshold{Checks: 3, Requests: 100}},
 		ClusterDomain: "cluster.local",
 		RootNamespace: "istio-system",
+		// A standby sees a renewal, and then the end of the lease, each up to 2.2
+		// retry periods late: it takes over within 20 seconds of a crash.
 		LeaderElection: LeaderElection{
-			Name: "serin", LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+			Name: "serin", LeaseDuration: 11 * time.Second, RenewDeadline: 8 * time.Second, RetryPeriod: 2 * time.Second,
 		},
 		Listen: ":8080",
 	}
@@ -160,7 +162,7 @@ func (c Config) contradictions() []error {
 	l := c.LeaderElection
 	if l.RenewDeadline >= l.LeaseDuration {
 		errs = append(errs, fmt.Errorf("leaderElection.renewDeadline: %s is not below the leaseDuration of %s, so two replicas could work at once; write for example %s",
-			l.RenewDeadline, l.LeaseDuration, l.LeaseDuration*2/3))
+			l.RenewDeadline, l.LeaseDuration, (l.LeaseDuration*2/3).Round(100*time.Millisecond)))
 	}
 	// The client adds up to a fifth to the period.
 	if l.RetryPeriod*6/5 >= l.RenewDeadline {

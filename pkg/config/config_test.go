@@ -120,8 +120,8 @@ func TestMistakes(t *testing.T) {
 		{"no domain", "clusterDomain: .local", `clusterDomain: ".local" is no valid name; write for example cluster.local`},
 		{"no port", "listen: localhost", `listen: "localhost" has no port; write for example ":8080"`},
 		{"a port too high", "listen: ':70000'", `listen: ":70000" has no port`},
-		{"a leader that renews too long", "leaderElection: {renewDeadline: 15s}", `leaderElection.renewDeadline: 15s is not below the leaseDuration of 15s, so two replicas could work at once; write for example 10s`},
-		{"a leader that tries too seldom", "leaderElection: {retryPeriod: 9s}", `leaderElection.retryPeriod: 9s leaves no second try within the renewDeadline of 10s; write for example 2s`},
+		{"a leader that renews too long", "leaderElection: {renewDeadline: 15s}", `leaderElection.renewDeadline: 15s is not below the leaseDuration of 11s, so two replicas could work at once; write for example 7.3s`},
+		{"a leader that tries too seldom", "leaderElection: {retryPeriod: 9s}", `leaderElection.retryPeriod: 9s leaves no second try within the renewDeadline of 8s; write for example 1.6s`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -72,11 +72,11 @@ var settings = []setting{
 	{"leaderElection.name", `serin`, "The Lease's name. Two installations that watch different namespaces need two.", func(c *Config, v any) error {
 		return name(v, subdomain, "serin", &c.LeaderElection.Name)
 	}},
-	{"leaderElection.leaseDuration", `15s`, "How long other replicas wait for a leader that is silent.", func(c *Config, v any) error {
-		return duration(v, time.Second, time.Hour, "15s", &c.LeaderElection.LeaseDuration)
+	{"leaderElection.leaseDuration", `11s`, "How long other replicas wait for a leader that is silent.", func(c *Config, v any) error {
+		return duration(v, time.Second, time.Hour, "11s", &c.LeaderElection.LeaseDuration)
 	}},
-	{"leaderElection.renewDeadline", `10s`, "How long a leader tries to renew before it stops working; below leaseDuration.", func(c *Config, v any) error {
-		return duration(v, time.Second, time.Hour, "10s", &c.LeaderElection.RenewDeadline)
+	{"leaderElection.renewDeadline", `8s`, "How long a leader tries to renew before it stops working; below leaseDuration.", func(c *Config, v any) error {
+		return duration(v, time.Second, time.Hour, "8s", &c.LeaderElection.RenewDeadline)
 	}},
 	{"leaderElection.retryPeriod", `2s`, "The time between tries.", func(c *Config, v any) error {
 		return duration(v, 100*time.Millisecond, time.Hour, "2s", &c.LeaderElection.RetryPeriod)

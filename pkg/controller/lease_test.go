@@ -25,7 +25,7 @@ func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func testLease(identity string) *Lease {
 	return &Lease{Namespace: "serin-system", Name: "serin", Identity: identity,
-		Duration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second}
+		Duration: 11 * time.Second, RenewDeadline: 8 * time.Second, RetryPeriod: 2 * time.Second}
 }
 
 func TestAStandbyTakesOverAtOnceAfterACleanStop(t *testing.T) {
@@ -94,8 +94,10 @@ func TestTheLeaseIsGivenBackOnlyAfterTheLastWrite(t *testing.T) {
 		}
 		lease := testLease("first")
 		lease.RetryPeriod = 7 * time.Second // so that no renewal is taken for the release
-		lease.RenewDeadline = 12 * time.Second
-		_, end := w.runOver(w.api, lease)
+		lease.RenewDeadline = 9 * time.Second
+		c, end := w.runOver(w.api, lease)
+		w.until(time.Minute, "it leads", c.Leading)
+		pass(time.Second) // the first renewal comes at once, the next one after the write
 		w.deploy("web-v2", "v2", "two", opted)
 		<-held
 		if err := end(); err != nil {
