@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"slices"
 	"testing"
 
 	"serin.dev/serin/e2e/scenarios/invariant"
@@ -61,25 +62,24 @@ func hanging(t *testing.T, name string) {
 	st.goesBack("CanaryStarved", "ErrorRateTooHigh", "LatencyTooHigh")
 }
 
-// goesBack waits for a rollback for one of the reasons, and ends the scenario.
+// goesBack waits for a rollback for one of the reasons, which is told, and ends
+// the scenario.
 func (st *stage) goesBack(reasons ...string) {
 	st.Helper()
-	s := st.reachesPhase("RolledBack")
-	if !containsAny(reasons, s.Reason) {
-		st.Errorf("it went back because of %s (%s), want one of %v", s.Reason, s.Message, reasons)
-	}
+	s := st.rolledBack(reasons...)
 	st.told(s.Reason)
-	st.shows("1", "serin_rollout_phase", `phase="RolledBack"`)
 	st.close("v1", "v1")
 }
 
-func containsAny(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
+// rolledBack waits for the end of a rollback for one of the reasons.
+func (st *stage) rolledBack(reasons ...string) invariant.State {
+	st.Helper()
+	s := st.reachesPhase("RolledBack")
+	if !slices.Contains(reasons, s.Reason) {
+		st.Errorf("it went back because of %s (%s), want one of %v", s.Reason, s.Message, reasons)
 	}
-	return false
+	st.shows("1", "serin_rollout_phase", `phase="RolledBack"`)
+	return s
 }
 
 // another waits for a state of another rollout than this one.
