@@ -48,11 +48,11 @@ func finishRollback(m moment) (Plan, bool) {
 	}
 	switch {
 	case m.state.Peak == 0:
-		return m.rolledBack(RollbackVerified, "The release ended before any user was on %s", m.state.Canary.Deployment), true
+		return m.rolledBack(RollbackVerified, "The release ended before any user was on %s. The reason was: %s", m.state.Canary.Deployment, m.state.Message), true
 	case m.o.Verdict.Quiet >= quietBlocks:
-		return m.rolledBack(RollbackVerified, "Rolled back: all users are on %s, %s gets no requests any more", m.state.Stable.Deployment, m.state.Canary.Deployment), true
+		return m.rolledBack(RollbackVerified, "Rolled back: all users are on %s, %s gets no requests any more. The reason was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.state.Message), true
 	case m.now.Sub(m.state.Since) >= verifyLimit:
-		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual()), true
+		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s. The reason of the rollback was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual(), m.state.Message), true
 	}
 	return m.hold(m.state.Reason, "%s", m.state.Message), true
 }
@@ -67,8 +67,9 @@ func (m moment) awaitStable() Plan {
 	return m.hold(StableUnavailable, "%s; waiting for a ready pod of %s to send traffic to", m.state.Message, m.state.Stable.Deployment).told(true)
 }
 
-// rolledBack ends the release for the reason it went back for; told is only
-// that it is over, for the reason was told when the routes went.
+// rolledBack ends the release for the reason it went back for. Told is that it
+// is over, with the reason once more: a crash may have kept people from hearing
+// it when the routes went.
 func (m moment) rolledBack(r Reason, format string, args ...any) Plan {
 	p := m.rest(RolledBack, false, m.state.Reason, "%s", m.state.Message)
 	p.Tell = []Event{{Reason: r, Sentence: fmt.Sprintf(format, args...), Warning: r == RollbackUnverified}}
@@ -109,12 +110,22 @@ func rollBackChangedTemplate(m moment) (Plan, bool) {
 func rollBackUnhealthy(m moment) (Plan, bool) {
 	c := m.o.Tracks.Canary
 	if c.Crashing {
-		return m.rollBack(CanaryCrashing, "The pods of %s crash again and again (%d restarts)", m.state.Canary.Deployment, c.Restarts), true
+		return m.rollBack(CanaryCrashing, "The pods of %s crash again and again%s", m.state.Canary.Deployment, restarts(c.Restarts)), true
 	}
 	if m.state.Weight > 0 && c.Ready == 0 {
 		return m.rollBack(CanaryUnavailable, "%s has no ready pod left for its %d%% of the traffic%s", m.state.Canary.Deployment, m.state.Weight, because(c.Problem)), true
 	}
 	return Plan{}, false
+}
+
+func restarts(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return " (1 restart)"
+	}
+	return fmt.Sprintf(" (%d restarts)", n)
 }
 
 func because(problem string) string {
