@@ -83,6 +83,9 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if err := c.fresh(ctx, s); err != nil {
 		return catchUp, err
 	}
+	if wait := c.pace.wait(s.key, time.Now()); wait > 0 {
+		return wait, nil
+	}
 	if err := c.write(ctx, writes[0]); err != nil {
 		return catchUp, describe(writes[0], err)
 	}

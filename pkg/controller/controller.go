@@ -74,6 +74,7 @@ type Controller struct {
 	bench   *bench
 	told    *teller
 	own     *ownWrites
+	pace    *pace
 
 	mu      sync.Mutex
 	views   map[cluster.Key]canary.View
@@ -102,6 +103,7 @@ func New(o Options) (*Controller, error) {
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)),
 		own:   newOwnWrites(),
+		pace:  newPace(),
 		views: map[cluster.Key]canary.View{},
 	}
 	c.told = newTeller(o.Kube, o.Logger, o.Meter)
@@ -238,6 +240,7 @@ func (c *Controller) forget(k cluster.Key) {
 	c.cache.Follow(k, false)
 	c.bench.drop(k)
 	c.told.forget(k)
+	c.pace.forget(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.views, k)

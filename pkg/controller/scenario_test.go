@@ -333,3 +333,34 @@ func TestAPromotionThatIsRolledBackLaterIsKeptAsRolledBack(t *testing.T) {
 		}
 	})
 }
+
+func TestAQuarrelOverTheRoutesIsNoStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(time.Minute, "testing", func() bool { return w.weight("web") == 5 })
+		before := len(w.api.writes)
+		for range 6000 { // a minute of somebody who takes the header route away at once
+			w.api.edit("VirtualService", "shop", "web", func(o map[string]any) {
+				spec, _ := o["spec"].(map[string]any)
+				http, _ := spec["http"].([]any)
+				spec["http"] = slices.DeleteFunc(http, func(r any) bool {
+					name, _ := r.(map[string]any)["name"].(string)
+					return strings.HasPrefix(name, "serin-canary")
+				})
+			})
+			pass(10 * time.Millisecond)
+		}
+		puts := 0
+		for _, call := range w.api.writes[before:] {
+			if strings.HasPrefix(call, "PUT") && strings.Contains(call, "virtualservices") {
+				puts++
+			}
+		}
+		if most := writesAtOnce + 60*writesPerSecond + 5; puts > most || puts < writesPerSecond*30 {
+			t.Errorf("in a minute of quarrel it wrote %d times, want at most %d and not to give up", puts, most)
+		}
+	})
+}
