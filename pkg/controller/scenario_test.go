@@ -342,7 +342,7 @@ func TestAQuarrelOverTheRoutesIsNoStorm(t *testing.T) {
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(time.Minute, "testing", func() bool { return w.weight("web") == 5 })
 		before := len(w.api.writes)
-		for range 6000 { // a minute of somebody who takes the header route away at once
+		for range 1500 { // a minute of somebody who takes the header route away at once
 			w.api.edit("VirtualService", "shop", "web", func(o map[string]any) {
 				spec, _ := o["spec"].(map[string]any)
 				http, _ := spec["http"].([]any)
@@ -351,7 +351,7 @@ func TestAQuarrelOverTheRoutesIsNoStorm(t *testing.T) {
 					return strings.HasPrefix(name, "serin-canary")
 				})
 			})
-			pass(10 * time.Millisecond)
+			pass(40 * time.Millisecond)
 		}
 		puts := 0
 		for _, call := range w.api.writes[before:] {
