@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -160,7 +159,8 @@ func (b *bench) hurry() {
 // next question; it never holds up a worker.
 func (b *bench) run(ctx context.Context) {
 	for {
-		timer := time.NewTimer(untilClosed(time.Now(), b.options.interval))
+		// Asking just when the next block of the grid is closed costs no delay.
+		timer := time.NewTimer(time.Until(prom.NextClosed(time.Now(), b.options.interval)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -171,17 +171,6 @@ func (b *bench) run(ctx context.Context) {
 		}
 		b.round(ctx)
 	}
-}
-
-// untilClosed is how long it takes until the next block of the grid is closed:
-// asking just then, and not at any time, costs no delay.
-func untilClosed(now time.Time, width time.Duration) time.Duration {
-	last := prom.Closed(now, width)
-	const grain = time.Millisecond
-	n := sort.Search(int(width/grain), func(i int) bool {
-		return prom.Closed(now.Add(time.Duration(i)*grain), width).After(last)
-	})
-	return max(time.Duration(n)*grain, grain)
 }
 
 // round asks for the blocks of all trials, folds them, and wakes the Services:

@@ -49,7 +49,7 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	parsed, mistakes := annotation.Parse(d.Annotations, c.options.Defaults)
 	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
 	if mistakes == nil {
-		o.Findings = append(o.Findings, pair.CheckSteps(objects, o.Tracks, s.spec.Steps)...)
+		o.Findings = append(o.Findings, pair.CheckSpec(objects, o.Tracks, s.spec)...)
 	}
 	s.observation = o
 	return s, err

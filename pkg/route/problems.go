@@ -12,12 +12,10 @@ func KeyOf(doc map[string]any) canary.ObjectKey {
 	return canary.ObjectKey{Kind: "VirtualService", Namespace: text(meta["namespace"]), Name: text(meta["name"])}
 }
 
-// Problems finds what keeps the Service's routes from being split, as far as it
-// shows whatever the subsets are: TCP and TLS routes, and destinations that
-// occur twice in one route. Destinations without a subset are the topology's to
-// find, which knows the subset to pin them to.
-func Problems(doc map[string]any, svc Service) []canary.Finding {
-	out := append(streams(doc, svc, "tcp"), streams(doc, svc, "tls")...)
+// Repeated finds the routes that name a subset of the Service more than once:
+// which of the destinations a share would be of is unclear.
+func Repeated(doc map[string]any, svc Service) []canary.Finding {
+	var out []canary.Finding
 	for _, r := range Find(doc, svc, "", "") {
 		seen := map[string]bool{}
 		for _, d := range r.Destinations {
@@ -30,21 +28,6 @@ func Problems(doc map[string]any, svc Service) []canary.Finding {
 				})
 			}
 			seen[d.Subset] = seen[d.Subset] || d.ToService
-		}
-	}
-	return out
-}
-
-func streams(doc map[string]any, svc Service, protocol string) []canary.Finding {
-	var out []canary.Finding
-	for i, entry := range list(object(doc["spec"])[protocol]) {
-		if _, found := read(object(entry), svc, namespaceOf(doc)); found {
-			out = append(out, canary.Finding{
-				Reason: canary.TCPRoute, Blocking: true, Object: KeyOf(doc),
-				Field:   fmt.Sprintf("spec.%s[%d]", protocol, i),
-				Problem: fmt.Sprintf("a %s route leads to %s: it has no headers to match, and a change of weights would break its connections", protocol, svc),
-				Mend:    "Route the Service's HTTP traffic under spec.http, or release this Service without Serin.",
-			})
 		}
 	}
 	return out

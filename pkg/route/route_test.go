@@ -362,22 +362,20 @@ func TestConditionsOnTheSameHeader(t *testing.T) {
 	}
 }
 
-func TestProblems(t *testing.T) {
+func TestARouteThatNamesASubsetTwice(t *testing.T) {
 	doc := parse(t, `
 metadata: {name: web, namespace: shop}
 spec:
-  tcp: [{route: [{destination: {host: api}}]}, {route: [{destination: {host: web, subset: v1}}]}]
-  tls: [{match: [{sniHosts: [web]}], route: [{destination: {host: web.shop}}]}]
   http: [{route: [{destination: {host: web, subset: v1}, weight: 50}, {destination: {host: web, subset: v1}, weight: 50}, {destination: {host: api, subset: v1}}]}]
 `)
 	var got []string
-	for _, f := range route.Problems(doc, web) {
+	for _, f := range route.Repeated(doc, web) {
 		if !f.Blocking || f.Mend == "" || f.Problem == "" || f.Object.String() != "VirtualService shop/web" {
 			t.Errorf("finding %+v", f)
 		}
 		got = append(got, string(f.Reason)+" "+f.Field)
 	}
-	same(t, "problems", got, []string{"TCPRouteUnsupported spec.tcp[1]", "TCPRouteUnsupported spec.tls[0]", "SubsetAmbiguous spec.http[0].route[1]"})
+	same(t, "problems", got, []string{"SubsetAmbiguous spec.http[0].route[1]"})
 }
 
 func TestCoarseWeights(t *testing.T) {
@@ -402,29 +400,6 @@ func TestCoarseWeights(t *testing.T) {
 			t.Errorf("sum %d: %q, blocking %v; want %q, %v", c.sum, problem, blocking, c.problem, c.blocking)
 		}
 	}
-}
-
-func TestWhoseRoutesTheseAre(t *testing.T) {
-	for name, c := range map[string]struct {
-		doc      string
-		mesh     bool
-		delegate bool
-		gateways []string
-	}{
-		"mesh by default":    {"spec: {hosts: [web]}", true, false, []string{"mesh"}},
-		"a gateway only":     {"spec: {hosts: [web], gateways: [a/b]}", false, false, []string{"a/b"}},
-		"a gateway and mesh": {"spec: {hosts: [web], gateways: [a/b, mesh]}", true, false, []string{"a/b", "mesh"}},
-		"a delegate":         {"spec: {http: []}", false, true, nil},
-	} {
-		doc := parse(t, c.doc)
-		if route.IsMesh(doc) != c.mesh || route.IsDelegate(doc) != c.delegate || !reflect.DeepEqual(route.Gateways(doc), c.gateways) {
-			t.Errorf("%s: mesh %v, delegate %v, gateways %v", name, route.IsMesh(doc), route.IsDelegate(doc), route.Gateways(doc))
-		}
-	}
-	doc := parse(t, "metadata: {namespace: shop}\nspec: {hosts: [a, b], http: [{delegate: {name: c}}, {delegate: {name: d, namespace: e}}, {route: [{destination: {host: web}}, {destination: {host: api}}]}], tcp: [{route: [{destination: {host: web}}, {destination: {host: db}}]}]}")
-	same(t, "hosts", route.HostsOf(doc), []string{"a", "b"})
-	same(t, "delegates", route.Delegates(doc), []route.Delegate{{Namespace: "shop", Name: "c"}, {Namespace: "e", Name: "d"}})
-	same(t, "destinations", route.DestinationHosts(doc), []string{"web", "api", "db"})
 }
 
 func TestFindTellsWhatARouteIs(t *testing.T) {

@@ -14,16 +14,6 @@ func list(v any) []any { l, _ := v.([]any); return l }
 
 func text(v any) string { s, _ := v.(string); return s }
 
-func texts(v any) []string {
-	var out []string
-	for _, item := range list(v) {
-		if s, ok := item.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
 // number reads an integer however the decoder kept it.
 func number(v any) (int, bool) {
 	switch n := v.(type) {
@@ -56,6 +46,9 @@ func clone(v any) any {
 	}
 	return v
 }
+
+// Clone is a deep copy of a document.
+func Clone(doc map[string]any) map[string]any { return cloneObject(doc) }
 
 func cloneObject(m map[string]any) map[string]any {
 	if m == nil {

@@ -1,7 +1,6 @@
 package pair
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"sort"
@@ -50,30 +49,26 @@ func Observe(o topology.Objects, state canary.State) Observed {
 	return out
 }
 
-// CheckSteps finds the routes whose weights are too coarse for some step. It
-// answers what Preflight can't, which knows no steps.
-func CheckSteps(o topology.Objects, tracks canary.Tracks, steps []canary.Step) []canary.Finding {
-	stable, subset := tracks.Stable.Subset, tracks.Canary.Subset
-	if stable == "" || subset == "" || stable == subset {
+// CheckSpec finds what Preflight can't, which knows no steps and no header: the
+// routes that can't carry them.
+func CheckSpec(o topology.Objects, tracks canary.Tracks, spec canary.Spec) []canary.Finding {
+	t := canary.Traffic{Stable: tracks.Stable.Subset, Canary: tracks.Canary.Subset}
+	if t.Stable == "" || t.Canary == "" || t.Stable == t.Canary {
 		return nil // found by Preflight
+	}
+	if spec.Header.Name != "" {
+		t.Header = &spec.Header
+	}
+	var weights []int
+	for _, step := range spec.Steps {
+		weights = append(weights, step.Weight)
 	}
 	svc := topology.RouteService(o)
 	var found []canary.Finding
 	for _, vs := range topology.Find(o, hints(o)).VirtualServices {
-		if _, _, err := route.Apply(vs.Doc, svc, canary.Traffic{Stable: stable, Canary: subset, Weight: 100}, nil); err != nil {
-			continue // impossible for another reason, which Preflight tells
-		}
-		for _, step := range steps {
-			t := canary.Traffic{Stable: stable, Canary: subset, Weight: step.Weight}
-			if _, _, err := route.Apply(vs.Doc, svc, t, nil); err != nil {
-				found = append(found, canary.Finding{
-					Reason: canary.WeightsTooCoarse, Blocking: true, Object: vs.Key, Field: "spec.http",
-					Problem: fmt.Sprintf("the step of %d%% can't be written: %v", step.Weight, err),
-					Mend:    "Write the route's weights so that they sum to 100",
-				})
-				break
-			}
-		}
+		found = append(found, route.Repeated(vs.Doc, svc)...)
+		found = append(found, route.Coarse(vs.Doc, svc, t.Stable, t.Canary, weights)...)
+		found = append(found, route.Unreachable(vs.Doc, svc, t)...)
 	}
 	return found
 }
@@ -142,28 +137,17 @@ func seen(o topology.Objects, vs topology.VirtualService, r roles, state canary.
 	case !found && state.Phase.Active() && !vs.Created.After(state.Started):
 		// Either not yet written, then its header route is no loss, or replaced
 		// by somebody, who may have taken weight away with it.
-		whole := against(vs, svc, state)
+		whole := route.ReadAgainst(vs.Doc, svc, canary.TrafficOf(state))
 		out.Lowered, out.Raised = whole.Lowered, whole.Raised
 	case found && err == nil:
 		if s.Canary.Subset == r.canary.Subset && s.Stable.Subset == r.stable.Subset {
-			out = against(vs, svc, s)
+			out = route.ReadAgainst(vs.Doc, svc, canary.TrafficOf(s))
 		}
 		out.Rollout, out.Sequence, out.At = s.Rollout, s.Sequence, s.At
 	}
 	out.Idle = !serves(vs, svc, canary.Traffic{Stable: r.stable.Subset, Canary: r.canary.Subset})
 	out.Writer, out.Owned = writer(vs.Doc)
 	out.GitOps = gitOps(out.Writer)
-	return out
-}
-
-func against(vs topology.VirtualService, svc route.Service, s canary.State) canary.Seen {
-	t := canary.TrafficOf(s)
-	out := route.ReadAgainst(vs.Doc, svc, t)
-	if serves(vs, svc, t) {
-		out.Lowered = out.Min < t.Weight
-		out.Raised = out.Max > t.Weight
-		out.HeaderLost = t.Header != nil && !out.Header
-	}
 	return out
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/route"
 	"serin.dev/serin/pkg/topology"
 )
 
@@ -196,7 +197,7 @@ func TestSeen(t *testing.T) {
 
 // replace writes the VirtualService as it was before us.
 func (w *world) replace(manager string) {
-	doc := clone(shop(w.t).VirtualServices[0].Doc)
+	doc := route.Clone(shop(w.t).VirtualServices[0].Doc)
 	object(doc, "metadata")["managedFields"] = []any{}
 	own(w.o.VirtualServices[0].Doc, doc, manager)
 	w.o.VirtualServices[0].Doc = doc
@@ -294,7 +295,7 @@ func TestFindState(t *testing.T) {
 			o.VirtualServices = nil
 			for i, text := range c.copies {
 				v := vs
-				v.Key.Name, v.Doc = fmt.Sprint("web-", i), clone(vs.Doc)
+				v.Key.Name, v.Doc = fmt.Sprint("web-", i), route.Clone(vs.Doc)
 				object(object(v.Doc, "metadata"), "annotations")["serin.dev/state.web"] = text
 				o.VirtualServices = append(o.VirtualServices, v)
 			}
@@ -327,19 +328,31 @@ func TestFindState(t *testing.T) {
 	})
 }
 
-func TestCheckSteps(t *testing.T) {
+func TestCheckSpec(t *testing.T) {
 	tracks := canary.Tracks{Canary: canary.Track{Subset: "v2"}, Stable: canary.Track{Subset: "v1"}}
-	steps := []canary.Step{{Weight: 5}, {Weight: 100}}
-	if found := CheckSteps(shop(t), tracks, steps); len(found) != 0 {
+	spec := canary.Spec{
+		Steps:  []canary.Step{{Weight: 5}, {Weight: 100}},
+		Header: canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
+	}
+	if found := CheckSpec(shop(t), tracks, spec); len(found) != 0 {
 		t.Error(found)
 	}
 	coarse := shop(t, change{theRoute, "    - destination: {host: web, subset: v1}\n      weight: 4\n    - destination: {host: web, subset: v2}\n      weight: 0\n"})
-	found := CheckSteps(coarse, tracks, steps)
+	found := CheckSpec(coarse, tracks, spec)
 	if len(found) != 1 || found[0].Reason != canary.WeightsTooCoarse || !strings.Contains(found[0].Problem, "5%") {
 		t.Error(found)
 	}
 	leaky := shop(t, change{theRoute, "    - destination: {host: web}\n"})
-	if found := CheckSteps(leaky, tracks, steps); len(found) != 0 {
+	if found := CheckSpec(leaky, tracks, spec); len(found) != 0 {
 		t.Errorf("told twice: %v", found)
+	}
+	twice := shop(t, change{theRoute, "    - destination: {host: web, subset: v1}\n      weight: 50\n    - destination: {host: web, subset: v1}\n      weight: 50\n"})
+	if found := CheckSpec(twice, tracks, spec); len(found) != 1 || found[0].Reason != canary.SubsetAmbiguous || !found[0].Blocking {
+		t.Errorf("a subset named twice: %v", found)
+	}
+	spec.Header.Name, spec.Header.Match, spec.Header.Values = "x-team", canary.MatchRegex, []string{"b.*"}
+	asked := shop(t, change{theRoute, "    - destination: {host: web, subset: v1}\n    match:\n    - headers: {x-team: {regex: a.*}}\n"})
+	if found := CheckSpec(asked, tracks, spec); len(found) != 1 || found[0].Reason != canary.HeaderUnreachable || found[0].Blocking {
+		t.Errorf("a condition on the same header: %v", found)
 	}
 }

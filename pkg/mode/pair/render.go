@@ -131,7 +131,7 @@ func (e edit) clean(old canary.State) map[string]any {
 	case seen.Min == 100:
 		return route.Clean(e.vs.Doc, e.service, s.canary, s.stable, old.Marks)
 	}
-	return clone(e.vs.Doc)
+	return route.Clone(e.vs.Doc)
 }
 
 // ordered is the canary's share that the routes shall have, percent; -1: the one they have.

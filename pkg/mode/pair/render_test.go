@@ -79,7 +79,7 @@ func own(before, after map[string]any, manager string) {
 	if !equal(before["spec"], after["spec"]) {
 		kept := []any{}
 		for _, e := range managedFields(after) {
-			e = clone(e)
+			e = route.Clone(e)
 			if spec, ok := object(e, "fieldsV1")["f:spec"].(map[string]any); ok {
 				delete(spec, "f:http")
 			}
@@ -179,7 +179,7 @@ func TestRenderWritesARelease(t *testing.T) {
 	})
 	t.Run("that is opted out of", func(t *testing.T) {
 		w := newWorld(t)
-		before := clone(w.o.VirtualServices[0].Doc)
+		before := route.Clone(w.o.VirtualServices[0].Doc)
 		p := order(release(), canary.Progressing, 5, canary.StepStarted)
 		w.do("5%", p)
 		w.o.Deployments[1].Annotations = nil

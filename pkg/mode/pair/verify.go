@@ -159,25 +159,3 @@ func object(node map[string]any, key string) map[string]any {
 	node[key] = m
 	return m
 }
-
-func clone(node map[string]any) map[string]any {
-	return cloneValue(node).(map[string]any)
-}
-
-func cloneValue(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for key, item := range v {
-			out[key] = cloneValue(item)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i, item := range v {
-			out[i] = cloneValue(item)
-		}
-		return out
-	}
-	return v
-}

@@ -8,6 +8,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/route"
 )
 
 // pass is one turn of the controller: observe, decide, and the first write, or
@@ -174,7 +175,7 @@ func BenchmarkPass(b *testing.B) {
 	one := spec["http"].([]any)[0].(map[string]any)
 	var many []any
 	for i := range 150 {
-		r := clone(one)
+		r := route.Clone(one)
 		r["match"] = []any{map[string]any{"uri": map[string]any{"prefix": fmt.Sprint("/", i)}}}
 		many = append(many, r)
 	}
