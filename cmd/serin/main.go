@@ -93,7 +93,7 @@ func assemble(s settings, log *zap.Logger) (*controller.Controller, *metrics.Met
 	c, err = controller.New(controller.Options{
 		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m,
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
-		Defaults: f.Defaults, Threshold: f.Judge.Threshold,
+		Defaults: f.Defaults,
 		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
 		Elect: s.lease(namespace),
 	})

@@ -43,6 +43,8 @@ func Defaults() canary.Spec {
 		StepDeadline:   30 * time.Minute,
 		OnInconclusive: canary.Proceed,
 		Limits:         judge.Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: 2 * time.Second},
+		Rules:          judge.DefaultRules(),
+		SharedIncident: canary.Patience{Wait: 30 * time.Minute, Then: canary.HoldInconclusive},
 		Header:         canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
 	}
 }

@@ -31,6 +31,10 @@ type Observation struct {
 	Tracks  Tracks
 	Traffic map[ObjectKey]Seen // per VirtualService that routes to the Service
 	Verdict judge.Verdict      // zero when nothing was asked yet
+	// Baseline is what stable did before the release; not Known until Prometheus answered.
+	Baseline judge.Baseline
+	// Unanswered says why Prometheus does not answer; empty when it does, or was not asked.
+	Unanswered string
 
 	Findings []Finding
 	// Invalid lists what is wrong in the annotations; empty when Spec is valid.
@@ -44,7 +48,8 @@ type Observation struct {
 	// Lost tells that no VirtualService carries a readable state though the
 	// weights are split by something that was ours or a hand.
 	Lost bool
-	// Width is the width of blocks to use for a new rollout.
+	// Width is the width of blocks to use for a new rollout: the scrape
+	// interval as it was found out. Zero while it is not known.
 	Width time.Duration
 }
 

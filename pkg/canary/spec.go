@@ -11,17 +11,20 @@ import (
 
 // Spec is what a team asked for: its annotations over the controller's defaults.
 type Spec struct {
-	Steps           []Step        `json:"steps"`        // ascending weights, the last is 100
-	Test            time.Duration `json:"test"`         // least time at 0% with only the header route; >= 0
-	Bake            time.Duration `json:"-"`            // of steps that name none; only in defaults, zero in a rollout's Spec
-	StepDeadline    time.Duration `json:"stepDeadline"` // longest time at a step without a verdict, > 0
-	OnInconclusive  string        `json:"onInconclusive"`
-	Limits          judge.Limits  `json:"limits"`
-	Header          Header        `json:"header"`
-	Service         string        `json:"-"` // name; empty: discovered
-	VirtualServices []string      `json:"-"` // names; empty: discovered
-	StableSubset    string        `json:"-"` // empty: discovered
-	CanarySubset    string        `json:"-"` // empty: discovered
+	Steps           []Step         `json:"steps"`        // ascending weights, the last is 100
+	Test            time.Duration  `json:"test"`         // least time at 0% with only the header route; >= 0
+	Bake            time.Duration  `json:"-"`            // of steps that name none; only in defaults, zero in a rollout's Spec
+	StepDeadline    time.Duration  `json:"stepDeadline"` // longest time at a step without a verdict, > 0
+	OnInconclusive  string         `json:"onInconclusive"`
+	Limits          judge.Limits   `json:"limits"`
+	Rules           judge.Rules    `json:"rules"`
+	Custom          []judge.Custom `json:"custom,omitempty"`
+	SharedIncident  Patience       `json:"sharedIncident"`
+	Header          Header         `json:"header"`
+	Service         string         `json:"-"` // name; empty: discovered
+	VirtualServices []string       `json:"-"` // names; empty: discovered
+	StableSubset    string         `json:"-"` // empty: discovered
+	CanarySubset    string         `json:"-"` // empty: discovered
 }
 
 // What happens when a step's deadline comes without a verdict.
@@ -30,6 +33,12 @@ const (
 	HoldInconclusive = "hold"     // stay at the weight and ask for a decision
 	RollBack         = "rollback" // back to stable
 )
+
+// Patience is how long something is waited for, and what happens then.
+type Patience struct {
+	Wait time.Duration `json:"wait"` // > 0
+	Then string        `json:"then"` // HoldInconclusive or RollBack
+}
 
 // Step is one weight and the least time spent at it.
 type Step struct {

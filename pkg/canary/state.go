@@ -1,6 +1,10 @@
 package canary
 
-import "time"
+import (
+	"time"
+
+	"serin.dev/serin/pkg/judge"
+)
 
 // StateVersion is the version of State this build writes. A state of a newer
 // version is never acted on.
@@ -32,6 +36,10 @@ type State struct {
 	Spec  Spec          `json:"spec"`  // what is in force; a valid change of the annotations replaces it
 	Width time.Duration `json:"width"` // the grid of the blocks, so that a replay uses the same
 
+	// Legs are the stretches at other weights before the present one, oldest
+	// first, so that a replay knows them.
+	Legs []Leg `json:"legs,omitempty"`
+
 	Handled string `json:"handled,omitempty"` // id of the last verb acted on
 	Reverts int    `json:"reverts,omitempty"` // how often a GitOps tool wrote old weights back
 	// Peak is the highest share the canary was ever ordered, percent.
@@ -47,6 +55,23 @@ type State struct {
 	At time.Time `json:"at"`
 	// Marks are the routes we edited in this VirtualService, for the inverse edit.
 	Marks []string `json:"marks,omitempty"`
+}
+
+// Leg is a stretch of a rollout at one step and weight.
+type Leg struct {
+	Step, Weight int
+	// From is when the last VirtualService was given this weight, To when
+	// another was ordered. Whole milliseconds, UTC.
+	From, To time.Time
+}
+
+// SettingsOf are the settings by which a rollout is judged: all of them stand in
+// its state, so that anybody who can read it can judge it again.
+func SettingsOf(s State) judge.Settings {
+	return judge.Settings{
+		Rules: s.Spec.Rules, Limits: s.Spec.Limits, Custom: s.Spec.Custom,
+		Steps: len(s.Spec.Steps), Deadline: s.Spec.StepDeadline,
+	}
 }
 
 // Side is one track's identity.

@@ -14,7 +14,6 @@ import (
 
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
-	"serin.dev/serin/pkg/judge"
 )
 
 // Config is what an operator may set.
@@ -22,7 +21,6 @@ type Config struct {
 	Defaults       canary.Spec // where a Deployment's annotations say nothing
 	Namespaces     []string    // to watch; empty: all
 	Prometheus     Prometheus
-	Judge          Judge
 	ClusterDomain  string // of host names, like cluster.local
 	RootNamespace  string // Istio's, like istio-system
 	LeaderElection LeaderElection
@@ -44,15 +42,6 @@ const (
 	ReporterDestination = "destination" // the proxies of the two versions
 )
 
-// Judge says how verdicts are reached.
-type Judge struct {
-	Mode      string // ModeThreshold
-	Threshold judge.Threshold
-}
-
-// ModeThreshold rolls back when a limit is exceeded in several checks in a row.
-const ModeThreshold = "threshold"
-
 // LeaderElection is about the Lease by which one of several replicas works.
 type LeaderElection struct {
 	Namespace     string // of the Lease; empty: where the controller runs
@@ -69,7 +58,6 @@ func Default() Config {
 		Prometheus: Prometheus{
 			URL: "http://prometheus.istio-system:9090", Interval: 15 * time.Second, Timeout: 10 * time.Second, Reporter: ReporterAuto,
 		},
-		Judge:         Judge{Mode: ModeThreshold, Threshold: judge.Threshold{Checks: 3, Requests: 100}},
 		ClusterDomain: "cluster.local",
 		RootNamespace: "istio-system",
 		// A standby sees a renewal, and then the end of the lease, each up to 2.2

@@ -12,6 +12,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/config"
+	"serin.dev/serin/pkg/judge"
 )
 
 func load(text string) (config.Config, error) { return config.Load(strings.NewReader(text)) }
@@ -76,12 +77,11 @@ listen: 127.0.0.1:9000
 		Defaults:   d,
 		Namespaces: []string{"shop", "blog"},
 		Prometheus: config.Prometheus{URL: "https://metrics.example.com/prometheus", Interval: 5 * time.Second, Timeout: 3 * time.Second, Reporter: config.ReporterSource},
-		Judge:      config.Judge{Mode: config.ModeThreshold},
 
 		ClusterDomain: "example.internal", RootNamespace: "mesh", Listen: "127.0.0.1:9000",
 		LeaderElection: config.LeaderElection{Namespace: "serin-system", Name: "serin-shop", LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 4 * time.Second},
 	}
-	want.Judge.Threshold.Checks, want.Judge.Threshold.Requests = 5, 1000
+	want.Defaults.Rules.Mode, want.Defaults.Rules.Threshold = judge.ModeThreshold, judge.Threshold{Checks: 5, Requests: 1000}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -140,7 +140,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	_, err := load("defaults: {bake: 2, steps: 5%}\nlistn: x\njudge: {mode: oracle, threshold: {checks: many}}\n")
 	want := `read the configuration: defaults.steps: "5%" ends at 5%; add "100%" as the last step
 defaults.bake: "2" has no unit (ms, s, m, h or d); write for example "10m"
-judge.mode: "oracle" is none of the choices; write threshold
+judge.mode: "oracle" is none of the choices; write threshold or evidence
 judge.threshold.checks: "many" is no whole number from 1 to 100; write one, without quotes
 listn: there is no such field; did you mean "listen"?`
 	if err == nil || err.Error() != want {
@@ -164,7 +164,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := load(text)
-		if err == nil && (c.Prometheus.Interval < time.Second || c.Judge.Threshold.Checks < 1 || len(c.Defaults.Steps) == 0) {
+		if err == nil && (c.Prometheus.Interval < time.Second || c.Defaults.Rules.Threshold.Checks < 1 || len(c.Defaults.Steps) == 0) {
 			t.Errorf("accepted %+v", c)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/judge"
 )
 
 // setting is one leaf of the file.
@@ -43,17 +44,20 @@ var settings = []setting{
 	{"prometheus.reporter", `auto`, "Whose telemetry counts: destination (the proxies of the two versions), source (the clients' proxies and the gateways), or auto: the destination's where there is any.", func(c *Config, v any) error {
 		return choice(v, &c.Prometheus.Reporter, ReporterAuto, ReporterSource, ReporterDestination)
 	}},
-	{"judge.mode", `threshold`, "How verdicts are reached. threshold: roll back when a limit is exceeded in several checks in a row.", func(c *Config, v any) error {
-		return choice(v, &c.Judge.Mode, ModeThreshold)
+	{"judge.mode", `evidence`, "How verdicts are reached. threshold: roll back when a limit is exceeded in several checks in a row.", func(c *Config, v any) error {
+		var mode string
+		err := choice(v, &mode, string(judge.ModeThreshold), string(judge.ModeEvidence))
+		c.Defaults.Rules.Mode = judge.Mode(mode)
+		return err
 	}},
 	{"judge.threshold.checks", `3`, "How many checks in a row over a limit roll a canary back.", func(c *Config, v any) error {
 		n, err := count(v, 100)
-		c.Judge.Threshold.Checks = int(n)
+		c.Defaults.Rules.Threshold.Checks = int(n)
 		return err
 	}},
 	{"judge.threshold.requests", `100`, "How many of the canary's requests complete a check.", func(c *Config, v any) error {
 		n, err := count(v, 1_000_000_000)
-		c.Judge.Threshold.Requests = n
+		c.Defaults.Rules.Threshold.Requests = n
 		return err
 	}},
 	{"clusterDomain", `cluster.local`, "The cluster's domain, with which host names may end.", func(c *Config, v any) error {

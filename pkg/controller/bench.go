@@ -30,13 +30,12 @@ type bench struct {
 
 type benchOptions struct {
 	// blocks asks for what closed since; prom.Blocks behind a client.
-	blocks    func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer
-	interval  time.Duration
-	reporter  prom.Reporter
-	threshold judge.Threshold
-	wake      func(cluster.Key)
-	meter     Meter
-	log       *zap.Logger
+	blocks   func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer
+	interval time.Duration
+	reporter prom.Reporter
+	wake     func(cluster.Key)
+	meter    Meter
+	log      *zap.Logger
 }
 
 // matter is what a trial is about. Another matter is another trial.
@@ -50,14 +49,13 @@ type trial struct {
 	matter
 	stable, canary string // Deployments
 	width          time.Duration
-	settings       judge.Settings
 	// from is when the last of the VirtualServices was written: what came
 	// before is not this weight. It moves until all have been (whole).
 	from  time.Time
 	whole bool
 
-	end      time.Time // of the last block folded
-	evidence judge.Evidence
+	end  time.Time // of the last block folded
+	held *judge.Case
 
 	unanswered bool   // the last question was
 	warnings   string // that came with the last answer
@@ -101,7 +99,9 @@ func (b *bench) follow(k cluster.Key, s canary.State, seen map[canary.ObjectKey]
 	}
 	t.whole = t.whole || whole
 	t.stable, t.canary, t.width = s.Stable.Deployment, s.Canary.Deployment, s.Width
-	t.settings = judge.Settings{Limits: s.Spec.Limits, Threshold: b.options.threshold}
+	if t.held == nil {
+		t.held = judge.Open(canary.SettingsOf(s))
+	}
 }
 
 // written is when the latest of the VirtualServices was given the present
@@ -135,7 +135,7 @@ func (b *bench) verdict(k cluster.Key, s canary.State, now time.Time) judge.Verd
 	if t == nil || t.matter != matterOf(s) {
 		return judge.Verdict{}
 	}
-	v := judge.Evaluate(t.evidence, t.settings, now)
+	v := t.held.Verdict(now)
 	if v.Step == t.step && v.Weight == t.weight {
 		return v
 	}
@@ -242,7 +242,7 @@ func (b *bench) fold(k cluster.Key, asked prom.Ask, blocks []judge.Block, now ti
 		return
 	}
 	for _, block := range blocks {
-		t.evidence = judge.Fold(t.evidence, block, t.settings)
+		t.held.Fold(block)
 		t.end = block.End()
 	}
 	if len(blocks) > 0 && prom.Closed(now, t.width).After(t.end) {

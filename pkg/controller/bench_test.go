@@ -49,7 +49,7 @@ func newTestBench(o *oracle, log *zap.Logger) *bench {
 		o.limit = 1000
 	}
 	return newBench(benchOptions{
-		blocks: o.blocks, interval: interval, threshold: judge.Threshold{Checks: 3, Requests: 100},
+		blocks: o.blocks, interval: interval,
 		wake: func(cluster.Key) {}, meter: unmetered{}, log: log,
 	})
 }
@@ -58,7 +58,7 @@ func atStep(step, weight int, sequence int64) canary.State {
 	return canary.State{
 		Rollout: "r", Sequence: sequence, Phase: canary.Progressing, Step: step, Weight: weight, Peak: weight, Width: interval,
 		Canary: canary.Side{Deployment: "web-v2"}, Stable: canary.Side{Deployment: "web-v1"},
-		Spec: canary.Spec{Limits: judge.Limits{ErrorRate: 0.01, P99: time.Second}},
+		Spec: canary.Spec{Limits: judge.Limits{ErrorRate: 0.01, P99: time.Second}, Rules: judge.DefaultRules()},
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
-	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/mode/pair"
 	"serin.dev/serin/pkg/prom"
 )
@@ -46,10 +45,9 @@ type Options struct {
 	ClusterDomain string   // "cluster.local"
 	RootNamespace string   // Istio's, "istio-system"
 
-	Defaults  canary.Spec     // where annotations say nothing
-	Threshold judge.Threshold // how the judge checks
-	Interval  time.Duration   // the width of blocks and the pace of the judge, > 0
-	Reporter  prom.Reporter   // whose telemetry counts
+	Defaults canary.Spec   // where annotations say nothing
+	Interval time.Duration // the width of blocks and the pace of the judge, > 0
+	Reporter prom.Reporter // whose telemetry counts
 
 	// Elect makes this one of several replicas, of which one works; nil: alone.
 	Elect *Lease
@@ -111,7 +109,7 @@ func New(o Options) (*Controller, error) {
 		blocks: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			return prom.Blocks(ctx, o.Query, asks, now)
 		},
-		interval: o.Interval, reporter: o.Reporter, threshold: o.Threshold, wake: c.queue.Add, meter: o.Meter, log: o.Logger,
+		interval: o.Interval, reporter: o.Reporter, wake: c.queue.Add, meter: o.Meter, log: o.Logger,
 	})
 	watched.OnChange(c.queue.Add)
 	return c, nil

@@ -140,7 +140,7 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 	c, err := New(Options{
 		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
 		Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
-		Defaults: annotation.Defaults(), Threshold: judge.Threshold{Checks: 3, Requests: 100}, Interval: interval,
+		Defaults: annotation.Defaults(), Interval: interval,
 		Elect: lease, Meter: w.meter,
 	})
 	if err != nil {

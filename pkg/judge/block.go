@@ -18,6 +18,10 @@ type Block struct {
 	Stable Sample
 	Canary Sample
 
+	// Custom is what the operator's own metrics say, one for each of
+	// Settings.Custom, in its order. Those that are missing at the end are no data.
+	Custom []Pair
+
 	// Missing says why the block can't be used (query failed, stale or
 	// duplicate series, missing labels); empty for a usable block. A missing
 	// block is no data: neither a pass nor a failure.
@@ -33,7 +37,22 @@ type Sample struct {
 	// Live tells that the track's proxies reported in this block, so that zero
 	// requests mean "no request came" and not "nobody knows".
 	Live bool
+	// Seen is up to when all of the track's proxies are known: the time of the
+	// newest sample of the one that was scraped longest ago. Zero when unknown.
+	// Where Stable.Seen is before Canary.Seen, both tracks may have begun to fail
+	// at once though only the canary's failures are known yet.
+	Seen time.Time
 }
+
+// Pair is one metric of both tracks in a block.
+type Pair struct {
+	Stable, Canary Tally
+	Missing        string // why there is no data; empty if there is
+}
+
+// Tally is a number of hits among n: bad requests among all, or, for a gauge,
+// 1 among 1 for a block in which it was beyond its bound.
+type Tally struct{ Hits, N int64 } // 0 <= Hits <= N
 
 // Counts are increments of one track. All are >= 0.
 type Counts struct {

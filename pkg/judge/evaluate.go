@@ -13,13 +13,13 @@ const (
 // is still current.
 func staleAfter(width time.Duration) time.Duration { return 4*width + 5*time.Second }
 
-// Evaluate gives the verdict on the evidence as of now. It may be asked at any
+// evaluate gives the verdict on the evidence as of now. It may be asked at any
 // time; only now decides whether the evidence is stale.
 //
 // A limit that was proven broken stays broken for the step, so that a replay
 // over many blocks at once decides as the live judge did. After that, no data
 // comes before everything else.
-func Evaluate(e Evidence, s Settings, now time.Time) Verdict {
+func evaluate(e Evidence, s Settings, now time.Time) Verdict {
 	v := Verdict{
 		Covered: e.covered, Quiet: e.quiet, Since: e.since, At: e.at,
 		Step: e.step, Weight: e.weight,

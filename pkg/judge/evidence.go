@@ -18,7 +18,7 @@ const (
 )
 
 // Evidence is what is known of one step of a rollout: a fold over its blocks.
-// The zero value knows nothing. It is a value: Fold leaves its argument as it is.
+// The zero value knows nothing. It is a value: fold leaves its argument as it is.
 type Evidence struct {
 	begun        bool
 	step, weight int
@@ -77,12 +77,12 @@ const (
 	unresolved                // the histogram's bounds can't tell
 )
 
-// Fold adds a block to the evidence. Blocks come in the order of time; one that
+// fold adds a block to the evidence. Blocks come in the order of time; one that
 // begins before the end of a block already folded changes nothing, so that
 // folding twice is harmless. Another step or another weight begins anew. A
 // block that is missing, or in which the canary's proxies didn't report, is no
 // data: nothing is added, and nothing that was proven is taken away.
-func Fold(e Evidence, b Block, s Settings) Evidence {
+func fold(e Evidence, b Block, s Settings) Evidence {
 	if b.Start.Before(e.end) {
 		return e
 	}

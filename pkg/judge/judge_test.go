@@ -14,8 +14,8 @@ var bounds = []float64{100, 250, 500, 1000, 2500, 5000, math.Inf(1)}
 
 func settings() Settings {
 	return Settings{
-		Limits:    Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: time.Second},
-		Threshold: Threshold{Checks: 3, Requests: 100},
+		Limits: Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: time.Second},
+		Rules:  Rules{Mode: ModeThreshold, Threshold: Threshold{Checks: 3, Requests: 100}},
 	}
 }
 
@@ -72,11 +72,11 @@ func (s story) blocks(weight int) []Block {
 	return out
 }
 
-func fold(blocks []Block, s Settings) (Evidence, time.Time) {
+func foldAll(blocks []Block, s Settings) (Evidence, time.Time) {
 	var e Evidence
 	now := epoch
 	for _, b := range blocks {
-		e, now = Fold(e, b, s), b.End()
+		e, now = fold(e, b, s), b.End()
 	}
 	return e, now
 }
@@ -343,8 +343,8 @@ func TestVerdict(t *testing.T) {
 			if c.weight == 0 {
 				c.weight = 50
 			}
-			e, now := fold(c.story.blocks(c.weight), s)
-			v := Evaluate(e, s, now.Add(c.later))
+			e, now := foldAll(c.story.blocks(c.weight), s)
+			v := evaluate(e, s, now.Add(c.later))
 			if v.Kind != c.kind || v.Reason != c.reason {
 				t.Errorf("got %s (%s), want %s (%s)", v.Kind, v.Reason, c.kind, c.reason)
 			}
@@ -359,8 +359,8 @@ func TestVerdictNumbers(t *testing.T) {
 	s := settings()
 	good := did(150, 0, 50)
 	blocks := story{}.then(12, did(300, 3, 80), good).then(2, did(300, 3, 80), did(0, 0, 50)).silence("the query failed").blocks(33)
-	e, now := fold(blocks, s)
-	v := Evaluate(e, s, now)
+	e, now := foldAll(blocks, s)
+	v := evaluate(e, s, now)
 	if v.Kind != NoData || v.Covered != 14*15*time.Second || v.Quiet != 2 || v.Weight != 33 {
 		t.Errorf("kind %s, covered %s, quiet %d, weight %d", v.Kind, v.Covered, v.Quiet, v.Weight)
 	}
@@ -382,8 +382,8 @@ func TestSinceIsWhenTheKindBeganWithoutABreak(t *testing.T) {
 	s := settings()
 	good, none := did(50, 0, 50), did(0, 0, 50)
 	blocks := story{}.then(5, good, good).then(5, good, none).silence("the query failed").then(7, good, none).blocks(50)
-	e, now := fold(blocks, s)
-	v := Evaluate(e, s, now)
+	e, now := foldAll(blocks, s)
+	v := evaluate(e, s, now)
 	if want := blocks[9].End(); v.Kind != Starved || !v.Since.Equal(want) {
 		t.Errorf("%s since %s, want Starved since %s", v.Kind, v.Since, want)
 	}
@@ -397,11 +397,11 @@ func TestAnotherStepOrWeightBeginsAnew(t *testing.T) {
 		"another weight": func(b *Block) { b.Weight = 25 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			e, _ := fold(bad, s)
+			e, _ := foldAll(bad, s)
 			next := story{}.then(3, did(100, 0, 50), did(10, 0, 50)).blocks(5)[2]
 			change(&next)
-			e = Fold(e, next, s)
-			v := Evaluate(e, s, next.End())
+			e = fold(e, next, s)
+			v := evaluate(e, s, next.End())
 			if v.Reason != ReasonFewRequests || v.Covered != 15*time.Second || v.Canary.Requests != 10 || v.More != 90 {
 				t.Errorf("%s, covered %s, %d requests, %d more", v.Reason, v.Covered, v.Canary.Requests, v.More)
 			}
@@ -428,8 +428,8 @@ func TestNoWorse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := settings()
-			e, now := fold(story{}.then(1, c.stable, c.canary).blocks(5), s)
-			if got := Evaluate(e, s, now).NoWorse; got != c.want {
+			e, now := foldAll(story{}.then(1, c.stable, c.canary).blocks(5), s)
+			if got := evaluate(e, s, now).NoWorse; got != c.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -504,8 +504,8 @@ func TestSentencesEndWithoutAPeriod(t *testing.T) {
 		story{}.then(1, did(100, 0, 50), did(100, 0, 50)).blocks(50),
 		story{}.then(3, did(100, 0, 50), did(100, 9, 50)).blocks(50),
 	} {
-		e, now := fold(b, s)
-		if v := Evaluate(e, s, now); strings.HasSuffix(v.Sentence, ".") || v.Sentence == "" {
+		e, now := foldAll(b, s)
+		if v := evaluate(e, s, now); strings.HasSuffix(v.Sentence, ".") || v.Sentence == "" {
 			t.Errorf("sentence %q", v.Sentence)
 		}
 	}

@@ -69,15 +69,15 @@ func FuzzFold(f *testing.F) {
 		var breach bool
 		for _, b := range scribble(data) {
 			before = e
-			was := Evaluate(before, s, b.End())
-			e = Fold(e, b, s)
-			if again := Evaluate(before, s, b.End()); !reflect.DeepEqual(was, again) {
+			was := evaluate(before, s, b.End())
+			e = fold(e, b, s)
+			if again := evaluate(before, s, b.End()); !reflect.DeepEqual(was, again) {
 				t.Fatalf("folding changed the evidence it was given:\n%+v\n%+v", was, again)
 			}
-			if twice := Fold(e, b, s); !reflect.DeepEqual(e, twice) {
+			if twice := fold(e, b, s); !reflect.DeepEqual(e, twice) {
 				t.Fatal("folding a block twice is not the same as once")
 			}
-			v := Evaluate(e, s, b.End())
+			v := evaluate(e, s, b.End())
 			sound(t, v)
 			if anew := b.Step != before.step || b.Weight != before.weight; breach && !anew && v.Kind != Rollback {
 				t.Fatalf("a proven breach was forgotten: %+v", v)
@@ -108,16 +108,16 @@ func TestMissingBlocksNeitherPassNorFail(t *testing.T) {
 			for random.IntN(3) == 0 {
 				gap := b
 				gap.Missing = "the query failed"
-				holed = Fold(holed, gap, s)
-				if v := Evaluate(holed, s, gap.End()); v.Kind != NoData && v.Kind != Rollback {
+				holed = fold(holed, gap, s)
+				if v := evaluate(holed, s, gap.End()); v.Kind != NoData && v.Kind != Rollback {
 					t.Fatalf("%s in a gap", v.Kind)
 				}
 				at = at.Add(time.Second)
 				b.Start = at
 			}
-			whole, holed = Fold(whole, b, s), Fold(holed, b, s)
+			whole, holed = fold(whole, b, s), fold(holed, b, s)
 			at = at.Add(time.Second)
-			v, w := Evaluate(whole, s, at), Evaluate(holed, s, at)
+			v, w := evaluate(whole, s, at), evaluate(holed, s, at)
 			if v.Kind != w.Kind || v.Sentence != w.Sentence || v.Covered != w.Covered {
 				t.Fatalf("%s %q %s\n%s %q %s", v.Kind, v.Sentence, v.Covered, w.Kind, w.Sentence, w.Covered)
 			}
@@ -152,8 +152,8 @@ func simulate(seed uint64, rps, errorRate float64, weight int, long time.Duratio
 		canary := did(n, binomial(random, n, errorRate), 50)
 		stable := did(total-n, binomial(random, total-n, 0.001), 50)
 		b := Block{Start: epoch.Add(at), Width: width, Weight: weight, Stable: stable, Canary: canary}
-		e = Fold(e, b, s)
-		if v = Evaluate(e, s, b.End()); v.Kind == Rollback || v.Kind == Starved {
+		e = fold(e, b, s)
+		if v = evaluate(e, s, b.End()); v.Kind == Rollback || v.Kind == Starved {
 			return at + width, v
 		}
 	}
@@ -226,7 +226,7 @@ func BenchmarkFoldAndEvaluate(b *testing.B) {
 		block := blocks[i%len(blocks)]
 		block.Start = at
 		at = block.End()
-		e = Fold(e, block, s)
-		Evaluate(e, s, at)
+		e = fold(e, block, s)
+		evaluate(e, s, at)
 	}
 }

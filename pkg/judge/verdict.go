@@ -2,26 +2,6 @@ package judge
 
 import "time"
 
-// Limits are what a canary may at most do.
-type Limits struct {
-	ErrorRate  float64       `json:"errorRate"`            // highest share of failed requests, 0 < ErrorRate < 1
-	ErrorRatio float64       `json:"errorRatio,omitempty"` // highest multiple of stable's share; 0: not compared
-	P99        time.Duration `json:"p99"`                  // the 99th percentile's limit, > 0: at most 1% of requests may take longer
-}
-
-// Settings are how the judge works: the limits and the mode's parameters.
-type Settings struct {
-	Limits    Limits
-	Threshold Threshold
-}
-
-// Threshold is the classic mode: a limit exceeded in Checks consecutive checks
-// of at least Requests requests each.
-type Threshold struct {
-	Checks   int   // consecutive checks over a limit that make a breach, >= 1
-	Requests int64 // the canary's requests that complete a check, >= 1
-}
-
 // Kind is what a verdict orders.
 type Kind string
 
@@ -52,6 +32,9 @@ const (
 	ReasonUnresolved     Reason = "HistogramCannotResolve"
 	ReasonClientErrors   Reason = "ClientErrorsWorseThanStable" // 4xx; holds, never rolls back
 	ReasonSuspicious     Reason = "LimitExceeded"               // over the limit, not yet often enough to be a breach
+	ReasonSlower         Reason = "LatencyWorseThanStable"
+	ReasonCustom         Reason = "MetricOutOfBounds" // one of the operator's metrics; the sentence names it
+	ReasonDrifting       Reason = "DriftingToLimit"   // within the limit, and on the way out of it; holds, never rolls back
 )
 
 // Verdict is the judge's answer, with the evidence it rests on.
@@ -75,14 +58,48 @@ type Verdict struct {
 	Since time.Time
 	// At is the end of the last accepted block; zero if there was none.
 	At time.Time
-	// More is about how many more canary requests complete the next check; for Hold.
-	More int64
+	// More is about how many more canary requests are needed, for Hold, and
+	// MoreTime how long they take to come at the present rate; 0 when unknown.
+	More     int64
+	MoreTime time.Duration
 	// NoWorse tells that the canary's own estimates of this step are no worse
 	// than stable's (or within the limits where stable has no traffic): what
 	// "proceed at the deadline" demands.
 	NoWorse bool
 
 	Stable, Canary Measure // of the current step so far
+
+	// RollbackAt and PromoteAt are the odds (E) at which the evidence suffices,
+	// 1/alpha and 1/beta, as natural logarithms; 0 in threshold mode. Against
+	// and For are where it stands: of the whole release, all metrics together,
+	// and of the metric that is the farthest from promotion.
+	RollbackAt, PromoteAt float64
+	Against, For          float64
+	Metrics               []Metric // the evidence of each metric; nil in threshold mode
+	// Open tells that the verdict rests on what came after the last closed
+	// block, too; only a Rollback may. A replay sees it a little later.
+	Open bool
+}
+
+// Metric is the evidence of one metric over this release so far.
+type Metric struct {
+	Name  string  // "errors", "latency", "errors-vs-stable", "latency-vs-stable", or an operator's name
+	Limit float64 // the highest share of bad requests, 0..1; for a comparison the highest multiple of stable's
+	// Canary and Stable are the bad among all requests of the step; of latency
+	// the surely slow ones.
+	Canary, Stable Tally
+	// Low and High bound the canary's true share: a 95% confidence sequence,
+	// which may be looked at after every block.
+	Low, High float64
+	// Against and For are the evidence towards rollback and towards promotion:
+	// natural logarithms of odds (E), 0 for none. For is 0 where the metric has
+	// no part in a promotion.
+	Against, For float64
+	// Judged tells that this metric may roll the canary back. One that may not
+	// still holds it.
+	Judged bool
+	// Missing says why there is no data; empty if there is.
+	Missing string
 }
 
 // Measure is what was measured of one track over a step, for people.

@@ -35,9 +35,25 @@ type Ask struct {
 	// From is when the step's weight was written, or the end of the last block
 	// had: blocks that begin earlier are not wanted.
 	From         time.Time
+	To           time.Time     // blocks that end later are not wanted; zero: there is no end
 	Width        time.Duration // of the blocks, >= 1 s, whole milliseconds, about one scrape interval
 	Step, Weight int           // written into the blocks
 	Reporter     Reporter
+	Custom       []Custom // the operator's metrics, in the order of Block.Custom
+}
+
+// Custom is a metric of the operator's, for one release: what the template says
+// and the limit that says which values are bad.
+type Custom struct {
+	Template Template
+	Limit    judge.Custom
+}
+
+// Template is a metric that an operator defined: PromQL with placeholders. A
+// ratio has Good or Bad, and Total: raw cumulative counters. A gauge has Gauge.
+type Template struct {
+	Name                    string
+	Good, Bad, Total, Gauge string
 }
 
 // Answer is what Prometheus knows about an Ask.
