@@ -36,6 +36,9 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 		o.Verdict = judge.Verdict{} // of another step: no evidence for this one
 	}
 	m := moment{spec: spec, state: state, o: o, now: now}
+	if o.Observe && !state.Phase.Active() {
+		return watch(m)
+	}
 	chain := resting
 	if state.Phase.Active() {
 		chain = moving

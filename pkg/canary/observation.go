@@ -25,6 +25,8 @@ type Observation struct {
 	// OptedIn tells that an annotated Deployment asks for canary releases of
 	// this Service. False with an active State: opted out, or deleted.
 	OptedIn bool
+	// Observe tells that the Deployment asks to be judged only: nothing is written.
+	Observe bool
 	// Gone tells that the rollout's canary Deployment no longer exists.
 	Gone bool
 
@@ -93,6 +95,9 @@ type Seen struct {
 	Sequence int64
 	At       time.Time
 
+	// Changed is when the routes were last written by anybody, to the second;
+	// zero when unknown.
+	Changed time.Time
 	// Writer is the field manager that owns the routes now; empty when it is Serin.
 	Writer string
 	// GitOps tells that Writer is a known GitOps tool. In doubt it is a person.

@@ -14,6 +14,7 @@ const (
 	CarriesTraffic   Reason = "CarriesTraffic"
 	NothingToRelease Reason = "NothingToRelease"
 	TestingReady     Reason = "TestingReady"
+	Watching         Reason = "Observing"
 
 	// Moving.
 	StepStarted   Reason = "StepStarted"

@@ -97,6 +97,7 @@ const (
 	RollingBack  Phase = "RollingBack"
 	RolledBack   Phase = "RolledBack"
 	Blocked      Phase = "Blocked"
+	Watched      Phase = "Observing" // people move the weights, Serin only judges; never on an object
 )
 
 // Active tells whether a rollout is under way: from its first write to its last.
