@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/route"
@@ -147,6 +148,7 @@ func seen(o topology.Objects, vs topology.VirtualService, r roles, state canary.
 	}
 	out.Idle = !serves(vs, svc, canary.Traffic{Stable: r.stable.Subset, Canary: r.canary.Subset})
 	out.Writer, out.Owned = writer(vs.Doc)
+	out.Changed = changed(vs.Doc)
 	out.GitOps = gitOps(out.Writer)
 	return out
 }
@@ -179,6 +181,18 @@ func writer(doc map[string]any) (name string, owned bool) {
 		}
 	}
 	return name, false
+}
+
+// changed is when the routes were last written, as far as managedFields tell.
+func changed(doc map[string]any) (last time.Time) {
+	for _, e := range managedFields(doc) {
+		text, _ := e["time"].(string)
+		at, err := time.Parse(time.RFC3339, text)
+		if err == nil && owns(e, "f:http") && at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // gitOps tells whether a field manager is a tool that writes what Git holds.

@@ -227,18 +227,19 @@ func TestWriter(t *testing.T) {
 		writer  string
 		gitOps  bool
 		owned   bool
+		changed string // when the routes were written last
 	}{
-		"nobody":                             {nil, "", false, false},
-		"a person with kubectl edit":         {[]string{entry("kubectl-edit", early, http)}, "kubectl-edit", false, false},
-		"who owns other fields only":         {[]string{entry("kubectl", early, hosts)}, "", false, false},
-		"the later of two":                   {[]string{entry("argocd-controller", late, http), entry("kubectl", early, http)}, "argocd-controller", true, false},
-		"we, whoever applied the same":       {[]string{entry("serin", early, http), entry("helm", late, http)}, "", false, true},
-		"Argo CD before server-side apply":   {[]string{entry("argocd-application-controller", early, http)}, "argocd-application-controller", true, false},
-		"Flux":                               {[]string{entry("kustomize-controller", early, http)}, "kustomize-controller", true, false},
-		"Flux with Helm":                     {[]string{entry("helm-controller", early, http)}, "helm-controller", true, false},
-		"Helm":                               {[]string{entry("Helm", early, http)}, "Helm", true, false},
-		"flux's own client":                  {[]string{entry("flux", early, http)}, "flux", true, false},
-		"kubectl apply is in doubt a person": {[]string{entry("kubectl-client-side-apply", early, http)}, "kubectl-client-side-apply", false, false},
+		"nobody":                             {nil, "", false, false, ""},
+		"a person with kubectl edit":         {[]string{entry("kubectl-edit", early, http)}, "kubectl-edit", false, false, early},
+		"who owns other fields only":         {[]string{entry("kubectl", early, hosts)}, "", false, false, ""},
+		"the later of two":                   {[]string{entry("argocd-controller", late, http), entry("kubectl", early, http)}, "argocd-controller", true, false, late},
+		"we, whoever applied the same":       {[]string{entry("serin", early, http), entry("helm", late, http)}, "", false, true, late},
+		"Argo CD before server-side apply":   {[]string{entry("argocd-application-controller", early, http)}, "argocd-application-controller", true, false, early},
+		"Flux":                               {[]string{entry("kustomize-controller", early, http)}, "kustomize-controller", true, false, early},
+		"Flux with Helm":                     {[]string{entry("helm-controller", early, http)}, "helm-controller", true, false, early},
+		"Helm":                               {[]string{entry("Helm", early, http)}, "Helm", true, false, early},
+		"flux's own client":                  {[]string{entry("flux", early, http)}, "flux", true, false, early},
+		"kubectl apply is in doubt a person": {[]string{entry("kubectl-client-side-apply", early, http)}, "kubectl-client-side-apply", false, false, early},
 	} {
 		t.Run(name, func(t *testing.T) {
 			base := manifests(t)
@@ -252,6 +253,9 @@ func TestWriter(t *testing.T) {
 			got := Observe(o, canary.State{}).Traffic[o.VirtualServices[0].Key]
 			if got.Writer != c.writer || got.GitOps != c.gitOps || got.Owned != c.owned {
 				t.Errorf("writer %q, gitops %v, owned %v", got.Writer, got.GitOps, got.Owned)
+			}
+			if at := got.Changed.Format(time.RFC3339); at != c.changed && !(got.Changed.IsZero() && c.changed == "") {
+				t.Errorf("changed at %s, want %s", at, c.changed)
 			}
 		})
 	}
