@@ -25,7 +25,8 @@ var ErrNewerState = errors.New("the state was written by a newer version of Seri
 
 // EncodeState is the state as it is stored: JSON of at most MaxStateBytes, with
 // this build's StateVersion and times in UTC. It fails for a state that
-// DecodeState would refuse and for one that is too large.
+// DecodeState would refuse and for one that is too large. Where not everything
+// fits, the oldest legs are left out: a replay then begins later.
 func EncodeState(s State) (string, error) {
 	s.Version = StateVersion
 	s.Message = shorten(s.Message, MaxMessageBytes)
@@ -35,14 +36,27 @@ func EncodeState(s State) (string, error) {
 	if err := s.check(); err != nil {
 		return "", fmt.Errorf("encode state: %w", err)
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return "", fmt.Errorf("encode state: %w", err)
+	for {
+		b, err := compact(s)
+		switch {
+		case err != nil:
+			return "", fmt.Errorf("encode state: %w", err)
+		case len(b) <= MaxStateBytes:
+			return b, nil
+		case len(s.Legs) == 0:
+			return "", fmt.Errorf("encode state: %d bytes, at most %d fit: give the release fewer steps or the VirtualService fewer routes to the Service", len(b), MaxStateBytes)
+		}
+		s.Legs = s.Legs[1:]
 	}
-	if len(b) > MaxStateBytes {
-		return "", fmt.Errorf("encode state: %d bytes, at most %d fit: give the release fewer steps or the VirtualService fewer routes to the Service", len(b), MaxStateBytes)
-	}
-	return string(b), nil
+}
+
+// compact is JSON that spells <, > and & as they are: nobody puts it into HTML.
+func compact(s State) (string, error) {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(s)
+	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
 // DecodeState reads what EncodeState made. It is strict: an unknown field, a
@@ -96,6 +110,16 @@ func (s State) check() error {
 	}
 	if s.Phase.Active() && (s.Canary.Subset == "" || s.Stable.Subset == "" || s.Canary.Subset == s.Stable.Subset) {
 		bad("canary's subset is %q and stable's %q: two different ones are needed", s.Canary.Subset, s.Stable.Subset)
+	}
+	if len(s.Legs) > MaxLegs {
+		bad("legs are %d, at most %d are kept", len(s.Legs), MaxLegs)
+	}
+	for i, leg := range s.Legs {
+		if err := leg.check(); err != nil {
+			errs = append(errs, err)
+		} else if i > 0 && leg.From.Before(s.Legs[i-1].To) {
+			bad("leg %d begins before the end of the one before it", i+1)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -28,6 +28,7 @@ func stored() State {
 			Header:         Header{Name: "x-app-version", Match: MatchExact, Values: []string{"canary"}},
 		},
 		Width: 15 * time.Second, Marks: []string{"a1b2"},
+		Legs: []Leg{{1, 5, start.Add(time.Second), start.Add(time.Minute)}},
 	}
 }
 
@@ -58,18 +59,24 @@ func TestDecodeStateRefuses(t *testing.T) {
 		return strings.Replace(good, old, new, 1)
 	}
 	for name, c := range map[string]struct{ text, says string }{
-		"nothing":                     {"", "decode state"},
-		"half of it":                  {good[:len(good)/2], "decode state"},
-		"an unknown field":            {swap(`"seq":3`, `"seq":3,"mirror":1`), "mirror"},
-		"something behind it":         {good + "{}", "after top-level value"},
-		"a weight above 100":          {swap(`"weight":25`, `"weight":101`), "weight is 101"},
-		"a step that is none":         {swap(`"step":1`, `"step":4`), "step is 4 of 3"},
-		"a phase that is only shown":  {swap(`"phase":"Progressing"`, `"phase":"Waiting"`), "Waiting"},
-		"no version":                  {swap(`"v":1,`, ``), "v is 0"},
-		"one subset for both":         {swap(`"s":"v2"`, `"s":"v1"`), "two different"},
-		"more than may be stored":     {swap(`"message":"`, `"message":"`+strings.Repeat("x", MaxStateBytes)), "at most 4096"},
-		"the state of a newer build":  {swap(`"v":1`, `"v":2,"new":true`), "newer version"},
-		"a number where text belongs": {swap(`"rollout":"web-7f9c"`, `"rollout":7`), "rollout"},
+		"nothing":                      {"", "decode state"},
+		"half of it":                   {good[:len(good)/2], "decode state"},
+		"an unknown field":             {swap(`"seq":3`, `"seq":3,"mirror":1`), "mirror"},
+		"something behind it":          {good + "{}", "after top-level value"},
+		"a weight above 100":           {swap(`"weight":25`, `"weight":101`), "weight is 101"},
+		"a step that is none":          {swap(`"step":1`, `"step":4`), "step is 4 of 3"},
+		"a phase that is only shown":   {swap(`"phase":"Progressing"`, `"phase":"Waiting"`), "Waiting"},
+		"no version":                   {swap(`"v":1,`, ``), "v is 0"},
+		"one subset for both":          {swap(`"s":"v2"`, `"s":"v1"`), "two different"},
+		"more than may be stored":      {swap(`"message":"`, `"message":"`+strings.Repeat("x", MaxStateBytes)), "at most 4096"},
+		"the state of a newer build":   {swap(`"v":1`, `"v":2,"new":true`), "newer version"},
+		"a leg without an end":         {swap(`"legs":["1/5/1772600768000/1772600827000"]`, `"legs":["1/5/1772600768000"]`), "not step/weight/from/to"},
+		"a leg that ends at its begin": {swap(`1772600827000`, `1772600768000`), "leg 1/5/1772600768000/1772600768000 is none"},
+		"a leg without weight":         {swap(`"1/5/`, `"1/0/`), "leg 1/0/1772600768000/1772600827000 is none"},
+		"a leg in another spelling":    {swap(`"1/5/`, `"1/05/`), `"05", which is no whole number`},
+		"a leg within another":         {swap(`1772600827000"]`, `1772600827000","1/5/1772600826999/1772600828000"]`), "leg 2 begins before the end"},
+		"more legs than are kept":      {swap(`["1/5/`, `[`+strings.Repeat(`"1/5/1/2",`, MaxLegs)+`"1/5/`), "legs are 41, at most 40"},
+		"a number where text belongs":  {swap(`"rollout":"web-7f9c"`, `"rollout":7`), "rollout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := DecodeState(c.text)
@@ -110,6 +117,35 @@ func TestEncodeState(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("holds the largest release", func(t *testing.T) {
+		s := largest()
+		text, err := EncodeState(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := DecodeState(text)
+		if err != nil || !reflect.DeepEqual(back, s) {
+			t.Errorf("%v; of %d legs %d came back", err, len(s.Legs), len(back.Legs))
+		}
+		t.Logf("%d of %d bytes", len(text), MaxStateBytes)
+	})
+	t.Run("leaves out the oldest legs where not all fit", func(t *testing.T) {
+		s := largest()
+		for i := range 100 {
+			s.Marks = append(s.Marks, fmt.Sprintf("%06x+", i))
+		}
+		text, err := EncodeState(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := DecodeState(text)
+		if n := len(back.Legs); err != nil || n == 0 || n == MaxLegs || back.Legs[n-1] != s.Legs[MaxLegs-1] {
+			t.Errorf("%v; %d legs are left", err, n)
+		}
+		if len(s.Legs) != MaxLegs {
+			t.Error("the state given was changed")
+		}
+	})
 	t.Run("refuses what would not fit", func(t *testing.T) {
 		s := stored()
 		s.Marks = []string{strings.Repeat("m", MaxStateBytes)}
@@ -127,12 +163,38 @@ func TestEncodeState(t *testing.T) {
 	})
 }
 
+// largest is a state in which everything is as long as annotations and names let it be.
+func largest() State {
+	s := stored()
+	long := strings.Repeat("n", 63)
+	s.Canary = Side{long, "b" + long[1:], long[:10]}
+	s.Stable = Side{long, long, long[:10]}
+	s.Message = strings.Repeat("m", MaxMessageBytes)
+	s.Spec.Rules = judge.DefaultRules()
+	s.Spec.SharedIncident = Patience{30 * time.Minute, HoldInconclusive}
+	s.Spec.Limits = judge.Limits{ErrorRate: 0.0001, ErrorRatio: 1.5, P99: 500 * time.Millisecond, P99Ratio: 1.25, DefaultErrorRate: true, DefaultP99: true}
+	s.Spec.Header = Header{Name: "x-" + long[2:], Match: MatchRegex, Values: []string{strings.Repeat("<", 200)}}
+	for i := range 3 {
+		s.Spec.Custom = append(s.Spec.Custom, judge.Custom{Name: long[:62] + fmt.Sprint(i), AtLeast: true, Bound: 0.9995})
+	}
+	s.Spec.Steps = nil
+	for i := 1; i <= 20; i++ {
+		s.Spec.Steps = append(s.Spec.Steps, Step{5 * i, time.Duration(i) * time.Hour})
+	}
+	s.Legs = nil
+	for i := range MaxLegs {
+		from := s.Started.Add(time.Duration(i) * time.Hour)
+		s.Legs = append(s.Legs, Leg{i/2 + 1, 5 * (i/2 + 1), from, from.Add(59 * time.Minute)})
+	}
+	return s
+}
+
 func FuzzDecodeState(f *testing.F) {
 	good, err := EncodeState(stored())
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range []string{good, good[:40], `{}`, `{"v":1}`, `{"v":9}`, `[]`, `null`, ``} {
+	for _, seed := range []string{good, strings.Replace(good, "1/5/", "1/-5/", 1), good[:40], `{}`, `{"v":1}`, `{"v":9}`, `[]`, `null`, ``} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

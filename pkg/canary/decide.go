@@ -152,6 +152,9 @@ func (m moment) move(change func(*State), warning bool, r Reason, format string,
 	next := m.state
 	next.Sequence++
 	next.Reason, next.Message = r, fmt.Sprintf(format, args...)
+	if m.state.Phase.Active() {
+		next.Legs = m.legs()
+	}
 	change(&next)
 	next.Peak = max(next.Peak, next.Weight)
 	traffic := TrafficOf(next)
@@ -206,6 +209,7 @@ func (m moment) record(s State) *Release {
 		Started: s.Started, Ended: s.Since, Outcome: s.Phase,
 		Reason: s.Reason, Message: s.Message, Weight: s.Peak, Digests: s.Digests,
 		Requests: m.o.Verdict.Canary.Requests, Errors: m.o.Verdict.Canary.Errors,
+		Legs: s.Legs, Width: s.Width,
 	}
 }
 

@@ -49,6 +49,7 @@ func check(t *testing.T, seed uint64, w *world, p Plan) {
 		}
 		return
 	}
+	checkLegs(t, seed, w, p)
 	raised := next.Weight > s.Weight
 	if raised && (s.Phase == RollingBack || (s.Phase == RolledBack && next.Reason != MovedByPerson)) {
 		t.Fatalf("seed %d: the weight rises from %d%% to %d%% in %s (%s)", seed, s.Weight, next.Weight, s.Phase, next.Reason)
@@ -63,6 +64,39 @@ func check(t *testing.T, seed uint64, w *world, p Plan) {
 	}
 	if raised && s.Phase == Progressing && w.o.Verdict.Kind == judge.NoData && !commanded(w) {
 		t.Fatalf("seed %d: the weight rises without data (%s)", seed, next.Reason)
+	}
+}
+
+// checkLegs demands that every stretch with weight can be replayed: what an
+// order ends is kept, and the state that holds it can be written.
+func checkLegs(t *testing.T, seed uint64, w *world, p Plan) {
+	t.Helper()
+	s, next := w.state, p.Next
+	if next.Rollout == "" {
+		return
+	}
+	if _, err := EncodeState(next); err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	ended := s.Phase.Active() && s.Weight > 0 && next.Sequence > s.Sequence
+	if !ended {
+		if !reflect.DeepEqual(s.Legs, next.Legs) {
+			t.Fatalf("seed %d: %s at %d%%: the legs changed from %v to %v", seed, s.Phase, s.Weight, s.Legs, next.Legs)
+		}
+		return
+	}
+	var from time.Time // of the copy that was written last
+	for _, seen := range w.o.Traffic {
+		if seen.Rollout == s.Rollout && seen.Sequence == s.Sequence && seen.At.After(from) {
+			from = seen.At
+		}
+	}
+	if from.IsZero() || !from.Before(w.now) {
+		return
+	}
+	want := Leg{s.Step, s.Weight, from, w.now}
+	if n := len(next.Legs); n == 0 || next.Legs[n-1] != want {
+		t.Fatalf("seed %d: %s at %d%%: want the leg %v at the end of %v", seed, s.Phase, s.Weight, want, next.Legs)
 	}
 }
 
@@ -136,5 +170,36 @@ func TestARolloutThatWaitsForPodsTooLongIsToldToPeople(t *testing.T) {
 		if p := Decide(w.spec, w.state, w.o, w.state.Since.Add(c.after)); p.View.Reason != WaitingForPods || len(p.Tell) != c.told {
 			t.Errorf("after %s: %s, told %v", c.after, p.View.Reason, p.Tell)
 		}
+	}
+}
+
+func TestARecordHoldsWhatAReplayNeeds(t *testing.T) {
+	w := newWorld()
+	w.pass()
+	for range 3 {
+		if err := w.do(words("verdict Promote WithinLimits covered=1m good")); err != nil {
+			t.Fatal(err)
+		}
+		w.pass()
+	}
+	at := func(seconds int) time.Time { return w.state.Started.Add(time.Duration(seconds) * time.Second) }
+	want := []Leg{{1, 5, at(0), at(60)}, {2, 25, at(60), at(120)}, {3, 100, at(120), at(180)}}
+	r := w.o.History[0]
+	if r.Outcome != Succeeded || r.Width != time.Second || !reflect.DeepEqual(r.Legs, want) {
+		t.Errorf("got %s, blocks of %s, legs %v", r.Outcome, r.Width, r.Legs)
+	}
+}
+
+func TestOnlyTheNewestLegsAreKept(t *testing.T) {
+	w := newWorld()
+	w.pass()
+	for i := range 2 * MaxLegs {
+		w.o.Command = &Command{Verb: []string{CommandPause, ""}[i%2]}
+		w.now = w.now.Add(time.Minute)
+		w.pass()
+	}
+	legs := w.state.Legs
+	if len(legs) != MaxLegs || !legs[MaxLegs-1].To.Equal(w.now) || !legs[0].To.Equal(w.now.Add(-(MaxLegs-1)*time.Minute)) {
+		t.Errorf("%d legs, %v to %v", len(legs), legs[0], legs[len(legs)-1])
 	}
 }

@@ -133,4 +133,8 @@ type Release struct {
 	Digests  []string  `json:"digests,omitempty"`
 	Requests int64     `json:"requests"` // the canary's, judged at the last step
 	Errors   int64     `json:"errors"`
+	// Legs are all stretches with weight, the last one closed, and Width is the
+	// grid of their blocks: what a replay needs. Empty and 0 where none had weight.
+	Legs  []Leg         `json:"legs,omitempty"`
+	Width time.Duration `json:"width,omitempty"`
 }

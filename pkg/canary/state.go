@@ -36,8 +36,9 @@ type State struct {
 	Spec  Spec          `json:"spec"`  // what is in force; a valid change of the annotations replaces it
 	Width time.Duration `json:"width"` // the grid of the blocks, so that a replay uses the same
 
-	// Legs are the stretches at other weights before the present one, oldest
-	// first, so that a replay knows them.
+	// Legs are the stretches with weight before the present one, oldest first, at
+	// most MaxLegs, so that a replay knows them. One after another may be of the
+	// same step and weight: every order that is written ends one.
 	Legs []Leg `json:"legs,omitempty"`
 
 	Handled string `json:"handled,omitempty"` // id of the last verb acted on
@@ -60,16 +61,21 @@ type State struct {
 // Leg is a stretch of a rollout at one step and weight.
 type Leg struct {
 	Step, Weight int
-	// From is when the last VirtualService was given this weight, To when
-	// another was ordered. Whole milliseconds, UTC.
+	// From is when the last VirtualService was given the order, To when another
+	// was given. From is before To. Whole milliseconds, UTC.
 	From, To time.Time
 }
 
 // SettingsOf are the settings by which a rollout is judged: all of them stand in
 // its state, so that anybody who can read it can judge it again.
 func SettingsOf(s State) judge.Settings {
+	rules := s.Spec.Rules
+	if rules.Mode == "" { // of a Serin that knew nothing else
+		rules = judge.DefaultRules()
+		rules.Mode = judge.ModeThreshold
+	}
 	return judge.Settings{
-		Rules: s.Spec.Rules, Limits: s.Spec.Limits, Custom: s.Spec.Custom,
+		Rules: rules, Limits: s.Spec.Limits, Custom: s.Spec.Custom,
 		Steps: len(s.Spec.Steps), Deadline: s.Spec.StepDeadline,
 	}
 }

@@ -58,6 +58,9 @@ type snapshot struct {
 	Stable  canary.Side `json:"stable"`
 	Spec    canary.Spec `json:"spec"`
 	Started time.Time   `json:"started"`
+
+	Legs  []canary.Leg  `json:"legs,omitempty"`
+	Width time.Duration `json:"width,omitempty"`
 }
 
 // Owner is the Service to which a history belongs.
@@ -74,7 +77,7 @@ func Revision(r canary.Release, owner Owner, number int64) (*appsv1.ControllerRe
 	if err := recordable(r, owner, name); err != nil {
 		return nil, fmt.Errorf("record release %s of Service %s/%s: %w", r.Rollout, owner.Namespace, owner.Name, err)
 	}
-	data, err := json.Marshal(snapshot{version, r.Rollout, r.Canary, r.Stable, r.Spec, r.Started.UTC()})
+	data, err := json.Marshal(snapshot{version, r.Rollout, r.Canary, r.Stable, r.Spec, r.Started.UTC(), r.Legs, r.Width})
 	if err != nil {
 		return nil, fmt.Errorf("record release %s of Service %s/%s: %w", r.Rollout, owner.Namespace, owner.Name, err)
 	}
@@ -165,7 +168,7 @@ func Release(revision *appsv1.ControllerRevision) (canary.Release, error) {
 	if s.Version < 1 || s.Version > version {
 		return fail(fmt.Errorf("data has version %d, this Serin knows 1 to %d", s.Version, version))
 	}
-	r := canary.Release{Rollout: s.Rollout, Canary: s.Canary, Stable: s.Stable, Spec: s.Spec, Started: s.Started}
+	r := canary.Release{Rollout: s.Rollout, Canary: s.Canary, Stable: s.Stable, Spec: s.Spec, Started: s.Started, Legs: s.Legs, Width: s.Width}
 	if err := readResult(revision.Annotations, &r); err != nil {
 		return fail(err)
 	}

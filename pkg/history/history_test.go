@@ -35,6 +35,22 @@ func release(rollout string) canary.Release {
 		Outcome: canary.RolledBack, Reason: canary.ErrorRateTooHigh,
 		Message: "5.2% of 312 canary requests failed, above the limit of 1%",
 		Weight:  5, Digests: []string{"sha256:aa", "sha256:bb"}, Requests: 312, Errors: 16,
+		Legs: []canary.Leg{{
+			Step: 1, Weight: 5,
+			From: time.Date(2026, 3, 1, 10, 0, 1, 0, time.UTC), To: time.Date(2026, 3, 1, 10, 7, 30, 0, time.UTC),
+		}},
+		Width: 15 * time.Second,
+	}
+}
+
+func TestARecordOfAnEarlierSerinIsRead(t *testing.T) {
+	revision := recorded(t, release("r1"), 1)
+	revision.Data.Raw = []byte(`{"v":1,"rollout":"r1","canary":{"d":"web-v2","s":"v2","t":"5d8f"},"stable":{"d":"web-v1","s":"v1","t":"77aa"},` +
+		`"spec":{"steps":[{"w":5,"b":120000000000},{"w":100,"b":120000000000}],"test":0,"stepDeadline":1800000000000,"onInconclusive":"proceed",` +
+		`"limits":{"errorRate":0.01,"p99":2000000000},"header":{"name":"","match":""}},"started":"2026-03-01T10:00:00Z"}`)
+	got, err := history.Release(sent(t, revision))
+	if err != nil || got.Rollout != "r1" || len(got.Spec.Steps) != 2 || got.Legs != nil || got.Width != 0 {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
