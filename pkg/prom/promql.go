@@ -69,12 +69,13 @@ func (s selector) samples(by []string, window time.Duration) string {
 
 // equal, matches and differs make matchers. All values anybody else chose pass through
 // oneOf, the one escaper: regexp.QuoteMeta makes a value stand for itself, and
-// strconv.Quote writes what PromQL, whose strings are Go's, reads back.
-func equal(label, value string) string { return label + "=" + strconv.Quote(value) }
+// strconv.QuoteToASCII writes what PromQL, whose strings are Go's, reads back: its
+// parser refuses U+FFFD as it stands.
+func equal(label, value string) string { return label + "=" + strconv.QuoteToASCII(value) }
 
-func matches(label, pattern string) string { return label + "=~" + strconv.Quote(pattern) }
+func matches(label, pattern string) string { return label + "=~" + strconv.QuoteToASCII(pattern) }
 
-func differs(label, pattern string) string { return label + "!~" + strconv.Quote(pattern) }
+func differs(label, pattern string) string { return label + "!~" + strconv.QuoteToASCII(pattern) }
 
 func oneOf(label string, values []string) string { return matches(label, alternatives(values)) }
 
