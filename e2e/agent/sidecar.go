@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -70,7 +71,11 @@ func (s *sidecar) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	target := s.proxy.Destination(workloadOf(s.pod.spec), s.serviceName(ctx))
+	target, stop, err := s.target(ctx)
+	if err != nil {
+		return errors.Join(err, cmd.Cancel(), cmd.Wait())
+	}
+	defer stop()
 	s.pod.agent.setTarget(s.pod.spec.UID, &target)
 	defer s.pod.agent.setTarget(s.pod.spec.UID, nil)
 	ended := make(chan error, 1)
@@ -85,6 +90,16 @@ func (s *sidecar) once(ctx context.Context) error {
 		}
 	}
 	return <-ended
+}
+
+// target is where the proxy's statistics are scraped, until stopped.
+func (s *sidecar) target(ctx context.Context) (t mesh.Target, stop func(), err error) {
+	t = s.proxy.Destination(workloadOf(s.pod.spec), s.serviceName(ctx))
+	most, err := lateness(s.pod.spec)
+	if err != nil || most == 0 {
+		return t, func() {}, err
+	}
+	return serveLate(ctx, t, most)
 }
 
 func (s *sidecar) setReady(ready bool) {

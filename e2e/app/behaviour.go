@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type behaviour struct {
 	version     string
 	errorRate   float64       // share of requests answered 500, 0..1
 	errorAfter  time.Duration // errors begin this long after the start
+	errorServed time.Duration // and this long after the first request
 	latency     time.Duration // every answer takes at least this long
 	slowRate    float64       // share of requests that take slowLatency more, 0..1
 	slowLatency time.Duration
@@ -34,6 +36,7 @@ func parseBehaviour(getenv func(string) string) (behaviour, error) {
 		version:     getenv("VERSION"),
 		errorRate:   e.share("ERROR_RATE"),
 		errorAfter:  e.duration("ERROR_AFTER", 0),
+		errorServed: e.duration("ERROR_SERVED", 0),
 		latency:     e.duration("LATENCY", 0),
 		slowRate:    e.share("SLOW_RATE"),
 		slowLatency: e.duration("SLOW_LATENCY", 0),
@@ -62,6 +65,7 @@ func (b behaviour) crash() <-chan time.Time {
 // newHandler serves /healthz, the readiness, and every other path with the
 // version. start is when the process began.
 func newHandler(b behaviour, start time.Time) http.Handler {
+	first := sync.OnceValue(time.Now)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if b.neverReady || time.Since(start) < b.readyAfter {
@@ -71,6 +75,7 @@ func newHandler(b behaviour, start time.Time) http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		serving := time.Since(first())
 		w.Header().Set("X-Served-By", b.version)
 		if b.hang {
 			<-r.Context().Done()
@@ -81,7 +86,7 @@ func newHandler(b behaviour, start time.Time) http.Handler {
 		case <-r.Context().Done():
 			return
 		}
-		w.WriteHeader(b.answer(time.Since(start), rand.Float64()))
+		w.WriteHeader(b.answer(time.Since(start), serving, rand.Float64()))
 		fmt.Fprintln(w, b.version)
 	})
 	return mux
@@ -96,12 +101,13 @@ func (b behaviour) delay(dice float64) time.Duration {
 }
 
 // answer is the status of an answer given `age` after the start of the
-// process; dice is a random number in [0, 1).
-func (b behaviour) answer(age time.Duration, dice float64) int {
+// process, to a request that came `serving` after the first one; dice is a
+// random number in [0, 1).
+func (b behaviour) answer(age, serving time.Duration, dice float64) int {
 	if b.status != 0 {
 		return b.status
 	}
-	if age >= b.errorAfter && dice < b.errorRate {
+	if age >= b.errorAfter && serving >= b.errorServed && dice < b.errorRate {
 		return http.StatusInternalServerError
 	}
 	return http.StatusOK

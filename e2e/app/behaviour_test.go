@@ -36,16 +36,19 @@ func TestAnswers(t *testing.T) {
 	tests := []struct {
 		name string
 		env  []string
-		age  time.Duration
-		dice float64
-		want int
+		// since the start of the process, and since the first request
+		age, serving time.Duration
+		dice         float64
+		want         int
 	}{
-		{"a plain application answers 200", nil, 0, 0, 200},
-		{"the dice below the error rate fails the request", []string{"ERROR_RATE", "0.05"}, 0, 0.049, 500},
-		{"the dice at the error rate does not", []string{"ERROR_RATE", "0.05"}, 0, 0.05, 200},
-		{"errors begin only after ERROR_AFTER", []string{"ERROR_RATE", "1", "ERROR_AFTER", "10s"}, 9 * time.Second, 0, 200},
-		{"and go on from then", []string{"ERROR_RATE", "1", "ERROR_AFTER", "10s"}, 10 * time.Second, 0, 500},
-		{"STATUS wins over all", []string{"ERROR_RATE", "1", "STATUS", "404"}, 0, 0, 404},
+		{"a plain application answers 200", nil, 0, 0, 0, 200},
+		{"the dice below the error rate fails the request", []string{"ERROR_RATE", "0.05"}, 0, 0, 0.049, 500},
+		{"the dice at the error rate does not", []string{"ERROR_RATE", "0.05"}, 0, 0, 0.05, 200},
+		{"errors begin only after ERROR_AFTER", []string{"ERROR_RATE", "1", "ERROR_AFTER", "10s"}, 9 * time.Second, 0, 0, 200},
+		{"and go on from then", []string{"ERROR_RATE", "1", "ERROR_AFTER", "10s"}, 10 * time.Second, 0, 0, 500},
+		{"errors begin only when it has served for ERROR_SERVED", []string{"ERROR_RATE", "1", "ERROR_SERVED", "10s"}, time.Hour, 9 * time.Second, 0, 200},
+		{"and go on from then, too", []string{"ERROR_RATE", "1", "ERROR_SERVED", "10s"}, time.Hour, 10 * time.Second, 0, 500},
+		{"STATUS wins over all", []string{"ERROR_RATE", "1", "STATUS", "404"}, 0, 0, 0, 404},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,11 +56,30 @@ func TestAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := b.answer(tt.age, tt.dice); got != tt.want {
+			if got := b.answer(tt.age, tt.serving, tt.dice); got != tt.want {
 				t.Errorf("status %d, want %d", got, tt.want)
 			}
 		})
 	}
+}
+
+func TestServingBeginsWithTheFirstRequestAndNotWithAProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := parseBehaviour(env("ERROR_RATE", "1", "ERROR_SERVED", "5s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newHandler(b, time.Now())
+		get(h, "/healthz")
+		<-time.After(time.Minute)
+		if got := get(h, "/any").Code; got != http.StatusOK {
+			t.Errorf("the first request: %d", got)
+		}
+		<-time.After(5 * time.Second)
+		if got := get(h, "/any").Code; got != http.StatusInternalServerError {
+			t.Errorf("5 s later: %d", got)
+		}
+	})
 }
 
 func TestSlowShareTakesLonger(t *testing.T) {
