@@ -24,6 +24,9 @@ type Parsed struct {
 	// OptedIn tells that canary releases are asked for. It is also true when
 	// the value is malformed: a typing error must hold a rollout, not end it.
 	OptedIn bool
+	// Observe tells that people set the weights, and Serin only says what it
+	// sees. Never true together with OptedIn.
+	Observe bool
 	// Spec is complete when Parse returned no error. With an error it holds
 	// only the names that were valid by themselves (Service, VirtualServices,
 	// subsets), so that the mistakes can be told at the right place.
@@ -42,26 +45,40 @@ func Defaults() canary.Spec {
 		Bake:           bake,
 		StepDeadline:   30 * time.Minute,
 		OnInconclusive: canary.Proceed,
-		Limits:         judge.Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: 2 * time.Second},
+		Limits:         judge.Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: 2 * time.Second, DefaultErrorRate: true, DefaultP99: true},
 		Rules:          judge.DefaultRules(),
 		SharedIncident: canary.Patience{Wait: 30 * time.Minute, Then: canary.HoldInconclusive},
 		Header:         canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
 	}
 }
 
-// Parse reads a Deployment's annotations over the defaults, which have to be
-// complete, as from Defaults or ParseDefaults. Annotations without Prefix are
-// none of its business. The error joins all mistakes; Mistakes lists them.
-func Parse(annotations map[string]string, defaults canary.Spec) (Parsed, error) {
+// Vocabulary is what the operator set, and a Deployment's annotations build on.
+type Vocabulary struct {
+	Defaults canary.Spec // complete, as from Defaults or ParseDefaults
+	Metrics  []Metric    // what the annotation metrics may name
+}
+
+// Metric is a metric that the operator defined.
+type Metric struct {
+	Name string
+	// Gauge is a plain number. Otherwise it is a share of events: of bad ones,
+	// which is bounded from above, or of good ones, which is bounded from below.
+	Gauge, Bad bool
+}
+
+// Parse reads a Deployment's annotations. Those without Prefix are none of its
+// business. The error joins all mistakes; Mistakes lists them.
+func Parse(annotations map[string]string, v Vocabulary) (Parsed, error) {
 	values := make(map[string]string)
 	for key, value := range annotations {
 		if name, ours := strings.CutPrefix(key, Prefix); ours {
 			values[name] = value
 		}
 	}
-	d, mistakes := parse(values, defaults, onDeployment)
-	canaryValue, written := values[keyCanary]
-	p := Parsed{OptedIn: written && strings.TrimSpace(canaryValue) != "false", Command: d.command}
+	d, mistakes := parse(values, v, onDeployment)
+	asked, written := values[keyCanary]
+	asked = strings.TrimSpace(asked)
+	p := Parsed{OptedIn: written && asked != no && asked != observe, Observe: asked == observe, Command: d.command}
 	if len(mistakes) > 0 {
 		p.Spec = canary.Spec{
 			Service: d.spec.Service, VirtualServices: d.spec.VirtualServices,
@@ -80,7 +97,7 @@ func Parse(annotations map[string]string, defaults canary.Spec) (Parsed, error) 
 // errors name them with the prefix given, like "defaults.". The error joins
 // all mistakes.
 func ParseDefaults(values map[string]string, prefix string) (canary.Spec, error) {
-	d, mistakes := parse(values, Defaults(), asDefault)
+	d, mistakes := parse(values, Vocabulary{Defaults: Defaults()}, asDefault)
 	if len(mistakes) > 0 {
 		return canary.Spec{}, join(mistakes, prefix)
 	}
@@ -99,13 +116,14 @@ const (
 type draft struct {
 	command *canary.Command
 	spec    canary.Spec
+	metrics []Metric      // that may be named
 	steps   []step        // as written; nil when not written
 	bake    time.Duration // as written; 0 when not written
 }
 
 // parse reads values by bare name. It reads all of them, whatever is wrong.
-func parse(values map[string]string, defaults canary.Spec, at place) (draft, []Mistake) {
-	d := draft{spec: defaults}
+func parse(values map[string]string, v Vocabulary, at place) (draft, []Mistake) {
+	d := draft{spec: v.Defaults, metrics: v.Metrics}
 	mistakes := unknown(values, at)
 	for _, key := range table {
 		value, written := values[key.Name]
@@ -116,7 +134,7 @@ func parse(values map[string]string, defaults canary.Spec, at place) (draft, []M
 			mistakes = append(mistakes, Mistake{Key: key.Name, Value: value, fault: f})
 		}
 	}
-	d.spec = d.together(defaults)
+	d.spec = d.together(v.Defaults)
 	if len(mistakes) == 0 {
 		mistakes = contradictions(values, d.spec)
 	}
@@ -216,6 +234,28 @@ func contradictions(values map[string]string, spec canary.Spec) []Mistake {
 			"names the same subset for stable and canary",
 			"write two different subsets of the DestinationRule, or neither key to have them discovered",
 		}})
+	}
+	return append(mistakes, beyondThreshold(values, spec)...)
+}
+
+// beyondThreshold finds what the threshold mode would silently not judge.
+func beyondThreshold(values map[string]string, spec canary.Spec) []Mistake {
+	if spec.Rules.Mode != judge.ModeThreshold {
+		return nil
+	}
+	var mistakes []Mistake
+	refuse := func(key, what string) {
+		at := firstWritten(values, key, keyJudge)
+		mistakes = append(mistakes, Mistake{Key: at, Value: values[at], fault: fault{
+			fmt.Sprintf("goes without %s: the threshold mode can't judge by it", what),
+			fmt.Sprintf("write %s: %q, or take %s away", keyJudge, judge.ModeEvidence, what),
+		}})
+	}
+	if len(spec.Custom) > 0 {
+		refuse(keyMetrics, keyMetrics)
+	}
+	if spec.Limits.P99Ratio > 0 {
+		refuse(keyMaxP99, "the multiple in "+keyMaxP99)
 	}
 	return mistakes
 }

@@ -11,17 +11,25 @@ import (
 
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/judge"
 )
 
 const minute = time.Minute
 
 // given parses one key of an opted-in Deployment over the built-in defaults.
 func given(key, value string) (annotation.Parsed, error) {
-	return annotation.Parse(map[string]string{"serin.dev/canary": "true", "serin.dev/" + key: value}, annotation.Defaults())
+	return parse(map[string]string{"serin.dev/canary": "true", "serin.dev/" + key: value})
+}
+
+// parse is with the built-in defaults and some metrics of the operator's.
+func parse(annotations map[string]string) (annotation.Parsed, error) {
+	return annotation.Parse(annotations, annotation.Vocabulary{Defaults: annotation.Defaults(), Metrics: []annotation.Metric{
+		{Name: "checkout-success"}, {Name: "checkout-errors", Bad: true}, {Name: "queue-depth", Gauge: true},
+	}})
 }
 
 func TestOneAnnotationIsAllThatIsNeeded(t *testing.T) {
-	p, err := annotation.Parse(map[string]string{"serin.dev/canary": "true"}, annotation.Defaults())
+	p, err := parse(map[string]string{"serin.dev/canary": "true"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +55,15 @@ func TestOptingIn(t *testing.T) {
 		{"a malformed value holds and doesn't opt out", map[string]string{"serin.dev/canary": "yes"}, true, 1},
 		{"an empty value holds and doesn't opt out", map[string]string{"serin.dev/canary": ""}, true, 1},
 		{"an endless value holds and doesn't opt out", map[string]string{"serin.dev/canary": strings.Repeat("true", 200)}, true, 1},
+		{"observing is not opting in", map[string]string{"serin.dev/canary": "observe "}, false, 0},
 		{"mistakes are told before opting in, too", map[string]string{"serin.dev/canry": "true"}, false, 1},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := annotation.Parse(c.annotations, annotation.Defaults())
+			p, err := parse(c.annotations)
+			if observes := strings.HasPrefix(c.annotations["serin.dev/canary"], "observe"); p.Observe != observes {
+				t.Errorf("observes %v", p.Observe)
+			}
 			if p.OptedIn != c.optedIn || len(annotation.Mistakes(err)) != c.mistakes {
 				t.Errorf("opted in %v, error %v", p.OptedIn, err)
 			}
@@ -77,7 +89,7 @@ func TestStepsAndBakes(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := annotation.Parse(prefixed(c.annotations), annotation.Defaults())
+			p, err := parse(prefixed(c.annotations))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +107,7 @@ func TestTheConfiguredDefaultsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := annotation.Parse(map[string]string{"serin.dev/canary": "true", "serin.dev/bake": "6m"}, defaults)
+	p, err := annotation.Parse(map[string]string{"serin.dev/canary": "true", "serin.dev/bake": "6m"}, annotation.Vocabulary{Defaults: defaults})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,21 +135,125 @@ func TestDefaultsAreCheckedLikeAnnotations(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	usual := annotation.Defaults().Limits
+	errors := func(rate, ratio float64) judge.Limits {
+		l := usual
+		l.ErrorRate, l.ErrorRatio, l.DefaultErrorRate = rate, ratio, false
+		return l
+	}
+	latency := func(p99 time.Duration, ratio float64) judge.Limits {
+		l := usual
+		l.P99, l.P99Ratio, l.DefaultP99 = p99, ratio, false
+		return l
+	}
 	cases := []struct {
-		key, value  string
-		rate, ratio float64
-		p99         time.Duration
+		name, key, value string
+		want             judge.Limits
 	}{
-		{"max-error-rate", "5%", 0.05, 0, 2 * time.Second},
-		{"max-error-rate", "0.5 % ,1.5x", 0.005, 1.5, 2 * time.Second},
-		{"max-p99", "750ms", 0.01, 2, 750 * time.Millisecond},
+		{"a limit alone takes the comparison away", "max-error-rate", "5%", errors(0.05, 0)},
+		{"a limit and a comparison", "max-error-rate", "0.5 % ,1.5x", errors(0.005, 1.5)},
+		{"the default, written, counts as written", "max-error-rate", "1%, 2x", errors(0.01, 2)},
+		{"a limit of latency", "max-p99", "750ms", latency(750*time.Millisecond, 0)},
+		{"a limit of latency and a comparison", "max-p99", "500ms, 1.5x", latency(500*time.Millisecond, 1.5)},
+		{"no slower than stable at all", "max-p99", "1s,1x", latency(time.Second, 1)},
+		{"the default latency, written, counts as written", "max-p99", "2s", latency(2*time.Second, 0)},
+		{"another key leaves the limits unwritten", "bake", "1m", usual},
 	}
 	for _, c := range cases {
-		p, err := given(c.key, c.value)
-		l := p.Spec.Limits
-		if err != nil || l.ErrorRate != c.rate || l.ErrorRatio != c.ratio || l.P99 != c.p99 {
-			t.Errorf("%s %q: got %+v, %v", c.key, c.value, l, err)
+		t.Run(c.name, func(t *testing.T) {
+			p, err := given(c.key, c.value)
+			if err != nil || p.Spec.Limits != c.want {
+				t.Errorf("got  %+v, %v\nwant %+v", p.Spec.Limits, err, c.want)
+			}
+		})
+	}
+}
+
+func TestLimitsOfTheConfigurationCountAsWritten(t *testing.T) {
+	defaults, err := annotation.ParseDefaults(map[string]string{"max-p99": "2s"}, "defaults.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := annotation.Parse(prefixed(nil), annotation.Vocabulary{Defaults: defaults})
+	if l := p.Spec.Limits; err != nil || l.DefaultP99 || !l.DefaultErrorRate {
+		t.Errorf("got %+v, %v", l, err)
+	}
+}
+
+func TestHowVerdictsAreReached(t *testing.T) {
+	rules := judge.DefaultRules()
+	rules.Levels.Alpha, rules.Threshold.Checks = 0.05, 7
+	defaults := annotation.Defaults()
+	defaults.Rules = rules
+	for value, want := range map[string]judge.Mode{"threshold": judge.ModeThreshold, "evidence": judge.ModeEvidence} {
+		p, err := annotation.Parse(prefixed(map[string]string{"judge": value}), annotation.Vocabulary{Defaults: defaults})
+		rules.Mode = want
+		if err != nil || p.Spec.Rules != rules {
+			t.Errorf("%s: got %+v, %v", value, p.Spec.Rules, err)
 		}
+	}
+}
+
+func TestWhatTheThresholdModeCannotJudgeIsRefused(t *testing.T) {
+	cases := []struct {
+		name        string
+		annotations map[string]string
+		want        string
+	}{
+		{"metrics", map[string]string{"judge": "threshold", "metrics": "queue-depth <= 9"}, `serin.dev/metrics: "queue-depth <= 9" goes without metrics: the threshold mode can't judge by it; write judge: "evidence", or take metrics away`},
+		{"latency beside stable's", map[string]string{"judge": "threshold", "max-p99": "1s, 2x"}, `serin.dev/max-p99: "1s, 2x" goes without the multiple in max-p99`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parse(prefixed(c.annotations))
+			if got := annotation.Mistakes(err); len(got) != 1 || !strings.HasPrefix(got[0], c.want) {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+func TestSharedIncidents(t *testing.T) {
+	usual := annotation.Defaults().SharedIncident
+	cases := map[string]canary.Patience{
+		"hold":          {Wait: usual.Wait, Then: canary.HoldInconclusive},
+		"rollback":      {Wait: usual.Wait, Then: canary.RollBack},
+		"10m, rollback": {Wait: 10 * time.Minute, Then: canary.RollBack},
+		"1d ,hold":      {Wait: 24 * time.Hour, Then: canary.HoldInconclusive},
+	}
+	for value, want := range cases {
+		if p, err := given("on-shared-incident", value); err != nil || p.Spec.SharedIncident != want {
+			t.Errorf("%q: got %+v, %v", value, p.Spec.SharedIncident, err)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	cases := []struct {
+		name, value string
+		want        []judge.Custom
+	}{
+		{"a share of what went well", "checkout-success >= 99.5%", []judge.Custom{{Name: "checkout-success", AtLeast: true, Bound: 0.995}}},
+		{"a share of what went wrong", "checkout-errors<=1%", []judge.Custom{{Name: "checkout-errors", Bound: 0.01}}},
+		{"a plain number from above", "queue-depth <= 100", []judge.Custom{{Name: "queue-depth", Gauge: true, Bound: 100}}},
+		{"a plain number from below", "queue-depth >= -0.5", []judge.Custom{{Name: "queue-depth", Gauge: true, AtLeast: true, Bound: -0.5}}},
+		{"several, in their order", "queue-depth <= 7,checkout-errors <= 2 %", []judge.Custom{{Name: "queue-depth", Gauge: true, Bound: 7}, {Name: "checkout-errors", Bound: 0.02}}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := given("metrics", c.value)
+			if err != nil || !reflect.DeepEqual(p.Spec.Custom, c.want) {
+				t.Errorf("got %+v, %v", p.Spec.Custom, err)
+			}
+		})
+	}
+}
+
+func TestMetricsNobodyDefined(t *testing.T) {
+	_, err := annotation.Parse(prefixed(map[string]string{"metrics": "nps >= 9"}), annotation.Vocabulary{Defaults: annotation.Defaults()})
+	want := `serin.dev/metrics: "nps >= 9" names the metric "nps", which is not defined; define it under metrics in the configuration of Serin first`
+	if got := annotation.Mistakes(err); !slices.Equal(got, []string{want}) {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -165,9 +281,9 @@ func TestHeader(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	p, err := annotation.Parse(prefixed(map[string]string{
+	p, err := parse(prefixed(map[string]string{
 		"service": "web", "virtual-service": "web, web.gateway", "stable-subset": "v1", "canary-subset": "v2",
-	}), annotation.Defaults())
+	}))
 	s := p.Spec
 	if err != nil || s.Service != "web" || !slices.Equal(s.VirtualServices, []string{"web", "web.gateway"}) || s.StableSubset != "v1" || s.CanarySubset != "v2" {
 		t.Errorf("got %+v, %v", s, err)
@@ -191,9 +307,9 @@ func TestCommand(t *testing.T) {
 }
 
 func TestAnAbortWorksBesideMistakes(t *testing.T) {
-	p, err := annotation.Parse(map[string]string{
+	p, err := parse(map[string]string{
 		"serin.dev/canary": "true", "serin.dev/command": "abort", "serin.dev/bake": "2", "serin.dev/service": "web",
-	}, annotation.Defaults())
+	})
 	if err == nil || p.Command == nil || p.Command.Verb != canary.CommandAbort {
 		t.Errorf("got %+v, %v", p, err)
 	}
@@ -203,14 +319,17 @@ func TestAnAbortWorksBesideMistakes(t *testing.T) {
 }
 
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
-	_, err := annotation.Parse(prefixed(map[string]string{
-		"steps": "5, 3%, 120%", "bake": "2", "max-p99": "1.5x", "stpes": "5%", "comand": "abort", "state.web": "{}",
-	}), annotation.Defaults())
+	_, err := parse(prefixed(map[string]string{
+		"steps": "5, 3%, 120%", "bake": "2", "max-p99": "1.5x", "metrics": "nps >= 9, checkout-success >= 99, queue-depth <= 5s", "stpes": "5%", "comand": "abort", "state.web": "{}",
+	}))
 	want := []string{
 		`serin.dev/steps: "5, 3%, 120%" has the step "5", which is no whole percent; write ascending shares, like "5%, 25%, 100%" or "5%/10m, 100%"`,
 		`serin.dev/steps: "5, 3%, 120%" has the step "120%" above 100%; write ascending shares, like "5%, 25%, 100%" or "5%/10m, 100%"`,
 		`serin.dev/bake: "2" has no unit (ms, s, m, h or d); write for example "10m"`,
-		`serin.dev/max-p99: "1.5x" compares with stable, which this release can't do for latency; write a limit like "2s"`,
+		`serin.dev/max-p99: "1.5x" compares with stable and has no limit; write a limit like "500ms", or one that also compares with stable, like "500ms, 1.5x"`,
+		`serin.dev/metrics: "nps >= 9, checkout-success >= 99, queue-depth <= 5s" names the metric "nps", which is not defined; known are checkout-success, checkout-errors, queue-depth; others have to be defined in the configuration of Serin first`,
+		`serin.dev/metrics: "nps >= 9, checkout-success >= 99, queue-depth <= 5s" has the limit "99" for checkout-success, which is no percentage; write a percentage, like "checkout-success >= 99%"`,
+		`serin.dev/metrics: "nps >= 9, checkout-success >= 99, queue-depth <= 5s" has the limit "5s" for queue-depth, which is no plain number; write for example "queue-depth <= 100"`,
 		`serin.dev/comand: "abort" is not a key of this release; did you mean "command"?`,
 		`serin.dev/state.web: "{}" is Serin's own record and stands on VirtualServices only; take it off the Deployment`,
 		`serin.dev/stpes: "5%" is not a key of this release; did you mean "steps"?`,
@@ -222,7 +341,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	cases := []struct{ name, key, value, want string }{
-		{"true in capitals", "canary", "True", `"True" is neither true nor false; write "true" to opt in or "false" to opt out`},
+		{"true in capitals", "canary", "True", `"True" is none of the choices; write "true" to opt in, "observe" to only have releases judged, or "false" to opt out`},
 		{"an empty value", "bake", " ", `" " is empty; write for example "10m", or take the key away`},
 		{"an endless value", "header", "x: " + strings.Repeat("a", 600), `is 603 bytes long, at most 512 are allowed; write for example "x-group: beta, staff"`},
 		{"steps that fall", "steps", "50%, 25%, 100%", `goes from 50% to 25%`},
@@ -252,6 +371,31 @@ func TestMistakes(t *testing.T) {
 		{"better than stable", "max-error-rate", "1%, 0.5x", `has the multiple 0.5x, which is not between 1x and 100x`},
 		{"a multiple without x", "max-error-rate", "1%, 2", `has the multiple "2", which is no number of times`},
 		{"three limits", "max-error-rate", "1%, 2x, 3x", `has more than a limit and a multiple`},
+		{"a multiple of latency without x", "max-p99", "1s, 2", `has the multiple "2", which is no number of times`},
+		{"faster than stable", "max-p99", "1s, 0.5x", `has the multiple 0.5x, which is not between 1x and 100x`},
+		{"three limits of latency", "max-p99", "1s, 2s, 3x", `has more than a limit and a multiple`},
+		{"latency compared without a limit", "max-p99", "2x", `compares with stable and has no limit; write a limit like "500ms", or`},
+		{"latency without a unit", "max-p99", "500, 2x", `has no unit (ms, s, m, h or d); write a limit like "500ms", or`},
+		{"a near mode", "judge", "treshold", `is none of the choices; did you mean "threshold"?`},
+		{"no mode", "judge", "oracle", `is none of the choices; write evidence or threshold`},
+		{"an incident that goes on", "on-shared-incident", "proceed", `ends with "proceed", which is none of the choices; write hold or rollback`},
+		{"an incident with a near choice", "on-shared-incident", "5m, rolback", `ends with "rolback", which is none of the choices; did you mean "rollback"?`},
+		{"an incident without an end", "on-shared-incident", "30m", `ends with "30m", which is none of the choices; write hold or rollback, with a time before it`},
+		{"an incident turned round", "on-shared-incident", "5, hold", `has the time "5", which has no unit`},
+		{"an incident without patience", "on-shared-incident", "0s, rollback", `has the time "0s", which is not between 1s and 30d`},
+		{"an incident with too much", "on-shared-incident", "1m, hold, rollback", `has more than a time and what happens then`},
+		{"a metric without a limit", "metrics", "queue-depth", `has "queue-depth", which is no metric with >= or <= and a limit; write limits like`},
+		{"a metric with one sign", "metrics", "queue-depth < 5", `has "queue-depth < 5", which is no metric with >= or <=`},
+		{"a metric with a trailing comma", "metrics", "queue-depth <= 5,", `has "", which is no metric`},
+		{"a near metric", "metrics", "queue-dept <= 5", `names the metric "queue-dept", which is not defined; did you mean "queue-depth"?`},
+		{"a metric twice", "metrics", "queue-depth <= 5, queue-depth >= 1", `has "queue-depth" twice; write each metric once`},
+		{"success bounded from above", "metrics", "checkout-success <= 99%", `bounds checkout-success by <=, but it is the share of what went well; write "checkout-success >= 99%"`},
+		{"failures bounded from below", "metrics", "checkout-errors >= 1%", `bounds checkout-errors by >=, but it is the share of what went wrong; write "checkout-errors <= 1%"`},
+		{"a share without percent", "metrics", "checkout-errors <= 0.01", `has the limit "0.01" for checkout-errors, which is no percentage; write a percentage, like "checkout-errors <= 1%"`},
+		{"nothing may fail", "metrics", "checkout-success >= 100%", `has the limit 100% for checkout-success, which is not between 0% and 100%`},
+		{"a plain number with a unit", "metrics", "queue-depth <= 5%", `has the limit "5%" for queue-depth, which is no plain number; write for example "queue-depth <= 100"`},
+		{"a plain number with an exponent", "metrics", "queue-depth <= 1e3", `has the limit "1e3" for queue-depth, which is no plain number`},
+		{"too many metrics", "metrics", strings.Repeat("queue-depth <= 5,", 8) + "x", `has 9 limits, at most 8 are allowed`},
 		{"P99 too small", "max-p99", "100us", `is not between 1ms and 1h`},
 		{"a near choice", "on-inconclusive", "proceeed", `is none of the choices; did you mean "proceed"?`},
 		{"no choice", "on-inconclusive", "maybe", `is none of the choices; write proceed, hold or rollback`},
@@ -295,7 +439,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestSubsetsMustDiffer(t *testing.T) {
-	_, err := annotation.Parse(prefixed(map[string]string{"stable-subset": "v1", "canary-subset": "v1"}), annotation.Defaults())
+	_, err := parse(prefixed(map[string]string{"stable-subset": "v1", "canary-subset": "v1"}))
 	if got := annotation.Mistakes(err); len(got) != 1 || !strings.Contains(got[0], "names the same subset for stable and canary") {
 		t.Errorf("got %q", got)
 	}
@@ -311,6 +455,11 @@ func TestTheTableTellsTheTruth(t *testing.T) {
 				return
 			}
 			got, err := annotation.ParseDefaults(map[string]string{key.Name: key.Default}, "")
+			l, usual := &got.Limits, annotation.Defaults().Limits
+			if binds := *l != usual; binds != key.Binding {
+				t.Errorf("written it binds: %v", binds)
+			}
+			l.DefaultErrorRate, l.DefaultP99 = true, true
 			if err != nil || !reflect.DeepEqual(got, annotation.Defaults()) {
 				t.Errorf("the default is not what a missing key means: %+v, %v", got, err)
 			}
@@ -319,10 +468,10 @@ func TestTheTableTellsTheTruth(t *testing.T) {
 }
 
 func TestSpecsFitIntoTheState(t *testing.T) {
-	p, err := annotation.Parse(prefixed(map[string]string{
+	p, err := parse(prefixed(map[string]string{
 		"steps":  many(20),
 		"header": "x-" + strings.Repeat("h", 62) + ": regex:" + strings.Repeat(`\`+`\`, 100),
-	}), annotation.Defaults())
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +514,7 @@ func TestParseLeavesItsInputAlone(t *testing.T) {
 	in := prefixed(map[string]string{"bake": "7m", "header": "x: y"})
 	before := maps.Clone(in)
 	defaults := annotation.Defaults()
-	p, err := annotation.Parse(in, defaults)
+	p, err := annotation.Parse(in, annotation.Vocabulary{Defaults: defaults})
 	if err != nil {
 		t.Fatal(err)
 	}

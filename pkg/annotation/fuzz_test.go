@@ -1,6 +1,7 @@
 package annotation_test
 
 import (
+	"math"
 	"regexp"
 	"testing"
 	"time"
@@ -48,8 +49,16 @@ func valid(t *testing.T, p annotation.Parsed) {
 	if last != 100 || s.Test < 0 || s.Bake != 0 {
 		t.Errorf("steps %+v, test %s", s.Steps, s.Test)
 	}
-	if l := s.Limits; !(l.ErrorRate > 0 && l.ErrorRate < 1) || !(l.ErrorRatio >= 0) || l.P99 <= 0 {
+	if l := s.Limits; !(l.ErrorRate > 0 && l.ErrorRate < 1) || !(l.ErrorRatio >= 0) || l.P99 <= 0 || !(l.P99Ratio == 0 || l.P99Ratio >= 1 && l.P99Ratio <= 100) {
 		t.Errorf("limits %+v", l)
+	}
+	for _, c := range s.Custom {
+		if c.Name == "" || math.IsNaN(c.Bound) || math.IsInf(c.Bound, 0) || !c.Gauge && !(c.Bound > 0 && c.Bound < 1) {
+			t.Errorf("metric %+v", c)
+		}
+	}
+	if i := s.SharedIncident; i.Wait < time.Second || i.Then != canary.HoldInconclusive && i.Then != canary.RollBack {
+		t.Errorf("shared incident %+v", i)
 	}
 	if h := s.Header; h.Name != "" && len(h.Values) == 0 || h.Match == canary.MatchRegex && regexp.MustCompile(h.Values[0]) == nil {
 		t.Errorf("header %+v", h)
@@ -65,11 +74,18 @@ func valid(t *testing.T, p annotation.Parsed) {
 	}
 }
 
-func FuzzSteps(f *testing.F)          { fuzz(f, "steps", "0%/5m, 1%/1d, 100%", "5, 25") }
-func FuzzBake(f *testing.F)           { fuzz(f, "bake", "1d2h", "1e9h", "99999d", "2562047h48m") }
-func FuzzStepDeadline(f *testing.F)   { fuzz(f, "step-deadline", "30d", "1d-1h") }
-func FuzzMaxErrorRate(f *testing.F)   { fuzz(f, "max-error-rate", "1%, 2x", "0.0001%", "1e-3%") }
-func FuzzMaxP99(f *testing.F)         { fuzz(f, "max-p99", "1.5x", "1h") }
+func FuzzSteps(f *testing.F)        { fuzz(f, "steps", "0%/5m, 1%/1d, 100%", "5, 25") }
+func FuzzBake(f *testing.F)         { fuzz(f, "bake", "1d2h", "1e9h", "99999d", "2562047h48m") }
+func FuzzStepDeadline(f *testing.F) { fuzz(f, "step-deadline", "30d", "1d-1h") }
+func FuzzMaxErrorRate(f *testing.F) { fuzz(f, "max-error-rate", "1%, 2x", "0.0001%", "1e-3%") }
+func FuzzMaxP99(f *testing.F)       { fuzz(f, "max-p99", "1.5x", "1h", "1s, 1.5x") }
+func FuzzMetrics(f *testing.F) {
+	fuzz(f, "metrics", "queue-depth >= -1.5", "checkout-errors <= 1%, queue-depth <= 1", "a <= >= b")
+}
+func FuzzJudge(f *testing.F) { fuzz(f, "judge", "evidence") }
+func FuzzOnSharedIncident(f *testing.F) {
+	fuzz(f, "on-shared-incident", "hold", "1d2h,rollback", ", hold")
+}
 func FuzzOnInconclusive(f *testing.F) { fuzz(f, "on-inconclusive", "hold") }
 func FuzzHeader(f *testing.F) {
 	fuzz(f, "header", "cookie: a=b, c", "x: prefix:y", "x: regex:(a|b){1,3}", "none", ": x", "x: regex:\xa9")
@@ -79,13 +95,13 @@ func FuzzVirtualService(f *testing.F) { fuzz(f, "virtual-service", "a.b, c") }
 func FuzzStableSubset(f *testing.F)   { fuzz(f, "stable-subset") }
 func FuzzCanarySubset(f *testing.F)   { fuzz(f, "canary-subset") }
 func FuzzCommand(f *testing.F)        { fuzz(f, "command", "abort", "promote#", "retry #a") }
-func FuzzCanary(f *testing.F)         { fuzz(f, "canary", "false") }
+func FuzzCanary(f *testing.F)         { fuzz(f, "canary", "false", "observe") }
 
 func FuzzUnknownKey(f *testing.F) {
 	f.Add("stesp", "5%")
 	f.Add("state.web", "{}")
 	f.Fuzz(func(t *testing.T, name, value string) {
-		p, err := annotation.Parse(map[string]string{"serin.dev/canary": "true", "serin.dev/" + name: value}, annotation.Defaults())
+		p, err := parse(map[string]string{"serin.dev/canary": "true", "serin.dev/" + name: value})
 		if err == nil {
 			valid(t, p)
 		}

@@ -13,6 +13,9 @@ type Key struct {
 	Meaning string // a sentence or two, Markdown
 	// Defaultable keys may stand in the controller's configuration too.
 	Defaultable bool
+	// Binding keys mean more when they are written, even with their default: a
+	// limit that stable itself breaks then stops a release.
+	Binding bool
 
 	parse func(value string, into *draft) []fault
 }
@@ -25,6 +28,9 @@ const (
 	keyStepDeadline = "step-deadline"
 	keyStableSubset = "stable-subset"
 	keyCanarySubset = "canary-subset"
+	keyJudge        = "judge"
+	keyMetrics      = "metrics"
+	keyMaxP99       = "max-p99"
 )
 
 // Discovered is the Default of keys whose value is found in the cluster.
@@ -34,7 +40,7 @@ const Discovered = "discovered"
 var table = []Key{
 	{
 		Name: keyCanary, Example: "true", Default: "false", parse: parseCanary,
-		Meaning: "`true` asks for canary releases of this Deployment; it is all that is needed. `false`, or taking the key away, ends it: traffic goes back to stable and what Serin added to the routes is removed.",
+		Meaning: "`true` asks for canary releases of this Deployment; it is all that is needed. `observe`: people set the weights by hand, and Serin only tells what it sees and what it would have done. `false`, or taking the key away, ends it: traffic goes back to stable and what Serin added to the routes is removed.",
 	}, {
 		Name: keySteps, Example: "5%/10m, 25%, 100%", Default: "5%, 25%, 100%", Defaultable: true, parse: parseSteps,
 		Meaning: "The canary's shares in whole percent, ascending, the last one 100%, at most 20. A step may carry its own bake: `5%/10m`. A first step of `0%/5m` gives testers at least 5 minutes with the header route before any user comes.",
@@ -45,14 +51,23 @@ var table = []Key{
 		Name: keyStepDeadline, Example: "1h", Default: "30m", Defaultable: true, parse: parseStepDeadline,
 		Meaning: "The longest time at a step without a verdict; then `on-inconclusive` decides. Above every bake, at most 30d.",
 	}, {
-		Name: "max-error-rate", Example: "0.5%, 2x", Default: "1%, 2x", Defaultable: true, parse: parseMaxErrorRate,
-		Meaning: "The highest share of failed requests and, after the comma, the highest multiple of stable's share. Without the multiple the canary isn't compared with stable.",
+		Name: "max-error-rate", Example: "0.5%, 2x", Default: "1%, 2x", Defaultable: true, Binding: true, parse: parseMaxErrorRate,
+		Meaning: "The highest share of failed requests and, after the comma, the highest multiple of stable's share. Without the multiple a canary that is worse than stable, and within the limit, is held and not rolled back. Where stable itself fails more often than the limit, a limit that is written keeps a release from starting; the default isn't applied then, and the canary is only compared with stable.",
 	}, {
-		Name: "max-p99", Example: "500ms", Default: "2s", Defaultable: true, parse: parseMaxP99,
-		Meaning: "The limit for the 99th percentile of latency: at most 1% of the requests may take longer. 1ms to 1h.",
+		Name: keyMaxP99, Example: "500ms, 1.5x", Default: "2s", Defaultable: true, Binding: true, parse: parseMaxP99,
+		Meaning: "The limit for the 99th percentile of latency: at most 1% of the requests may take longer. After the comma, the highest multiple of stable's 99th percentile. 1ms to 1h, 1x to 100x. Where stable itself is slower it is as with `max-error-rate`.",
+	}, {
+		Name: keyMetrics, Example: "checkout-success >= 99%, queue-depth <= 100", Default: "none given", parse: parseMetrics,
+		Meaning: "Limits on metrics that the operator defined in [the configuration](config.md#metrics-of-your-own): a share of good events is bounded by `>=`, one of bad events by `<=`, a plain number by either. At most 8.",
+	}, {
+		Name: keyJudge, Example: "threshold", Default: "evidence", Defaultable: true, parse: parseJudge,
+		Meaning: "How verdicts are reached. `evidence` looks after every scrape, and promotes or rolls back as soon as chance is ruled out. `threshold` is the classic: a limit exceeded in several checks in a row.",
 	}, {
 		Name: "on-inconclusive", Example: "rollback", Default: "proceed", Defaultable: true, parse: parseOnInconclusive,
 		Meaning: "What happens at a step's deadline without a verdict: `proceed` if nothing speaks against the canary, `hold` the weight and ask for a decision, or `rollback`.",
+	}, {
+		Name: "on-shared-incident", Example: "10m, rollback", Default: "30m, hold", Defaultable: true, parse: parseOnSharedIncident,
+		Meaning: "While both versions break a limit it is not the canary, and its weight is held. How long at most, and what happens then: `hold` the weight and ask for a decision, or `rollback`. Without a time it is the default's. 1s to 30d.",
 	}, {
 		Name: "header", Example: "x-group: beta, staff", Default: "x-app-version: canary", Defaultable: true, parse: parseHeader,
 		Meaning: "Requests that reach the canary at any weight: a header with one of some values, `x-group: prefix:beta-`, `x-group: regex:(beta|staff)-[0-9]+` (RE2, the whole value), a cookie `cookie: track=canary, beta`, or `none`.",
@@ -77,8 +92,9 @@ var table = []Key{
 // Keys are all keys of this release, in the order in which people are shown them.
 func Keys() []Key { return append([]Key(nil), table...) }
 
-// Markdown is the table of keys for the documentation.
-func Markdown() string {
+// Markdown is the table of keys for the documentation. Its links lead to other
+// pages by way of folder, like "docs/".
+func Markdown(folder string) string {
 	var b strings.Builder
 	b.WriteString("| Annotation | Example | Default | Meaning |\n|---|---|---|---|\n")
 	for _, k := range table {
@@ -87,7 +103,7 @@ func Markdown() string {
 			value = k.Default
 		}
 		meaning := strings.ReplaceAll(k.Meaning, "|", `\|`)
-		fmt.Fprintf(&b, "| `%s%s` | `%s` | %s | %s |\n", Prefix, k.Name, k.Example, value, meaning)
+		fmt.Fprintf(&b, "| `%s%s` | `%s` | %s | %s |\n", Prefix, k.Name, k.Example, value, strings.ReplaceAll(meaning, "(config.md", "("+folder+"config.md"))
 	}
 	return b.String()
 }

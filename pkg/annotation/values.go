@@ -3,11 +3,13 @@ package annotation
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/judge"
 )
 
 // Bounds of values. A whole spec has to fit into the state on a VirtualService.
@@ -24,10 +26,26 @@ const (
 
 const day = 24 * time.Hour
 
+// What the key canary may say.
+const (
+	yes     = "true"
+	no      = "false"
+	observe = "observe"
+)
+
 func parseCanary(value string, _ *draft) []fault {
-	if value != "true" && value != "false" {
-		return one("is neither true nor false", `write "true" to opt in or "false" to opt out`)
+	if value != yes && value != no && value != observe {
+		return one("is none of the choices", `write "true" to opt in, "observe" to only have releases judged, or "false" to opt out`)
 	}
+	return nil
+}
+
+func parseJudge(value string, d *draft) []fault {
+	modes := []string{string(judge.ModeEvidence), string(judge.ModeThreshold)}
+	if !slices.Contains(modes, value) {
+		return one("is none of the choices", meant(value, modes, "write evidence or threshold"))
+	}
+	d.spec.Rules.Mode = judge.Mode(value)
 	return nil
 }
 
@@ -120,11 +138,43 @@ func parseStepDeadline(value string, d *draft) []fault {
 	return parseDuration(value, minBake, maxDeadline, "30m", &d.spec.StepDeadline)
 }
 
+const p99Mend = `write a limit like "500ms", or one that also compares with stable, like "500ms, 1.5x"`
+
 func parseMaxP99(value string, d *draft) []fault {
-	if decimal.MatchString(strings.TrimSuffix(value, "x")) && strings.HasSuffix(value, "x") {
-		return one("compares with stable, which this release can't do for latency", `write a limit like "2s"`)
+	parts := list(value)
+	if _, isRatio := Number(parts[0], "x"); isRatio && len(parts) == 1 {
+		return one("compares with stable and has no limit", p99Mend)
 	}
-	return parseDuration(value, minP99, maxP99, "500ms", &d.spec.Limits.P99)
+	if len(parts) > 2 {
+		return one("has more than a limit and a multiple", p99Mend)
+	}
+	limit, err := Duration(parts[0], minP99, maxP99)
+	var faults []fault
+	if err != nil {
+		faults = append(faults, fault{err.Error(), p99Mend})
+	}
+	ratio, wrong := multiple(parts[1:], p99Mend)
+	faults = append(faults, wrong...)
+	if faults == nil {
+		l := &d.spec.Limits
+		l.P99, l.P99Ratio, l.DefaultP99 = limit, ratio, false
+	}
+	return faults
+}
+
+// multiple reads how many times stable's value is the most; 0 where it isn't given.
+func multiple(parts []string, mend string) (float64, []fault) {
+	if len(parts) == 0 {
+		return 0, nil
+	}
+	ratio, ok := Number(parts[0], "x")
+	switch {
+	case !ok:
+		return 0, one(fmt.Sprintf("has the multiple %q, which is no number of times", parts[0]), mend)
+	case ratio < 1 || ratio > maxRatio:
+		return 0, one(fmt.Sprintf("has the multiple %s, which is not between 1x and %gx", parts[0], maxRatio), mend)
+	}
+	return ratio, nil
 }
 
 func parseDuration(value string, least, most time.Duration, example string, into *time.Duration) []fault {
@@ -191,31 +241,25 @@ func parseMaxErrorRate(value string, d *draft) []fault {
 		return one("has more than a limit and a multiple", errorRateMend)
 	}
 	var faults []fault
-	percent, ok := number(parts[0], "%")
+	percent, ok := Number(parts[0], "%")
 	switch {
 	case !ok:
 		faults = append(faults, fault{fmt.Sprintf("has the limit %q, which is no percentage", parts[0]), errorRateMend})
 	case percent <= 0 || percent >= 100:
 		faults = append(faults, fault{fmt.Sprintf("has the limit %s, which is not between 0%% and 100%%", parts[0]), errorRateMend})
 	}
-	ratio := 0.0
-	if len(parts) == 2 {
-		ratio, ok = number(parts[1], "x")
-		switch {
-		case !ok:
-			faults = append(faults, fault{fmt.Sprintf("has the multiple %q, which is no number of times", parts[1]), errorRateMend})
-		case ratio < 1 || ratio > maxRatio:
-			faults = append(faults, fault{fmt.Sprintf("has the multiple %s, which is not between 1x and %gx", parts[1], maxRatio), errorRateMend})
-		}
-	}
+	ratio, wrong := multiple(parts[1:], errorRateMend)
+	faults = append(faults, wrong...)
 	if faults == nil {
-		d.spec.Limits.ErrorRate, d.spec.Limits.ErrorRatio = percent/100, ratio
+		l := &d.spec.Limits
+		l.ErrorRate, l.ErrorRatio, l.DefaultErrorRate = percent/100, ratio, false
 	}
 	return faults
 }
 
-// number reads a plain decimal with its unit behind it.
-func number(text, unit string) (float64, bool) {
+// Number reads a plain decimal with its unit behind it, like 1.5x or 99.95%: at most
+// four digits before and four after the point.
+func Number(text, unit string) (float64, bool) {
 	digits, found := strings.CutSuffix(text, unit)
 	digits = strings.TrimSpace(digits)
 	if !found || !decimal.MatchString(digits) {
@@ -227,13 +271,37 @@ func number(text, unit string) (float64, bool) {
 
 func parseOnInconclusive(value string, d *draft) []fault {
 	choices := []string{canary.Proceed, canary.HoldInconclusive, canary.RollBack}
-	for _, choice := range choices {
-		if value == choice {
-			d.spec.OnInconclusive = value
-			return nil
-		}
+	if !slices.Contains(choices, value) {
+		return one("is none of the choices", meant(value, choices, "write proceed, hold or rollback"))
 	}
-	return one("is none of the choices", meant(value, choices, "write proceed, hold or rollback"))
+	d.spec.OnInconclusive = value
+	return nil
+}
+
+const incidentMend = `write hold or rollback, with a time before it if you like: "30m, hold"`
+
+func parseOnSharedIncident(value string, d *draft) []fault {
+	parts := list(value)
+	if len(parts) > 2 {
+		return one("has more than a time and what happens then", incidentMend)
+	}
+	p := canary.Patience{Wait: d.spec.SharedIncident.Wait, Then: parts[len(parts)-1]}
+	choices := []string{canary.HoldInconclusive, canary.RollBack}
+	var faults []fault
+	if !slices.Contains(choices, p.Then) {
+		faults = append(faults, fault{fmt.Sprintf("ends with %q, which is none of the choices", p.Then), meant(p.Then, choices, incidentMend)})
+	}
+	if len(parts) == 2 {
+		wait, err := Duration(parts[0], minBake, maxDeadline)
+		if err != nil {
+			faults = append(faults, fault{fmt.Sprintf("has the time %q, which %s", parts[0], err), incidentMend})
+		}
+		p.Wait = wait
+	}
+	if faults == nil {
+		d.spec.SharedIncident = p
+	}
+	return faults
 }
 
 // meant is a mend that names the nearest choice, if one is near.

@@ -14,11 +14,13 @@ import (
 
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/judge"
 )
 
 // Config is what an operator may set.
 type Config struct {
 	Defaults       canary.Spec // where a Deployment's annotations say nothing
+	Metrics        []Metric    // that annotations may name, sorted by name
 	Namespaces     []string    // to watch; empty: all
 	Prometheus     Prometheus
 	ClusterDomain  string // of host names, like cluster.local
@@ -30,7 +32,7 @@ type Config struct {
 // Prometheus says where and how metrics are asked for.
 type Prometheus struct {
 	URL      string        // http or https
-	Interval time.Duration // the width of blocks: about one scrape interval, 1s to 10m
+	Interval time.Duration // the scrape interval where it can't be found out, 1s to 10m
 	Timeout  time.Duration // of one query, 100ms to 1m
 	Reporter string        // ReporterAuto, ReporterSource or ReporterDestination
 }
@@ -90,7 +92,7 @@ func Load(r io.Reader) (Config, error) {
 	config := Default()
 	errs := apply(&config, "", tree)
 	if len(errs) == 0 {
-		errs = config.contradictions()
+		errs = append(config.contradictions(), twice(tree)...)
 	}
 	if len(errs) > 0 {
 		return Config{}, fmt.Errorf("read the configuration: %w", errors.Join(errs...))
@@ -147,6 +149,9 @@ func several(text string) bool {
 // contradictions finds values that are right alone and wrong together.
 func (c Config) contradictions() []error {
 	var errs []error
+	if c.Defaults.Rules.Mode == judge.ModeThreshold && c.Defaults.Limits.P99Ratio > 0 {
+		errs = append(errs, errors.New("defaults.max-p99: its multiple of stable's latency can't be judged by the threshold mode; take it away, or write judge.mode: evidence"))
+	}
 	l := c.LeaderElection
 	if l.RenewDeadline >= l.LeaseDuration {
 		errs = append(errs, fmt.Errorf("leaderElection.renewDeadline: %s is not below the leaseDuration of %s, so two replicas could work at once; write for example %s",
@@ -158,4 +163,15 @@ func (c Config) contradictions() []error {
 			l.RetryPeriod, l.RenewDeadline, l.RenewDeadline/5))
 	}
 	return errs
+}
+
+// twice finds the mode of the judge written in both its places, and not the same.
+func twice(tree map[string]any) []error {
+	defaults, _ := tree[defaultsPath].(map[string]any)
+	rules, _ := tree["judge"].(map[string]any)
+	one, other := defaults["judge"], rules["mode"]
+	if one == nil || other == nil || one == other {
+		return nil
+	}
+	return []error{fmt.Errorf("defaults.judge: %s contradicts judge.mode, which is %s; write one of them", written(one), written(other))}
 }

@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/judge"
@@ -53,8 +54,14 @@ prometheus:
   interval: 5s
   timeout: 3s
   reporter: source
+metrics:
+  queue-depth: {gauge: 'depth{app="{{workload}}"}', description: Jobs that wait}
+  orders:
+    bad: orders_total{result="failed"}
+    total: orders_total
 judge:
   mode: threshold
+  evidence: {falseRollbacks: 0.1%, falsePromotions: 2.5%, worseThanStable: 3x, negligible: 10%, clearlyBad: 1.5x, strict: true}
   threshold: {checks: 5, requests: 1000}
 clusterDomain: example.internal
 rootNamespace: mesh
@@ -76,14 +83,50 @@ listen: 127.0.0.1:9000
 	want := config.Config{
 		Defaults:   d,
 		Namespaces: []string{"shop", "blog"},
+		Metrics: []config.Metric{
+			{Name: "orders", Bad: `orders_total{result="failed"}`, Total: "orders_total"},
+			{Name: "queue-depth", Gauge: `depth{app="{{workload}}"}`, Description: "Jobs that wait"},
+		},
 		Prometheus: config.Prometheus{URL: "https://metrics.example.com/prometheus", Interval: 5 * time.Second, Timeout: 3 * time.Second, Reporter: config.ReporterSource},
 
 		ClusterDomain: "example.internal", RootNamespace: "mesh", Listen: "127.0.0.1:9000",
 		LeaderElection: config.LeaderElection{Namespace: "serin-system", Name: "serin-shop", LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 4 * time.Second},
 	}
-	want.Defaults.Rules.Mode, want.Defaults.Rules.Threshold = judge.ModeThreshold, judge.Threshold{Checks: 5, Requests: 1000}
+	want.Defaults.Rules = judge.Rules{
+		Mode:      judge.ModeThreshold,
+		Levels:    judge.Levels{Alpha: 0.001, Beta: 0.025, Rho: 3, Floor: 0.1, Kappa: 1.5, Strict: true},
+		Threshold: judge.Threshold{Checks: 5, Requests: 1000},
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestAnnotationsMayNameTheMetrics(t *testing.T) {
+	c, err := load("defaults: {bake: 1m}\nmetrics: {a: {good: x, total: all}, b: {bad: x, total: all}, c: {gauge: z}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := annotation.Vocabulary{Defaults: c.Defaults, Metrics: []annotation.Metric{{Name: "a"}, {Name: "b", Bad: true}, {Name: "c", Gauge: true}}}
+	if got := c.Vocabulary(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// What the example shows of metrics stands in comments; it has to be right, too.
+func TestTheExampleOfMetricsIsValid(t *testing.T) {
+	_, below, found := strings.Cut(config.Example(), "metrics: {}\n")
+	var text strings.Builder
+	for line := range strings.Lines("metrics:\n" + below) {
+		shown, comment := strings.CutPrefix(line, "#")
+		if line != "metrics:\n" && !comment {
+			break
+		}
+		text.WriteString(shown)
+	}
+	c, err := load(text.String())
+	if !found || err != nil || len(c.Metrics) != 2 || c.Metrics[0].Good == "" || c.Metrics[1].Gauge == "" {
+		t.Errorf("got %+v, %v of\n%s", c.Metrics, err, text.String())
 	}
 }
 
@@ -91,12 +134,12 @@ func TestMistakes(t *testing.T) {
 	cases := []struct{ name, text, want string }{
 		{"an unknown section", "promethus: {url: x}", `promethus: there is no such field; did you mean "prometheus"?`},
 		{"an unknown field", "prometheus: {intervall: 5s}", `prometheus.intervall: there is no such field; did you mean "interval"?`},
-		{"a field of no kind", "judge: {zzz: 1}", `judge.zzz: there is no such field; known here are mode, threshold`},
+		{"a field of no kind", "judge: {zzz: 1}", `judge.zzz: there is no such field; known here are mode, evidence, threshold`},
 		{"an unknown default", "defaults: {stpes: 5%}", `defaults.stpes: "5%" is not a key of this release; did you mean "steps"?`},
 		{"a default of one Deployment alone", "defaults: {canary: true}", `defaults.canary: "true" belongs to one Deployment and has no default`},
 		{"a malformed default", "defaults: {bake: 2}", `defaults.bake: "2" has no unit (ms, s, m, h or d); write for example "10m"`},
 		{"a default as a list", "defaults: {steps: [5%, 100%]}", `defaults.steps: a list or mapping is no text; write it as in the annotation`},
-		{"a section as a word", "judge: threshold", `judge: "threshold" is no mapping; write the fields below it, indented: mode, threshold`},
+		{"a section as a word", "judge: threshold", `judge: "threshold" is no mapping; write the fields below it, indented: mode, evidence, threshold`},
 		{"a field given twice", "listen: \":1\"\nlisten: \":2\"", `key "listen" already set in map`},
 		{"no YAML", "judge: [", `did not find expected node content`},
 		{"no mapping", "- judge", `it is no YAML mapping`},
@@ -110,7 +153,28 @@ func TestMistakes(t *testing.T) {
 		{"no URL", "prometheus: {url: prometheus:9090}", `prometheus.url: "prometheus:9090" is no http or https URL`},
 		{"a URL with a query", "prometheus: {url: 'http://p:9090/?x=1'}", `has a query or fragment`},
 		{"no reporter", "prometheus: {reporter: desination}", `prometheus.reporter: "desination" is none of the choices; did you mean "destination"?`},
-		{"a judge that doesn't exist", "judge: {mode: oracle}", `judge.mode: "oracle" is none of the choices; write threshold`},
+		{"a judge that doesn't exist", "judge: {mode: oracle}", `judge.mode: "oracle" is none of the choices; write evidence or threshold`},
+		{"a judge twice", "defaults: {judge: evidence}\njudge: {mode: threshold}", `defaults.judge: "evidence" contradicts judge.mode, which is "threshold"; write one of them`},
+		{"a multiple the threshold mode can't judge", "defaults: {max-p99: '1s, 2x'}\njudge: {mode: threshold}", `defaults.max-p99: its multiple of stable's latency can't be judged by the threshold mode`},
+		{"a share as a number", "judge: {evidence: {falseRollbacks: 0.01}}", `judge.evidence.falseRollbacks: 0.01 is no percentage; write for example 1%`},
+		{"a share too large", "judge: {evidence: {falsePromotions: 21%}}", `judge.evidence.falsePromotions: "21%" is not above 0% and at most 20%; write for example 5%`},
+		{"no share at all", "judge: {evidence: {negligible: 0%}}", `judge.evidence.negligible: "0%" is not above 0% and at most 100%; write for example 50%`},
+		{"a multiple as a number", "judge: {evidence: {worseThanStable: 2}}", `judge.evidence.worseThanStable: 2 is no number of times; write for example 2x`},
+		{"a multiple too small", "judge: {evidence: {clearlyBad: 0.5x}}", `judge.evidence.clearlyBad: "0.5x" is not between 1x and 100x; write for example 2x`},
+		{"clearly bad at the limit itself", "judge: {evidence: {clearlyBad: 1x}}", `judge.evidence.clearlyBad: "1x" is the limit itself, so that no number of requests would do; write for example 2x`},
+		{"strict in quotes", "judge: {evidence: {strict: 'true'}}", `judge.evidence.strict: "true" is neither true nor false`},
+		{"metrics as a list", "metrics: [a]", `metrics: a list or mapping is no mapping; write a name below it, indented, and below that description, good, bad, total, gauge`},
+		{"a metric as a query", "metrics: {a: up}", `metrics.a: "up" is no mapping; write the fields below it, indented: description, good, bad, total, gauge`},
+		{"a metric's name", "metrics: {Checkout_OK: {gauge: up}}", `metrics.Checkout_OK: a metric can't have this name; write lower-case letters`},
+		{"a metric's name that is taken", "metrics: {latency: {gauge: up}}", `metrics.latency: this name is taken by what every release is judged by`},
+		{"a metric's name that may be taken", "metrics: {cpu-vs-stable: {gauge: up}}", `metrics.cpu-vs-stable: this name is taken`},
+		{"an unknown field of a metric", "metrics: {a: {totl: up}}", `metrics.a.totl: there is no such field; did you mean "total"?`},
+		{"a number as a query", "metrics: {a: {gauge: 1}}", `metrics.a.gauge: 1 is no text; write a query, or take the field away`},
+		{"an empty query", "metrics: {a: {gauge: ' '}}", `metrics.a.gauge: " " is no text`},
+		{"a metric of both kinds", "metrics: {a: {gauge: up, total: up}}", `metrics.a: it is both a gauge and a share of counters`},
+		{"a share of both kinds", "metrics: {a: {good: x, bad: m, total: z}}", `metrics.a: it has both good and bad`},
+		{"a share of nothing", "metrics: {a: {good: x}}", `metrics.a: it has no total to take the share of`},
+		{"a total alone", "metrics: {a: {total: x}}", `metrics.a: it says neither what is good nor what is bad`},
 		{"no check", "judge: {threshold: {checks: 0}}", `judge.threshold.checks: 0 is no whole number from 1 to 100; write one, without quotes`},
 		{"half a request", "judge: {threshold: {requests: 0.5}}", `judge.threshold.requests: 0.5 is no whole number`},
 		{"a quoted number", "judge: {threshold: {checks: '3'}}", `judge.threshold.checks: "3" is no whole number`},
@@ -137,12 +201,14 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
-	_, err := load("defaults: {bake: 2, steps: 5%}\nlistn: x\njudge: {mode: oracle, threshold: {checks: many}}\n")
+	_, err := load("defaults: {bake: 2, steps: 5%}\nmetrics: {A: {gaug: up}}\nlistn: x\njudge: {mode: oracle, threshold: {checks: many}}\n")
 	want := `read the configuration: defaults.steps: "5%" ends at 5%; add "100%" as the last step
 defaults.bake: "2" has no unit (ms, s, m, h or d); write for example "10m"
-judge.mode: "oracle" is none of the choices; write threshold or evidence
+judge.mode: "oracle" is none of the choices; write evidence or threshold
 judge.threshold.checks: "many" is no whole number from 1 to 100; write one, without quotes
-listn: there is no such field; did you mean "listen"?`
+listn: there is no such field; did you mean "listen"?
+metrics.A: a metric can't have this name; write lower-case letters, digits and "-", at most 63, like checkout-success
+metrics.A.gaug: there is no such field; did you mean "gauge"?`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v", err)
 	}

@@ -14,12 +14,16 @@ func Example() string {
 	b.WriteString(defaultsPath + ":\n")
 	for _, key := range defaultable() {
 		comment(&b, "  ", key.Meaning)
-		if key.Default == annotation.Discovered {
+		switch {
+		case key.Default == annotation.Discovered:
 			fmt.Fprintf(&b, "  # %s: %q\n", key.Name, key.Example)
-			continue
+		case key.Binding || key.Name == "judge": // judge.mode says it already
+			fmt.Fprintf(&b, "  # %s: %q\n", key.Name, key.Default)
+		default:
+			fmt.Fprintf(&b, "  %s: %q\n", key.Name, key.Default)
 		}
-		fmt.Fprintf(&b, "  %s: %q\n", key.Name, key.Default)
 	}
+	b.WriteString(metricsExample)
 	var open []string
 	for _, s := range settings {
 		parts := strings.Split(s.path, ".")
@@ -38,6 +42,22 @@ func Example() string {
 	}
 	return b.String()
 }
+
+const metricsExample = `
+# Metrics of your own, beside errors and latency, which annotations name: serin.dev/metrics:
+# "checkout-success >= 99%, queue-depth <= 100". A share of events has the counter of all (total)
+# and that of the good or of the bad ones, each without rate() around it; a plain number has gauge
+# alone. {{namespace}}, {{service}}, {{workload}} (the Deployment), {{track}} (stable or canary)
+# and, after =~, {{pods}} stand for those of the release.
+metrics: {}
+#  checkout-success:
+#    description: Orders that were paid
+#    good: checkout_orders_total{namespace="{{namespace}}", pod=~"{{pods}}", result="paid"}
+#    total: checkout_orders_total{namespace="{{namespace}}", pod=~"{{pods}}"}
+#  queue-depth:
+#    description: Jobs that wait
+#    gauge: worker_queue_depth{namespace="{{namespace}}", pod=~"{{pods}}"}
+`
 
 // shared is how many sections two paths have in common.
 func shared(a, b []string) int {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -25,9 +26,13 @@ type setting struct {
 	set func(c *Config, value any) error
 }
 
-const defaultsPath = "defaults"
+const (
+	defaultsPath = "defaults"
+	metricsPath  = "metrics"
+)
 
-// settings are all leaves but those under defaults, which are the annotations.
+// settings are all leaves but those under defaults, which are the annotations,
+// and under metrics, whose names are the operator's.
 var settings = []setting{
 	{"namespaces", `[]`, "The namespaces to watch; none given: all.", func(c *Config, v any) error {
 		return labels(v, &c.Namespaces)
@@ -35,7 +40,7 @@ var settings = []setting{
 	{"prometheus.url", `http://prometheus.istio-system:9090`, "Where Prometheus answers, with the path under which it is served, if any.", func(c *Config, v any) error {
 		return address(v, &c.Prometheus.URL)
 	}},
-	{"prometheus.interval", `15s`, "About the scrape interval. The canary is judged once per interval.", func(c *Config, v any) error {
+	{"prometheus.interval", `15s`, "The scrape interval is found out from what is scraped, for each release. This is assumed where that can't be done, because nothing reports on stable yet.", func(c *Config, v any) error {
 		return duration(v, time.Second, 10*time.Minute, "15s", &c.Prometheus.Interval)
 	}},
 	{"prometheus.timeout", `10s`, "The longest time a query may take. A query that fails is no data: neither a pass nor a failure.", func(c *Config, v any) error {
@@ -44,11 +49,37 @@ var settings = []setting{
 	{"prometheus.reporter", `auto`, "Whose telemetry counts: destination (the proxies of the two versions), source (the clients' proxies and the gateways), or auto: the destination's where there is any.", func(c *Config, v any) error {
 		return choice(v, &c.Prometheus.Reporter, ReporterAuto, ReporterSource, ReporterDestination)
 	}},
-	{"judge.mode", `evidence`, "How verdicts are reached. threshold: roll back when a limit is exceeded in several checks in a row.", func(c *Config, v any) error {
+	{"judge.mode", `evidence`, "How verdicts are reached. evidence: look after every scrape, and roll back or promote as soon as chance is ruled out. threshold: roll back when a limit is exceeded in several checks in a row. A Deployment's annotation judge wins.", func(c *Config, v any) error {
 		var mode string
-		err := choice(v, &mode, string(judge.ModeThreshold), string(judge.ModeEvidence))
+		err := choice(v, &mode, string(judge.ModeEvidence), string(judge.ModeThreshold))
 		c.Defaults.Rules.Mode = judge.Mode(mode)
 		return err
+	}},
+	{"judge.evidence.falseRollbacks", `1%`, "Of a hundred releases that keep every limit, at most so many are rolled back by chance, however often the judge looks. Less takes longer to find a bad one. Above 0%, at most 20%.", func(c *Config, v any) error {
+		return percent(v, 20, "1%", &c.Defaults.Rules.Levels.Alpha)
+	}},
+	{"judge.evidence.falsePromotions", `5%`, "Of a hundred releases that are clearly bad, at most so many pass by chance. Less takes more requests. Above 0%, at most 20%.", func(c *Config, v any) error {
+		return percent(v, 20, "5%", &c.Defaults.Rules.Levels.Beta)
+	}},
+	{"judge.evidence.clearlyBad", `2x`, "What clearly bad means: so many times a limit. A promotion rules that out. Nearer to 1x takes many more requests. Above 1x, at most 100x.", func(c *Config, v any) error {
+		if err := times(v, "2x", &c.Defaults.Rules.Levels.Kappa); err != nil || c.Defaults.Rules.Levels.Kappa > 1 {
+			return err
+		}
+		return errors.New("is the limit itself, so that no number of requests would do; write for example 2x")
+	}},
+	{"judge.evidence.worseThanStable", `2x`, "What worse than stable means where the limits name no multiple: so many times stable's share of failed or slow requests. Such a canary is held, and not rolled back. 1x to 100x.", func(c *Config, v any) error {
+		return times(v, "2x", &c.Defaults.Rules.Levels.Rho)
+	}},
+	{"judge.evidence.negligible", `50%`, "Being worse than stable doesn't count below this share of the limit: 3 failures in a million are negligible, also where stable has 1. Above 0%, at most 100%.", func(c *Config, v any) error {
+		return percent(v, 100, "50%", &c.Defaults.Rules.Levels.Floor)
+	}},
+	{"judge.evidence.strict", `false`, "Failures that come in bursts count for less: a whole scrape interval is one observation, however many requests it had. Slower.", func(c *Config, v any) error {
+		strict, is := v.(bool)
+		if !is {
+			return errors.New("is neither true nor false; write one of them, without quotes")
+		}
+		c.Defaults.Rules.Levels.Strict = strict
+		return nil
 	}},
 	{"judge.threshold.checks", `3`, "How many checks in a row over a limit roll a canary back.", func(c *Config, v any) error {
 		n, err := count(v, 100)
@@ -108,6 +139,10 @@ func apply(c *Config, path string, tree map[string]any) []error {
 		}
 		section, is := value.(map[string]any)
 		switch {
+		case here == metricsPath && (is || value == nil):
+			errs = append(errs, applyMetrics(c, section)...)
+		case here == metricsPath:
+			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write a name below it, indented, and below that %s", here, written(value), strings.Join(templateFields, ", ")))
 		case !is && value != nil:
 			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write the fields below it, indented: %s", here, written(value), strings.Join(children(here), ", ")))
 		case here == defaultsPath:
@@ -152,7 +187,7 @@ func children(path string) []string {
 	}
 	var names []string
 	if path == "" {
-		names = append(names, defaultsPath)
+		names = append(names, defaultsPath, metricsPath)
 	}
 	for _, s := range settings {
 		rest, below := s.path, true
@@ -222,6 +257,34 @@ func choice(value any, into *string, choices ...string) error {
 		return fmt.Errorf("is none of the choices; %s", meant(text, choices, "write "+strings.Join(choices, " or ")))
 	}
 	*into = text
+	return nil
+}
+
+// percent reads a share above 0%, at most most percent.
+func percent(value any, most float64, example string, into *float64) error {
+	text, _ := value.(string)
+	n, is := annotation.Number(text, "%")
+	switch {
+	case !is:
+		return fmt.Errorf("is no percentage; write for example %s", example)
+	case n <= 0 || n > most:
+		return fmt.Errorf("is not above 0%% and at most %g%%; write for example %s", most, example)
+	}
+	*into = n / 100
+	return nil
+}
+
+// times reads a multiple of 1x to 100x.
+func times(value any, example string, into *float64) error {
+	text, _ := value.(string)
+	n, is := annotation.Number(text, "x")
+	switch {
+	case !is:
+		return fmt.Errorf("is no number of times; write for example %s", example)
+	case n < 1 || n > 100:
+		return fmt.Errorf("is not between 1x and 100x; write for example %s", example)
+	}
+	*into = n
 	return nil
 }
 

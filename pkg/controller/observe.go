@@ -46,7 +46,7 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
 
 	d, _ := topology.ByName(objects, seen.Subject)
-	parsed, mistakes := annotation.Parse(d.Annotations, c.options.Defaults)
+	parsed, mistakes := annotation.Parse(d.Annotations, annotation.Vocabulary{Defaults: c.options.Defaults})
 	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
 	if mistakes == nil {
 		o.Findings = append(o.Findings, pair.CheckSpec(objects, o.Tracks, s.spec)...)
