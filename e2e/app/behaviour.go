@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -86,10 +87,20 @@ func newHandler(b behaviour, start time.Time) http.Handler {
 		case <-r.Context().Done():
 			return
 		}
-		w.WriteHeader(b.answer(time.Since(start), serving, rand.Float64()))
+		w.WriteHeader(cmp.Or(wantedStatus(r), b.answer(time.Since(start), serving, rand.Float64())))
 		fmt.Fprintln(w, b.version)
 	})
 	return mux
+}
+
+// wantedStatus is the status a request asks for itself, 0 if it asks for none:
+// so that what every version fails at can begin and end at will.
+func wantedStatus(r *http.Request) int {
+	status, err := strconv.Atoi(r.Header.Get("X-Want-Status"))
+	if err != nil || status < 200 || status > 599 {
+		return 0
+	}
+	return status
 }
 
 // delay is how long an answer takes; dice is a random number in [0, 1).

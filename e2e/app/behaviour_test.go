@@ -82,6 +82,28 @@ func TestServingBeginsWithTheFirstRequestAndNotWithAProbe(t *testing.T) {
 	})
 }
 
+func TestARequestMayAskForItsStatus(t *testing.T) {
+	for _, tt := range []struct {
+		name, header string
+		want         int
+	}{
+		{"a status", "503", 503},
+		{"none", "", 200},
+		{"what is no status", "99", 200},
+		{"what is no number", "bad", 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/any", http.NoBody)
+			r.Header.Set("X-Want-Status", tt.header)
+			w := httptest.NewRecorder()
+			newHandler(behaviour{version: "v1"}, time.Now()).ServeHTTP(w, r)
+			if w.Code != tt.want {
+				t.Errorf("status %d, want %d", w.Code, tt.want)
+			}
+		})
+	}
+}
+
 func TestSlowShareTakesLonger(t *testing.T) {
 	b, err := parseBehaviour(env("LATENCY", "10ms", "SLOW_RATE", "0.1", "SLOW_LATENCY", "3s"))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -48,6 +49,13 @@ func TestPrometheusConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "prometheus.yml", b)
+}
+
+func TestWithoutAFileOfTargetsNothingIsScraped(t *testing.T) {
+	b, err := PrometheusConfig(time.Second, "")
+	if err != nil || strings.Contains(string(b), "scrape_configs") {
+		t.Errorf("%s, %v", b, err)
+	}
 }
 
 func TestTargets(t *testing.T) {

@@ -82,17 +82,20 @@ func TargetsFile(targets []Target) ([]byte, error) {
 }
 
 // PrometheusConfig scrapes the proxies in a file of targets at the interval,
-// and stores what they count as Istio's standard metrics.
+// and stores what they count as Istio's standard metrics. Without a file there
+// is no job at all: a job whose file becomes empty would keep its targets.
 func PrometheusConfig(interval time.Duration, targetsFile string) ([]byte, error) {
 	every := fmt.Sprintf("%dms", interval.Milliseconds())
 	doc := object{
 		"global": object{"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
-		"scrape_configs": []any{object{
+	}
+	if targetsFile != "" {
+		doc["scrape_configs"] = []any{object{
 			"job_name":               "envoy-stats",
 			"metrics_path":           "/stats/prometheus",
 			"file_sd_configs":        []any{object{"files": []string{targetsFile}}},
 			"metric_relabel_configs": relabelings(),
-		}},
+		}}
 	}
 	b, err := yaml.Marshal(doc)
 	if err != nil {

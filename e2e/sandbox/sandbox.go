@@ -171,6 +171,19 @@ func (s *Sandbox) Pause(name string) error { return s.machine.signal(name, sysca
 // Resume lets a paused process go on (SIGCONT).
 func (s *Sandbox) Resume(name string) error { return s.machine.signal(name, syscall.SIGCONT) }
 
+// Scrape has Prometheus scrape the proxies, as it does from the start, or none
+// of them: then it goes on answering, with samples that grow old.
+func (s *Sandbox) Scrape(on bool) error {
+	targets := ""
+	if on {
+		targets = s.file("targets.json")
+	}
+	if err := s.writePrometheusConfig(targets); err != nil {
+		return err
+	}
+	return s.machine.signal("prometheus", syscall.SIGHUP)
+}
+
 // Controller is a controller process under test.
 type Controller struct {
 	sandbox    *Sandbox

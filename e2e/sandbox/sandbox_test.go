@@ -65,6 +65,7 @@ func TestSandbox(t *testing.T) {
 		{"a controller runs, is killed, restarted and stopped", testController},
 		{"every process can be killed and restarted", testRestart},
 		{"a paused Prometheus answers again when resumed", testPause},
+		{"metrics that are not scraped grow old, until they are again", testScrape},
 	} {
 		t.Run(step.name, func(t *testing.T) { step.test(t, f) })
 	}
@@ -519,6 +520,19 @@ func testPause(t *testing.T, f fixture) {
 		}
 		return err
 	})
+}
+
+func testScrape(t *testing.T, f fixture) {
+	const age = `time() - max(timestamp(up{job="envoy-stats"}))`
+	f.seen(t, age+" < 2")
+	if err := f.Scrape(false); err != nil {
+		t.Fatal(err)
+	}
+	f.seen(t, age+" > 3")
+	if err := f.Scrape(true); err != nil {
+		t.Fatal(err)
+	}
+	f.seen(t, age+" < 2")
 }
 
 // TestNothingIsLeftBehind kills the program that runs a sandbox, in all ways,

@@ -137,12 +137,11 @@ func (s *Sandbox) writeFiles() (err error) {
 			return err
 		}
 	}
-	prometheus, err := mesh.PrometheusConfig(s.options.ScrapeInterval, s.file("targets.json"))
-	if err != nil {
+	if err := s.writePrometheusConfig(s.file("targets.json")); err != nil {
 		return err
 	}
 	for name, content := range map[string]string{
-		"audit.yaml": auditPolicy, "mesh.yaml": mesh.Config, "prometheus.yml": string(prometheus), "kubectl": s.kubectlScript(),
+		"audit.yaml": auditPolicy, "mesh.yaml": mesh.Config, "kubectl": s.kubectlScript(),
 	} {
 		mode := os.FileMode(0o644)
 		if name == "kubectl" {
@@ -157,6 +156,19 @@ func (s *Sandbox) writeFiles() (err error) {
 	}
 	s.clients, err = newClients(s.rest)
 	return err
+}
+
+// writePrometheusConfig has Prometheus scrape what the file of targets names,
+// once it reads it; nothing without a file.
+func (s *Sandbox) writePrometheusConfig(targets string) error {
+	config, err := mesh.PrometheusConfig(s.options.ScrapeInterval, targets)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.file("prometheus.yml"), config, 0o644); err != nil {
+		return fmt.Errorf("write Prometheus's configuration: %w", err)
+	}
+	return nil
 }
 
 // auditPolicy logs every request but those of the sandbox's own components.
