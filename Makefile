@@ -21,7 +21,7 @@ VULN   := $(CACHE)/bin/govulncheck
 export SERIN_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix e2e e2e-core demo sandbox fuzz figures vuln image docs clean
+.PHONY: help build test lint fix e2e e2e-core demo sandbox fuzz figures simulate vuln image docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +74,9 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 figures: ## measure what docs/figures.md says
 	@cd e2e && go run ./cmd/build ./figures
 	@$(CACHE)/bin/figures $(ARGS)
+
+simulate: ## play releases against the judge, write docs; ARGS="--quick"
+	go run ./internal/simulate $(ARGS)
 
 vuln: $(VULN) ## known vulnerabilities in what the controller calls
 	$(VULN) ./...
