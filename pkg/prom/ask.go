@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -33,7 +34,7 @@ type Ask struct {
 	StableWorkload, CanaryWorkload string
 
 	// From is when the step's weight was written, or the end of the last block
-	// had: blocks that begin earlier are not wanted.
+	// had: blocks that begin earlier are not wanted. For Open it is that end.
 	From         time.Time
 	To           time.Time     // blocks that end later are not wanted; zero: there is no end
 	Width        time.Duration // of the blocks, >= 1 s, whole milliseconds, about one scrape interval
@@ -117,15 +118,34 @@ func ceil(t time.Time, width time.Duration) time.Time {
 // asking once for all gives the same. An ask that is wrong, or whose query
 // failed, is answered with an error; the others don't suffer.
 func Blocks(ctx context.Context, q Query, asks []Ask, now time.Time) map[string]Answer {
-	answers := make(map[string]Answer, len(asks))
+	return inGroups(asks,
+		func(a Ask) (grid, bool, error) {
+			g := gridOf(a, now)
+			return g, g.borders > 1, nil
+		},
+		func(g grid, some []Ask) map[string]Answer { return closed(ctx, q, g, some) },
+		func(err error) Answer { return Answer{Err: err} })
+}
+
+// inGroups sorts asks by the stretch of time they are about and has groups of them
+// answered, some at once. An ask without a stretch gets the empty answer.
+func inGroups[A any](asks []Ask, stretch func(Ask) (grid, bool, error), ask func(grid, []Ask) map[string]A, failed func(error) A) map[string]A {
+	answers := make(map[string]A, len(asks))
 	stretches := map[grid][]Ask{}
 	for _, a := range asks {
-		if err := a.check(); err != nil {
-			answers[a.Key] = Answer{Err: err}
+		err := a.check()
+		var g grid
+		var any bool
+		if err == nil {
+			g, any, err = stretch(a)
+		}
+		if err != nil {
+			answers[a.Key] = failed(err)
 			continue
 		}
-		answers[a.Key] = Answer{}
-		if g := gridOf(a, now); g.borders > 1 {
+		var empty A
+		answers[a.Key] = empty
+		if any {
 			stretches[g] = append(stretches[g], a)
 		}
 	}
@@ -139,12 +159,10 @@ func Blocks(ctx context.Context, q Query, asks []Ask, now time.Time) map[string]
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()
-				got := together(ctx, q, g, some)
+				got := ask(g, some)
 				mu.Lock()
 				defer mu.Unlock()
-				for _, a := range some {
-					answers[a.Key] = got[a.Key]
-				}
+				maps.Copy(answers, got)
 			})
 		}
 	}
@@ -152,16 +170,14 @@ func Blocks(ctx context.Context, q Query, asks []Ask, now time.Time) map[string]
 	return answers
 }
 
-// together answers asks of one stretch of time.
-func together(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer {
+// closed answers asks of one stretch of time with its closed blocks.
+func closed(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer {
 	answers := make(map[string]Answer, len(asks))
-	v := &view{grid: g, query: func(promql string) (Matrix, error) {
-		return q(ctx, promql, g.border(0), g.border(g.borders-1), g.width)
-	}}
+	v := newView(ctx, q, g)
 	err := v.read(asks)
 	for _, a := range asks {
 		if err != nil {
-			answers[a.Key] = Answer{Err: fmt.Errorf("read the metrics of %s/%s: %w", a.Namespace, a.Service, err)}
+			answers[a.Key] = Answer{Err: a.unread(err)}
 			continue
 		}
 		blocks := make([]judge.Block, 0, g.borders-1)
@@ -171,6 +187,10 @@ func together(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answe
 		answers[a.Key] = Answer{Blocks: blocks, Warnings: v.warnings}
 	}
 	return answers
+}
+
+func (a Ask) unread(err error) error {
+	return fmt.Errorf("read the metrics of %s/%s: %w", a.Namespace, a.Service, err)
 }
 
 // split makes groups that one query each can bear, those with weight first.
@@ -232,7 +252,11 @@ type grid struct {
 
 func gridOf(a Ask, now time.Time) grid {
 	start := ceil(a.From, a.Width)
-	blocks := int(Closed(now, a.Width).Sub(start) / a.Width)
+	end := Closed(now, a.Width)
+	if to := floor(a.To, a.Width); !a.To.IsZero() && to.Before(end) {
+		end = to
+	}
+	blocks := int(end.Sub(start) / a.Width)
 	return grid{start: start.UnixMilli(), width: a.Width, borders: min(blocks, maxBlocks) + 1}
 }
 

@@ -75,6 +75,11 @@ func ordinary(_ int, p []*envoy) {
 	p[1].answers(10, "200", "0", "-", 50)
 }
 
+func withSlowOnes(i int, p []*envoy) {
+	ordinary(i, p)
+	p[1].answers(4, "200", "0", "-", 2000)
+}
+
 func TestBlocks(t *testing.T) {
 	for _, s := range []scene{
 		{
@@ -138,7 +143,9 @@ func TestBlocks(t *testing.T) {
 					p[1].answers(3, "0", "", "DC", 50)    // what the server saw of timeouts
 					p[3].answers(3, "504", "", "UT", 900) // and the client
 					p[3].answers(5, "503", "", "UF,URX", 5)
-					p[3].answers(7, "503", "", "-", 5) // the server has these itself
+					p[3].answers(7, "503", "", "-", 5)     // the server has these itself
+					p[3].answers(9, "503", "", "URX", 5)   // and these, with each retry
+					p[3].answers(2, "200", "14", "URX", 5) // also of gRPC
 				}
 			},
 			want: `
@@ -166,7 +173,41 @@ func TestBlocks(t *testing.T) {
 `,
 		},
 		{
-			name: "below 100% nobody knows whose they are",
+			name: "failures without a workload are charged as the route splits, without drift",
+			proxies: func() []*envoy {
+				return append(oneGateway(), proxyOf("source", "unknown", "gw"))
+			},
+			does: func(i int, p []*envoy) {
+				ordinary(i, p)
+				p[2].answers(6, "503", "", "UH", 0) // 25% of 6, 12, 18, 24: 1, 3, 4, 6
+			},
+			want: `
+ 10s stable 34 errors 4; canary 12 errors 2
+ 20s stable 35 errors 5; canary 11 errors 1
+ 30s stable 34 errors 4; canary 12 errors 2
+`,
+		},
+		{
+			name: "failures without a workload are charged too where the servers' side counts",
+			ask:  func(a *Ask) { a.Weight = 50 },
+			proxies: func() []*envoy {
+				return append(twoServers(), proxyOf("source", "unknown", "gw"))
+			},
+			does: func(i int, p []*envoy) {
+				ordinary(i, p)
+				if i == 2 {
+					p[2].answers(8, "503", "", "UH", 0)
+				}
+			},
+			want: `
+ 10s stable 30; canary 10
+ 20s stable 34 errors 4; canary 14 errors 4
+ 30s stable 30; canary 10
+`,
+		},
+		{
+			name: "at 0% none of them is the canary's",
+			ask:  func(a *Ask) { a.Weight = 0 },
 			proxies: func() []*envoy {
 				return append(oneGateway(), proxyOf("source", "unknown", "gw"))
 			},
@@ -175,9 +216,9 @@ func TestBlocks(t *testing.T) {
 				p[2].answers(6, "503", "", "UH", 0)
 			},
 			want: `
- 10s stable 30; canary 10
- 20s stable 30; canary 10
- 30s stable 30; canary 10
+ 10s stable 36 errors 6; canary 10
+ 20s stable 36 errors 6; canary 10
+ 30s stable 36 errors 6; canary 10
 `,
 		},
 		{
@@ -390,25 +431,52 @@ func TestBlocks(t *testing.T) {
 `,
 		},
 		{
-			name: "a restarted Prometheus 3 that spells bounds anew leaves the block untimed", proxies: twoServers, does: ordinary,
+			name:    "a restarted Prometheus 3 that spells bounds anew loses the latencies of one block",
+			proxies: twoServers, does: withSlowOnes,
 			scrapes: func(i int, p []*envoy, at time.Time, db *tsdb) {
 				for _, e := range p {
-					if i >= 2 {
-						for key, v := range e.counts {
-							if s, ok := strings.CutSuffix(key, "|1000|a"); ok {
-								delete(e.counts, key)
-								e.counts[s+"|1000.0|a"] = v
-							}
-						}
+					if i == 2 {
+						e.respell("1000", "1000.0")
 						e.known = map[string]bool{} // it knew nothing to mark as stale
 					}
 					e.scrape(db, at, 0)
 				}
 			},
 			want: `
- 10s stable 30; canary 10
- 20s stable 30 untimed; canary 10 untimed
- 30s stable 30 untimed; canary 10 untimed
+ 10s stable 30; canary 14 slow 4
+ 20s stable 30 untimed; canary 14 untimed
+ 30s stable 30; canary 14 slow 4
+`,
+		},
+		{
+			name:    "a Prometheus that spells bounds anew and marks the old ones as stale loses nothing",
+			proxies: twoServers, does: withSlowOnes,
+			scrapes: func(i int, p []*envoy, at time.Time, db *tsdb) {
+				for _, e := range p {
+					if i == 2 {
+						e.respell("1000", "1000.0")
+					}
+					e.scrape(db, at, 0)
+				}
+			},
+			want: `
+ 10s stable 30; canary 14 slow 4
+ 20s stable 30; canary 14 slow 4
+ 30s stable 30; canary 14 slow 4
+`,
+		},
+		{
+			name: "servers of both spellings behind one API add up",
+			proxies: func() []*envoy {
+				other := proxyOf("destination", "web-v2", "v2-b")
+				other.spells = map[string]string{"1000": "1000.0"}
+				return append(twoServers(), other)
+			},
+			does: func(i int, p []*envoy) { withSlowOnes(i, p); p[2].answers(5, "200", "0", "-", 2000) },
+			want: `
+ 10s stable 30; canary 19 slow 9
+ 20s stable 30; canary 19 slow 9
+ 30s stable 30; canary 19 slow 9
 `,
 		},
 	} {
@@ -486,6 +554,24 @@ func TestBlocksBeginAtOrAfterFrom(t *testing.T) {
 	}
 }
 
+func TestBlocksEndAtOrBeforeTo(t *testing.T) {
+	db, p := newTSDB(), twoServers()
+	for i := range 10 {
+		ordinary(i, p)
+		p[0].scrape(db, after(float64(i)*10+5), 0)
+		p[1].scrape(db, after(float64(i)*10+5), 0)
+	}
+	a := theAsk()
+	a.From, a.To = after(20), after(49.999)
+	if blocks := mustBlocks(t, db, a, after(83)).Blocks; len(blocks) != 2 || !blocks[1].End().Equal(after(40)) {
+		t.Errorf("blocks %+v", blocks)
+	}
+	a.To = after(10)
+	if blocks := mustBlocks(t, db, a, after(83)).Blocks; len(blocks) != 0 {
+		t.Errorf("an end before the beginning gives %+v", blocks)
+	}
+}
+
 func TestALongStretchIsAnsweredInParts(t *testing.T) {
 	db := newTSDB()
 	a := theAsk()
@@ -521,7 +607,7 @@ func TestManyAsksAreFewQueries(t *testing.T) {
 	if len(got) != 100 || tell(got["web"].Blocks) != " 20s stable 30; canary 10\n" {
 		t.Errorf("%d answers; web:\n%s", len(got), tell(got["web"].Blocks))
 	}
-	if len(db.queries) != 7 {
+	if len(db.queries) != 10 {
 		t.Errorf("%d queries:\n%s", len(db.queries), strings.Join(db.queries, "\n"))
 	}
 }
@@ -617,6 +703,9 @@ func TestLiveIsReplay(t *testing.T) {
 				for _, c := range []judge.Counts{b.Stable.Counts, b.Canary.Counts} {
 					if c.Requests < 0 || c.Errors < 0 || c.Errors > c.Requests || c.ClientErrors < 0 || c.Disconnects < 0 {
 						t.Errorf("impossible counts %+v", c)
+					}
+					if s, c := b.Stable.Seen, b.Canary.Seen; s.After(b.End()) || c.After(b.End()) || b.Missing != "" && !(s.IsZero() && c.IsZero()) {
+						t.Errorf("seen until %s and %s, in the block that ends at %s", s, c, b.End())
 					}
 					if c.Requests > 2000 {
 						t.Errorf("%d requests in a block of at most some hundreds: old ones were counted again", c.Requests)

@@ -85,20 +85,24 @@ func (v values) fill(points []Point, g grid) error {
 // change is what happened to a version's counters between two borders.
 type change struct {
 	counts  map[group]int64
-	present bool // some proxy has counters at the later border
-	was     bool // some proxy had them before
+	present bool  // some proxy has counters at the later border
+	was     bool  // some proxy had them before
+	total   int64 // what the counters that are present at the later border hold
 	// steady tells that no proxy went, came back or restarted, so that sums
 	// over proxies are good too. One that is new is no harm: it begins at 0.
 	steady  bool
 	problem string // why the counters can't be used
 }
 
-// change compares border i with the one before. carried knows what proxies that
-// were absent there had counted before; nil when none was absent.
-func (f family) change(t track, i int, carried family) change {
+// between are two borders of the grid, of which from is the earlier one.
+type between struct{ from, to int }
+
+// change compares two borders. carried knows what proxies that were absent at
+// the earlier one had counted before; nil when none was absent.
+func (f family) change(t track, b between, carried family) change {
 	c := change{counts: map[group]int64{}, steady: true}
 	for p, counters := range f[t] {
-		before, after := at(counters, i-1), at(counters, i)
+		before, after := at(counters, b.from), at(counters, b.to)
 		if len(before) > 0 {
 			c.was = true
 		}
@@ -108,7 +112,7 @@ func (f family) change(t track, i int, carried family) change {
 		}
 		c.present = true
 		if len(before) == 0 {
-			if before = at(carried[t][p], i-1); len(before) > 0 {
+			if before = at(carried[t][p], b.from); len(before) > 0 {
 				c.was, c.steady = true, false
 			}
 		}
@@ -121,6 +125,7 @@ func (f family) change(t track, i int, carried family) change {
 		}
 		for what, n := range after {
 			c.counts[what] += int64(math.Round(n - before[what]))
+			c.total += int64(math.Round(n))
 		}
 	}
 	return c
@@ -201,11 +206,11 @@ func (f family) returning(t track) bool {
 	return false
 }
 
-// presentAround tells that t has counters at border i or at the one before.
-func (f family) presentAround(t track, i int) bool {
+// presentAround tells that t has counters at one of the two borders.
+func (f family) presentAround(t track, b between) bool {
 	for _, counters := range f[t] {
 		for _, v := range counters {
-			if v.has(i) || v.has(i-1) {
+			if v.has(b.from) || v.has(b.to) {
 				return true
 			}
 		}

@@ -286,12 +286,12 @@ func BenchmarkBlocksThousandRollouts(b *testing.B) {
 	g := grid{start: epoch.UnixMilli(), width: 15 * time.Second, borders: 2}
 	b.ReportAllocs()
 	for b.Loop() {
-		v := &view{grid: g, query: func(promql string) (Matrix, error) {
-			if strings.Contains(promql, latencyMetric) {
+		v := newView(b.Context(), func(_ context.Context, promql string, _, _ time.Time, _ time.Duration) (Matrix, error) {
+			if strings.Contains(promql, latencyMetric) || strings.Contains(promql, unknownWorkload) || strings.Contains(promql, "timestamp") {
 				return Matrix{}, nil
 			}
 			return Matrix{Series: a.series}, nil
-		}}
+		}, g)
 		if err := v.read(asks); err != nil {
 			b.Fatal(err)
 		}

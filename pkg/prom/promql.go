@@ -31,9 +31,12 @@ const (
 )
 
 // sourceOnly are the response flags of failures that no server's proxy sees:
-// timeout of the route (UT), connection failure (UF), no healthy host (UH),
-// retries exhausted (URX), overflow (UO), no cluster (NC).
-const sourceOnly = `(.*,)?(UT|UF|UH|URX|UO|NC)(,.*)?`
+// timeout of the route (UT), connection failure (UF, of mTLS as well), no healthy
+// host (UH), overflow (UO), no cluster (NC), and retries exhausted (URX) beside
+// another flag, which says what became of the last attempt. URX alone is the
+// server's own failure after the last retry: its proxy counted it already, as
+// it did each attempt before.
+const sourceOnly = `(.*,)?(UT|UF|UH|UO|NC)(,.*)?|.+,URX(,.*)?|URX,.+`
 
 var (
 	byTarget  = []string{labelNamespace, labelWorkload, labelJob, labelInstance, labelPod}

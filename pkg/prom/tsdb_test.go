@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -53,7 +54,7 @@ func (db *tsdb) add(e *envoy, key string, at, visible time.Time, value float64) 
 }
 
 var (
-	queryForm = regexp.MustCompile(`^(sum|max) by \(([^)]*)\) \((?:(\w+)\()?(\w+)\{(.*)\}(?:\[(\d+)ms\]\))?\)$`)
+	queryForm = regexp.MustCompile(`^(sum|max) by \(([^)]*)\) \((?:(\w+)\()?(\w+)\{(.*)\}(?:\[(\d+)ms\])?\)+$`)
 	matchForm = regexp.MustCompile(`^(\w+)(=~|!~|=)("(?:[^"\\]|\\.)*")(?:, )?`)
 )
 
@@ -136,6 +137,8 @@ func (s *stored) value(over string, at, window, now int64) (v float64, ok bool) 
 		switch over {
 		case "":
 			v, ok = x.value, !x.stale && x.at > at-lookback
+		case "timestamp":
+			v, ok = float64(x.at)/1000, !x.stale && x.at > at-lookback
 		case "last_over_time":
 			if !x.stale && x.at > at-window {
 				v, ok = x.value, true
@@ -182,6 +185,18 @@ type envoy struct {
 
 	counts map[string]float64 // by "metric|code|grpc|flags|le|caller"
 	known  map[string]bool    // what is stored and not marked stale
+	spells map[string]string  // bounds that are spelled otherwise
+}
+
+// respell renames a bound, counters and all.
+func (e *envoy) respell(from, to string) {
+	for key, v := range e.counts {
+		if s, ok := strings.CutSuffix(key, "|"+from+"|a"); ok {
+			delete(e.counts, key)
+			e.counts[s+"|"+to+"|a"] = v
+		}
+	}
+	e.spells = map[string]string{from: to}
 }
 
 func proxyOf(reporter, workload, pod string) *envoy {
@@ -204,7 +219,7 @@ func (e *envoy) answersTo(caller string, n float64, code, grpc, flags string, ms
 		if ms <= bound {
 			hit = n
 		}
-		e.counts[strings.Join([]string{latencyMetric, code, grpc, flags, le, caller}, "|")] += hit
+		e.counts[strings.Join([]string{latencyMetric, code, grpc, flags, cmp.Or(e.spells[le], le), caller}, "|")] += hit
 	}
 }
 

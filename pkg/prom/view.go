@@ -1,16 +1,11 @@
 package prom
 
 import (
-	"cmp"
-	"fmt"
-	"math"
+	"context"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"serin.dev/serin/pkg/judge"
 )
 
 // carryFor is how long counters of a proxy that went silent are remembered: one
@@ -21,8 +16,10 @@ var flagged = regexp.MustCompile("^(?:" + sourceOnly + ")$")
 
 // view is what Prometheus said about some asks over one stretch of time.
 type view struct {
-	grid     grid
-	query    func(promql string) (Matrix, error)
+	grid  grid
+	query func(promql string) (Matrix, error) // at all borders
+	// past asks for what was known of proxies before they came back.
+	past     func(promql string) (Matrix, error)
 	warnings []string
 
 	sides   map[Reporter]*side
@@ -33,41 +30,62 @@ type view struct {
 // side is one reporter's telemetry.
 type side struct {
 	requests *counted
-	samples  family
+	samples  family                      // scrapes within a width and a half
+	stamps   family                      // when the proxies were scraped last, in ms
 	latency  map[track]map[string]values // by the bound as written
+}
+
+func newView(ctx context.Context, q Query, g grid) *view {
+	ask := func(promql string) (Matrix, error) {
+		return q(ctx, promql, g.border(0), g.border(g.borders-1), g.width)
+	}
+	return &view{grid: g, query: ask, past: ask, sides: map[Reporter]*side{Destination: {}, Source: {}}}
 }
 
 // counted are counters, and what was known of them before.
 type counted struct{ now, carried family }
 
-func (c *counted) change(t track, i int) change {
+func (c *counted) change(t track, b between) change {
 	if c == nil {
 		return change{steady: true}
 	}
-	return c.now.change(t, i, c.carried)
+	return c.now.change(t, b, c.carried)
 }
 
 // read asks for what the asks need: the servers' side of all; the clients' side
 // of those who have none, or no canary in it; and of the others what only the
 // clients' side sees.
 func (v *view) read(asks []Ask) error {
-	v.sides = map[Reporter]*side{Destination: {}, Source: {}}
-	steps := []func() error{
-		func() error {
-			return v.readSide(Destination, pick(asks, func(a Ask) bool { return a.Reporter != Source }))
-		},
+	return inTurn(
+		func() error { return v.readSide(Destination, pick(asks, reportedBy(Destination))) },
 		func() error { return v.readSide(Source, pick(asks, v.needsSource)) },
 		func() error { return v.readLatency(Destination, pick(asks, v.uses(Destination))) },
 		func() error { return v.readLatency(Source, pick(asks, v.uses(Source))) },
 		func() error { return v.readFlags(pick(asks, v.uses(Destination))) },
-		func() error { return v.readUnknown(pick(asks, func(a Ask) bool { return a.Weight == 100 })) },
-	}
+		func() error { return v.readUnknown(asks) },
+		func() error { return v.readStamps(Destination, pick(asks, v.uses(Destination))) },
+		func() error {
+			return v.readStamps(Source, pick(asks, v.anyBlock(func(a Ask, b between) bool {
+				return v.reporter(a, b) == Source || v.lost(a, b)
+			})))
+		},
+	)
+}
+
+func inTurn(steps ...func() error) error {
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// reportedBy picks the asks that may be answered by the reporter's telemetry.
+func reportedBy(r Reporter) func(Ask) bool {
+	return func(a Ask) bool {
+		return a.Reporter != Source && r == Destination || a.Reporter != Destination && r == Source
+	}
 }
 
 func pick(asks []Ask, wanted func(Ask) bool) []Ask {
@@ -80,22 +98,23 @@ func pick(asks []Ask, wanted func(Ask) bool) []Ask {
 	return out
 }
 
-// reporter is whose telemetry counts for the block that ends at border i.
-func (v *view) reporter(a Ask, i int) Reporter {
+// reporter is whose telemetry counts for what happened between two borders.
+func (v *view) reporter(a Ask, b between) Reporter {
 	if a.Reporter == Source || a.Reporter == Destination {
 		return a.Reporter
 	}
 	d := v.sides[Destination].requests
-	if d.now.presentAround(a.stable(), i) || d.now.presentAround(a.canary(), i) {
+	if d.now.presentAround(a.stable(), b) || d.now.presentAround(a.canary(), b) {
 		return Destination
 	}
 	return Source
 }
 
-func (v *view) uses(r Reporter) func(Ask) bool {
+// anyBlock picks the asks for which something holds in one of the blocks.
+func (v *view) anyBlock(holds func(Ask, between) bool) func(Ask) bool {
 	return func(a Ask) bool {
 		for i := 1; i < v.grid.borders; i++ {
-			if v.reporter(a, i) == r {
+			if holds(a, between{i - 1, i}) {
 				return true
 			}
 		}
@@ -103,33 +122,35 @@ func (v *view) uses(r Reporter) func(Ask) bool {
 	}
 }
 
+func (v *view) uses(r Reporter) func(Ask) bool {
+	return v.anyBlock(func(a Ask, b between) bool { return v.reporter(a, b) == r })
+}
+
 // needsSource also holds where only the clients' side can tell whether the
 // canary's proxies are silent or just were asked nothing yet.
 func (v *view) needsSource(a Ask) bool {
-	for i := 1; i < v.grid.borders; i++ {
-		if v.reporter(a, i) == Source || !v.sides[Destination].requests.now.presentAround(a.canary(), i) {
-			return true
-		}
-	}
-	return false
+	return v.anyBlock(func(a Ask, b between) bool {
+		return v.reporter(a, b) == Source || !v.sides[Destination].requests.now.presentAround(a.canary(), b)
+	})(a)
 }
 
-func (v *view) readSide(r Reporter, asks []Ask) (err error) {
-	s := v.sides[r]
+func (v *view) readSide(r Reporter, asks []Ask) error {
+	if err := v.readRequests(r, asks); err != nil || len(asks) == 0 {
+		return err
+	}
+	window := v.grid.width + v.grid.width/2
+	promql := selector{requestsMetric, append(workloads.of(asks), equal(labelReporter, string(r)))}.samples(byTarget, window)
+	v.sides[r].samples = family{}
+	return v.into(v.sides[r].samples, promql, workloads.track)
+}
+
+func (v *view) readRequests(r Reporter, asks []Ask) (err error) {
 	by := byAnswer
 	if r == Source {
 		by = byFailure
 	}
-	if s.requests, err = v.counters(asks, by, workloads, equal(labelReporter, string(r))); err != nil {
-		return err
-	}
-	s.samples = family{}
-	if len(asks) == 0 {
-		return nil
-	}
-	window := v.grid.width + v.grid.width/2
-	promql := selector{requestsMetric, append(workloads.of(asks), equal(labelReporter, string(r)))}.samples(byTarget, window)
-	return v.into(s.samples, promql, workloads.track)
+	v.sides[r].requests, err = v.counters(asks, by, workloads, equal(labelReporter, string(r)))
+	return err
 }
 
 func (v *view) readFlags(asks []Ask) (err error) {
@@ -138,7 +159,7 @@ func (v *view) readFlags(asks []Ask) (err error) {
 }
 
 // readUnknown reads failures for which no host was chosen, so that no workload
-// is known. At 100% they are the canary's; below, nobody knows whose they are.
+// is known.
 func (v *view) readUnknown(asks []Ask) (err error) {
 	v.unknown, err = v.counters(asks, byService, services,
 		equal(labelReporter, string(Source)), equal(labelWorkload, unknownWorkload), matches(labelFlags, sourceOnly))
@@ -198,12 +219,17 @@ func (v *view) counters(asks []Ask, by []string, about subject, also ...string) 
 	if len(back) == 0 {
 		return c, nil
 	}
-	promql = selector{requestsMetric, append(about.of(back), also...)}.carried(by, carryFor)
-	return c, v.into(c.carried, promql, about.track)
+	m, err := v.noted(v.past(selector{requestsMetric, append(about.of(back), also...)}.carried(by, carryFor)))
+	if err != nil {
+		return nil, err
+	}
+	return c, c.carried.read(m, v.grid, about.track)
 }
 
-func (v *view) ask(promql string) (Matrix, error) {
-	m, err := v.query(promql)
+func (v *view) ask(promql string) (Matrix, error) { return v.noted(v.query(promql)) }
+
+// noted keeps the warnings of an answer, each once.
+func (v *view) noted(m Matrix, err error) (Matrix, error) {
 	for _, w := range m.Warnings {
 		if !slices.Contains(v.warnings, w) {
 			v.warnings = append(v.warnings, w)
@@ -218,67 +244,4 @@ func (v *view) into(f family, promql string, of func(Labels) track) error {
 		return err
 	}
 	return f.read(m, v.grid, of)
-}
-
-// readLatency reads histograms, summed over the proxies: twenty buckets of
-// every pod of a thousand rollouts are too many, and the requests' counters,
-// which come from the same scrapes, tell when such a sum is no good.
-func (v *view) readLatency(r Reporter, asks []Ask) error {
-	v.sides[r].latency = map[track]map[string]values{}
-	if len(asks) == 0 {
-		return nil
-	}
-	m, err := v.ask(selector{latencyMetric, append(workloads.of(asks),
-		equal(labelReporter, string(r)), differs(labelCode, "0|101"))}.counters(byBound))
-	if err != nil {
-		return err
-	}
-	into := v.sides[r].latency
-	for _, s := range m.Series {
-		t, bound := workloads.track(s.Labels), s.Labels.Get(labelBound)
-		if into[t] == nil {
-			into[t] = map[string]values{}
-		}
-		if into[t][bound] == nil {
-			into[t][bound] = absent(v.grid.borders)
-		}
-		if err := into[t][bound].fill(s.Points, v.grid); err != nil {
-			return fmt.Errorf("histogram of %s: %w", t.workload, err)
-		}
-	}
-	return nil
-}
-
-// histogram is the increments between borders i-1 and i. Nil when the bounds or
-// the counts don't fit together: then this block says nothing of latency.
-func histogram(bounds map[string]values, i int) judge.Histogram {
-	var h judge.Histogram
-	for text, v := range bounds {
-		if !v.has(i) {
-			if v.has(i - 1) {
-				return nil
-			}
-			continue
-		}
-		le, err := strconv.ParseFloat(text, 64)
-		before := 0.0
-		if v.has(i - 1) {
-			before = v[i-1]
-		}
-		if err != nil || math.IsNaN(le) || v[i] < before {
-			return nil
-		}
-		h = append(h, judge.Bucket{Le: le, Count: int64(math.Round(v[i] - before))})
-	}
-	slices.SortFunc(h, func(a, b judge.Bucket) int { return cmp.Compare(a.Le, b.Le) })
-	if len(h) == 0 || !math.IsInf(h[len(h)-1].Le, 1) {
-		return nil
-	}
-	for j := 1; j < len(h); j++ {
-		// The same bound twice is Prometheus's two spellings of it, old and new.
-		if h[j].Le == h[j-1].Le || h[j].Count < h[j-1].Count {
-			return nil
-		}
-	}
-	return h
 }

@@ -1,0 +1,82 @@
+package prom
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// stamps asks for the times of the newest samples. The time of an aggregate
+// would be that of the question; hence the samples' own, within it.
+func (s selector) stamps(by []string) string {
+	return fmt.Sprintf("max by (%s) (timestamp(%s))", strings.Join(by, ", "), s)
+}
+
+// readStamps reads when the proxies that report on the asks' tracks were
+// scraped last, in ms since the Unix epoch.
+func (v *view) readStamps(r Reporter, asks []Ask) error {
+	stamps := family{}
+	v.sides[r].stamps = stamps
+	if len(asks) == 0 {
+		return nil
+	}
+	m, err := v.ask(selector{requestsMetric, append(workloads.of(asks), equal(labelReporter, string(r)))}.stamps(byTarget))
+	if err != nil {
+		return err
+	}
+	for _, s := range m.Series {
+		for i := range s.Points {
+			s.Points[i].Value = math.Round(s.Points[i].Value * 1000)
+		}
+	}
+	return stamps.read(m, v.grid, workloads.track)
+}
+
+// known gives the times up to which all and up to which some of a track's proxies
+// are known at border i; zero when none is there.
+func (s *side) known(t track, i int) (all, some time.Time) {
+	for _, counters := range s.stamps[t] {
+		for _, v := range counters {
+			if !v.has(i) {
+				continue
+			}
+			at := time.UnixMilli(int64(v[i])).UTC()
+			if all.IsZero() || at.Before(all) {
+				all = at
+			}
+			if at.After(some) {
+				some = at
+			}
+		}
+	}
+	return all, some
+}
+
+// seen gives up to when everything of stable and anything of the canary is known
+// at border i: where stable's time is not the earlier one, nothing counts for the
+// canary that stable had no time to show. Failures that only the clients' side
+// saw are known as far as that side is.
+func (v *view) seen(a Ask, r Reporter, i int, lost bool) (stable, canary time.Time) {
+	stable, _ = v.sides[r].known(a.stable(), i)
+	_, canary = v.sides[r].known(a.canary(), i)
+	if r == Source || !lost {
+		return stable, canary
+	}
+	all, _ := v.sides[Source].known(a.stable(), i)
+	_, some := v.sides[Source].known(a.canary(), i)
+	if all.Before(stable) { // zero as well: nobody knows
+		stable = all
+	}
+	if some.After(canary) {
+		canary = some
+	}
+	return stable, canary
+}
+
+// lost tells that failures are charged to the canary which its own proxies
+// didn't see.
+func (v *view) lost(a Ask, b between) bool {
+	return v.reporter(a, b) == Destination &&
+		(count(v.flags.change(a.canary(), b)).Requests > 0 || v.charge(a, b).canary > 0)
+}
