@@ -47,8 +47,9 @@ func Stretches(s canary.State, from time.Time) []Stretch {
 			all = append(all, Stretch{Step: l.Step, Weight: l.Weight, From: whole(l.From), To: whole(l.To), Width: s.Width})
 		}
 	}
+	moves := s.Phase.Active() || s.Phase == canary.Watched
 	retreats := s.Phase == canary.RollingBack && s.Peak > 0
-	if s.Phase.Active() && (s.Weight > 0 || retreats) && !from.IsZero() {
+	if moves && (s.Weight > 0 || retreats) && !from.IsZero() {
 		all = append(all, Stretch{Step: s.Step, Weight: s.Weight, From: whole(from), Width: s.Width})
 	}
 	return all

@@ -1,12 +1,15 @@
 package replay
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/prom"
 )
 
 var began = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
@@ -54,6 +57,7 @@ func TestStretchesAreAskedForInTheOrderOfTime(t *testing.T) {
 		"a rollback of a canary that had no users": {
 			func(s *canary.State) { s.Phase, s.Step, s.Weight, s.Peak, s.Legs = canary.RollingBack, 0, 0, 0, nil }, at(5 * time.Minute), []Stretch{before},
 		},
+		"people move the weights": {func(s *canary.State) { s.Phase = canary.Watched }, at(5 * time.Minute), []Stretch{before, first, present}},
 		"at rest nothing goes on": {func(s *canary.State) { s.Phase = canary.Succeeded }, at(5 * time.Minute), []Stretch{before, first}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,6 +101,87 @@ func TestAnAskNamesTheRolloutsWorkloadsAndTheRestOfTheStretch(t *testing.T) {
 	}
 	if !got.From.Equal(at(2*time.Minute)) || !got.To.Equal(at(4*time.Minute)) || got.Width != 5*time.Second || got.Step != 1 || got.Weight != 5 {
 		t.Errorf("asks for %+v", got)
+	}
+}
+
+// answering is a Prometheus that knows the closed blocks of all time and gives
+// at most three of them at once.
+func answering(t *testing.T, asked *[]prom.Ask) Source {
+	return func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+		if len(asks) != 1 {
+			t.Fatalf("%d asks at once", len(asks))
+		}
+		a := asks[0]
+		*asked = append(*asked, a)
+		var blocks []judge.Block
+		for from := borderFrom(a.From, a.Width); len(blocks) < 3; from = from.Add(a.Width) {
+			b := judge.Block{Start: from, Width: a.Width, Step: a.Step, Weight: a.Weight, Canary: judge.Sample{Live: true}}
+			if b.End().After(prom.Closed(now, a.Width)) || !a.To.IsZero() && b.End().After(a.To) {
+				break
+			}
+			blocks = append(blocks, b)
+		}
+		return map[string]prom.Answer{a.Key: {Blocks: blocks, Warnings: []string{"partial"}}}
+	}
+}
+
+func TestARunAsksUntilAllThatIsClosedWasFolded(t *testing.T) {
+	s := rollout(func(*canary.State) {})
+	var asked []prom.Ask
+	var before, steps []judge.Block
+	warnings, err := Run(t.Context(), answering(t, &asked), Subject{Namespace: "shop", Service: "web", State: s, From: at(5 * time.Minute), Reporter: prom.Source},
+		at(6*time.Minute), func(of Stretch, b judge.Block, c *judge.Case) {
+			if of.Before {
+				before = append(before, b)
+				return
+			}
+			steps = append(steps, b)
+			if v := c.Verdict(b.End()); !v.At.Equal(b.End()) {
+				t.Errorf("shown before it was folded: the verdict is of %s, the block ends %s", v.At, b.End())
+			}
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(before) != 59 && len(before) != 60 {
+		t.Errorf("%d blocks of the hour before", len(before))
+	}
+	for i, b := range steps[1:] {
+		if b.Start.Before(steps[i].End()) {
+			t.Errorf("block %s comes after that which ends %s", b.Start, steps[i].End())
+		}
+	}
+	if last := steps[len(steps)-1]; last.Weight != 25 || !last.End().Equal(prom.Closed(at(6*time.Minute), 5*time.Second)) {
+		t.Errorf("the last block is of %d%% and ends %s", last.Weight, last.End())
+	}
+	if n := len(steps); n < 40 || steps[0].Weight != 5 {
+		t.Errorf("%d blocks, the first of %d%%", n, steps[0].Weight)
+	}
+	if !slices.Equal(warnings, []string{"partial"}) {
+		t.Errorf("warnings %q: each is wanted once", warnings)
+	}
+	for _, a := range asked {
+		if a.Reporter != prom.Source || a.Service != "web" {
+			t.Errorf("asked %+v", a)
+		}
+	}
+}
+
+func TestARunEndsWherePrometheusDoesNotAnswer(t *testing.T) {
+	away := errors.New("away")
+	var asked []prom.Ask
+	good := answering(t, &asked)
+	source := func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+		if asks[0].Weight == 25 {
+			return map[string]prom.Answer{asks[0].Key: {Err: away}}
+		}
+		return good(ctx, asks, now)
+	}
+	folded := 0
+	_, err := Run(t.Context(), source, Subject{Namespace: "shop", Service: "web", State: rollout(func(*canary.State) {}), From: at(5 * time.Minute)},
+		at(6*time.Minute), func(Stretch, judge.Block, *judge.Case) { folded++ })
+	if !errors.Is(err, away) || folded == 0 {
+		t.Errorf("got %v after %d blocks", err, folded)
 	}
 }
 
