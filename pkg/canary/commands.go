@@ -54,7 +54,10 @@ func (m moment) unfit() string {
 	if c := m.o.Tracks.Canary; c.Ready == 0 {
 		return c.Deployment + " has no ready pod" + because(c.Problem)
 	}
-	return ""
+	if over, found := m.brokenByStable(); found && m.state.Step == 0 {
+		return m.unkeepable(over)
+	}
+	return m.blind()
 }
 
 // ignore remembers an order as handled without doing it; the release stays as it was.

@@ -77,6 +77,7 @@ var moving = []rule{
 	holdFindings,
 	leaveTesting,
 	passStep,
+	bearIncident,
 	meetDeadline,
 	holdStep,
 }

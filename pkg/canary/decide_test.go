@@ -62,6 +62,16 @@ func check(t *testing.T, seed uint64, w *world, p Plan) {
 	if raised && s.Phase.Active() && !commanded(w) && next.Step > s.Step+1 {
 		t.Fatalf("seed %d: from step %d to step %d at once", seed, s.Step, next.Step)
 	}
+	if next.Weight > 0 && next.Width == 0 || s.Width > 0 && next.Width != s.Width {
+		t.Fatalf("seed %d: at %d%% the width of blocks goes from %s to %s", seed, next.Weight, s.Width, next.Width)
+	}
+	if b := w.o.Baseline; raised && s.Phase.Active() && s.Step == 0 && (!b.Known || w.o.Unanswered != "" || len(b.Over) > 0 && b.Over[0].Written) {
+		t.Fatalf("seed %d: the first users come though nobody can judge (%s)", seed, next.Reason)
+	}
+	incident := v.Kind == judge.SharedIncident && v.Step == s.Step && v.Weight == s.Weight
+	if incident && s.Phase == Progressing && next.Phase != s.Phase && (next.Reason == DeadlinePassed || next.Reason == ProceedOnTime || next.Reason == RolledBackOnTime) {
+		t.Fatalf("seed %d: in an incident of both versions the deadline ends the step (%s)", seed, next.Reason)
+	}
 	if raised && s.Phase == Progressing && w.o.Verdict.Kind == judge.NoData && !commanded(w) {
 		t.Fatalf("seed %d: the weight rises without data (%s)", seed, next.Reason)
 	}
@@ -115,6 +125,12 @@ func (w *world) happen(r *rand.Rand, i int) {
 		{"verdict", "NoData", "NoData", "away"},
 		{"verdict", "Rollback", "ErrorRateTooHigh", "bad"},
 		{"verdict", "Starved", "CanaryStarved", "hangs"},
+		{"verdict", "SharedIncident", "SharedIncident", "both"}, {"verdict", "Hold", "DriftingToLimit", "covered=3m", "worse"},
+		{"prometheus", "away", "refused"}, {"prometheus", "silent"}, {"prometheus", "scraped"}, {"prometheus", "fails", "slow"},
+		{"prometheus", "back"}, {"prometheus", "back"}, {"prometheus", "back"}, {"prometheus", "back"},
+		{"stable-over", "errors", "1%", "2% failed", "3%"}, {"stable-over", "latency", "2s", "2% slow", "3s", "default"}, {"stable-over", "no"}, {"stable-over", "no"},
+		{"on-shared-incident", "1m", RollBack}, {"on-shared-incident", "3m", HoldInconclusive},
+		{"warning", string(UnmanagedClients), "some", "mend"}, {"judge", "threshold"}, {"judge", "evidence"},
 		{"command", "pause"}, {"command", "none"}, {"command", "none"}, {"command", "none"},
 		{"command", "abort"}, {"command", "retry#" + id}, {"command", "skip#" + id}, {"command", "promote#" + id},
 		{"command", "resume#" + id}, {"command", "rollback#" + id},
@@ -125,6 +141,9 @@ func (w *world) happen(r *rand.Rand, i int) {
 		{"deaf", name}, {"hears", "web"}, {"hears", "web-mesh"}, {"hears", "web"}, {"hears", "web-mesh"},
 		{"opt-out"}, {"opt-in"}, {"opt-in"}, {"invalid", "bad"}, {"mended"}, {"mended"},
 		{"steps", "5", "25", "100"}, {"steps", "1", "10", "50", "100"}, {"on-inconclusive", RollBack}, {"on-inconclusive", Proceed},
+	}
+	if r.IntN(20) == 0 {
+		w.o.Width = 2 * time.Second // scraped more seldom from now on
 	}
 	if err := w.do(things[r.IntN(len(things))]); err != nil {
 		panic(err)

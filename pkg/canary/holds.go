@@ -73,9 +73,29 @@ func holdFindings(m moment) (Plan, bool) {
 	return p, true
 }
 
-var suspended = map[judge.Kind]string{
-	judge.SharedIncident: "Held: both versions are over the limit, so it is not the canary alone",
-	judge.Starved:        "Held: the canary answers far less than its share of the traffic; it is rolled back if that goes on",
+// suspects are the holds of which people are told, once: without their numbers,
+// which change from look to look.
+var suspects = map[Reason]string{
+	SharedIncident:      "Held: both versions are over the limit, so it is not the canary alone",
+	CanaryStarved:       "Held: the canary answers far less than its share of the traffic; it is rolled back if that goes on",
+	Drifting:            "Held: the canary keeps its limits, but gets worse and is on its way to break one",
+	ErrorRatioTooHigh:   "Held: the canary keeps its limits, but fails more often than stable; with a multiple in max-error-rate it would be rolled back",
+	LatencyRatioTooHigh: "Held: the canary keeps its limits, but is slower than stable; with a multiple in max-p99 it would be rolled back",
+	ClientErrors:        "Held: the canary refuses requests (4xx) that stable answers",
+}
+
+const starvedUnknown = "Held: the canary answers far less than its share of the traffic. Clients bypass the routes, so its share isn't known for sure, and it isn't rolled back for that"
+
+// suspect tells people why a step is held, where they should know.
+func (m moment) suspect(p Plan) Plan {
+	sentence := suspects[p.View.Reason]
+	if p.View.Reason == CanaryStarved && m.shareUnknown() {
+		sentence = starvedUnknown
+	}
+	if sentence != "" {
+		p.Tell = append(p.Tell, Event{Reason: p.View.Reason, Warning: true, Sentence: sentence})
+	}
+	return p
 }
 
 // holdStep says what the step still waits for.
@@ -93,11 +113,6 @@ func holdStep(m moment) (Plan, bool) {
 		return p, true
 	case v.Kind == judge.Promote:
 		return m.hold(Baking, "Baking, %s of %s. %s", short(v.Covered), short(bake), v.Sentence), true
-	case v.Kind == judge.SharedIncident || v.Kind == judge.Starved:
-		// Told without its numbers, which change from look to look: once.
-		p := m.hold(Reason(v.Reason), "%s", v.Sentence)
-		p.Tell = append(p.Tell, Event{Reason: Reason(v.Reason), Warning: true, Sentence: suspended[v.Kind]})
-		return p, true
 	}
-	return m.hold(Reason(v.Reason), "%s", v.Sentence), true
+	return m.suspect(m.hold(Reason(v.Reason), "%s", v.Sentence)), true
 }

@@ -1,6 +1,10 @@
 package canary
 
-import "time"
+import (
+	"time"
+
+	"serin.dev/serin/pkg/judge"
+)
 
 // Plan is what Decide orders: absolute, complete, and free of side effects.
 type Plan struct {
@@ -60,4 +64,11 @@ type VerdictView struct {
 	StableRate, CanaryRate         float64    // requests per second
 	StableP99, CanaryP99           [2]float64 // bounds in ms
 	Covered                        time.Duration
+
+	// The evidence, as in judge.Verdict: natural logarithms of odds.
+	Metrics                             []judge.Metric
+	Against, For, RollbackAt, PromoteAt float64
+	More                                int64 // canary requests that are still needed, about; 0: unknown
+	MoreTime                            time.Duration
+	Open                                bool
 }

@@ -4,7 +4,7 @@ package canary
 // same in Events, metrics, logs and messages.
 type Reason string
 
-// The reasons, in the order of a rollout's life. Reasons lists what they mean.
+// The reasons, in the order of a rollout's life.
 const (
 	// Starting, or not.
 	ReleaseStarted   Reason = "ReleaseStarted"
@@ -31,6 +31,8 @@ const (
 	Unresolved        Reason = "HistogramCannotResolve"
 	ClientErrors      Reason = "ClientErrorsWorseThanStable"
 	SharedIncident    Reason = "SharedIncident"
+	Drifting          Reason = "DriftingToLimit"
+	StableOverLimit   Reason = "StableOverLimit"
 	StableUnavailable Reason = "StableUnavailable"
 	StableChanged     Reason = "StableChanged"
 	PausedByCommand   Reason = "PausedByCommand"
@@ -45,21 +47,23 @@ const (
 	RoutesPending     Reason = "RoutesPending"
 
 	// Going back.
-	ErrorRateTooHigh   Reason = "ErrorRateTooHigh"
-	ErrorRatioTooHigh  Reason = "ErrorRateWorseThanStable"
-	LatencyTooHigh     Reason = "LatencyTooHigh"
-	CanaryStarved      Reason = "CanaryStarved"
-	CanaryCrashing     Reason = "CanaryCrashing"
-	CanaryUnavailable  Reason = "CanaryUnavailable"
-	AbortedByCommand   Reason = "AbortedByCommand"
-	TemplateChanged    Reason = "TemplateChanged"
-	OptedOut           Reason = "OptedOut"
-	DeploymentDeleted  Reason = "DeploymentDeleted"
-	RevertedByGitOps   Reason = "RevertedByGitOps"
-	RolledBackOnTime   Reason = "InconclusiveRolledBack"
-	RolledBackByPerson Reason = "RolledBackByCommand"
-	RollbackVerified   Reason = "RollbackVerified"
-	RollbackUnverified Reason = "RollbackUnverified"
+	ErrorRateTooHigh    Reason = "ErrorRateTooHigh"
+	ErrorRatioTooHigh   Reason = "ErrorRateWorseThanStable"
+	LatencyTooHigh      Reason = "LatencyTooHigh"
+	LatencyRatioTooHigh Reason = "LatencyWorseThanStable"
+	MetricOutOfBounds   Reason = "MetricOutOfBounds"
+	CanaryStarved       Reason = "CanaryStarved"
+	CanaryCrashing      Reason = "CanaryCrashing"
+	CanaryUnavailable   Reason = "CanaryUnavailable"
+	AbortedByCommand    Reason = "AbortedByCommand"
+	TemplateChanged     Reason = "TemplateChanged"
+	OptedOut            Reason = "OptedOut"
+	DeploymentDeleted   Reason = "DeploymentDeleted"
+	RevertedByGitOps    Reason = "RevertedByGitOps"
+	RolledBackOnTime    Reason = "InconclusiveRolledBack"
+	RolledBackByPerson  Reason = "RolledBackByCommand"
+	RollbackVerified    Reason = "RollbackVerified"
+	RollbackUnverified  Reason = "RollbackUnverified"
 
 	// At rest.
 	ReturnedHome    Reason = "ReturnedHome"

@@ -274,7 +274,7 @@ func start(m moment) (Plan, bool) {
 			Version: StateVersion, Rollout: rolloutID(c.Template, m.now), Sequence: next.Sequence,
 			Phase: Testing, Started: m.now, Since: m.now, Reason: next.Reason, Message: next.Message,
 			Canary: Side{c.Deployment, c.Subset, c.Template}, Stable: Side{s.Deployment, s.Subset, s.Template},
-			Spec: m.spec, Width: m.o.Width, Handled: next.Handled,
+			Spec: m.spec, Handled: next.Handled,
 		}
 	}, false, ReleaseStarted, "Release of %s begins at 0%%, stable is %s%s", c.Deployment, s.Deployment, qa(m.spec.Header))
 	for _, f := range m.o.Findings {

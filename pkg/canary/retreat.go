@@ -2,6 +2,7 @@ package canary
 
 import (
 	"fmt"
+	"slices"
 
 	"serin.dev/serin/pkg/judge"
 )
@@ -143,8 +144,14 @@ func rollBackOnVerdict(m moment) (Plan, bool) {
 	switch {
 	case v.Kind == judge.Rollback:
 		return m.rollBack(Reason(v.Reason), "%s", v.Sentence), true
-	case v.Kind == judge.Starved && v.At.Sub(v.Since) >= starvedGrace:
+	case v.Kind == judge.Starved && v.At.Sub(v.Since) >= starvedGrace && !m.shareUnknown():
 		return m.rollBack(CanaryStarved, "%s", v.Sentence), true
 	}
 	return Plan{}, false
+}
+
+// shareUnknown tells that clients reach the pods by ways that no route of ours
+// rules: nobody can say then how many answers the canary owes.
+func (m moment) shareUnknown() bool {
+	return slices.ContainsFunc(m.o.Findings, func(f Finding) bool { return f.Reason == UnmanagedClients })
 }

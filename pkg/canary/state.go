@@ -34,7 +34,7 @@ type State struct {
 	Message string `json:"message"` // the same in a sentence
 
 	Spec  Spec          `json:"spec"`  // what is in force; a valid change of the annotations replaces it
-	Width time.Duration `json:"width"` // the grid of the blocks, so that a replay uses the same
+	Width time.Duration `json:"width"` // the grid of the blocks, so that a replay uses the same; 0 before the first step
 
 	// Legs are the stretches with weight before the present one, oldest first, at
 	// most MaxLegs, so that a replay knows them. One after another may be of the

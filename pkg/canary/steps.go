@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -41,30 +42,30 @@ func stepsUpTo(steps []Step, weight int) int {
 	return n
 }
 
+// sameSpec compares what a state keeps of a spec.
 func sameSpec(a, b Spec) bool {
-	if len(a.Steps) != len(b.Steps) || len(a.Header.Values) != len(b.Header.Values) {
-		return false
-	}
-	for i := range a.Steps {
-		if a.Steps[i] != b.Steps[i] {
-			return false
-		}
-	}
-	for i := range a.Header.Values {
-		if a.Header.Values[i] != b.Header.Values[i] {
-			return false
-		}
-	}
-	return a.Test == b.Test && a.StepDeadline == b.StepDeadline && a.OnInconclusive == b.OnInconclusive &&
-		a.Limits == b.Limits && a.Header.Name == b.Header.Name && a.Header.Match == b.Header.Match
+	return slices.Equal(a.Steps, b.Steps) && a.Test == b.Test && a.StepDeadline == b.StepDeadline &&
+		a.OnInconclusive == b.OnInconclusive && a.SharedIncident == b.SharedIncident &&
+		a.Limits == b.Limits && a.Rules == b.Rules && slices.Equal(a.Custom, b.Custom) &&
+		a.Header.Name == b.Header.Name && a.Header.Match == b.Header.Match && slices.Equal(a.Header.Values, b.Header.Values)
 }
 
-// raise goes to a step, 1-based.
+// raise goes to a step, 1-based. The first one settles the grid of the blocks,
+// and tells what of stable is known by then.
 func (m moment) raise(step int, r Reason, format string, args ...any) Plan {
-	return m.move(func(s *State) {
+	p := m.move(func(s *State) {
 		s.Phase, s.Step, s.Since, s.Lowered = Progressing, step, m.now, false
 		s.Weight = m.spec.Steps[step-1].Weight
+		if s.Width == 0 {
+			s.Width = m.o.Width
+		}
 	}, false, r, format, args...)
+	if m.state.Step == 0 {
+		for _, over := range m.o.Baseline.Over {
+			p.Tell = append(p.Tell, Event{Reason: StableOverLimit, Warning: true, Sentence: m.comparedOnly(over)})
+		}
+	}
+	return p
 }
 
 func leaveTesting(m moment) (Plan, bool) {
@@ -79,10 +80,18 @@ func leaveTesting(m moment) (Plan, bool) {
 		}
 		return p, true
 	}
+	if over, found := m.brokenByStable(); found {
+		p := m.hold(StableOverLimit, "%s", m.unkeepable(over)).told(true)
+		p.View.Phase = Blocked
+		return p, true
+	}
 	if left := m.spec.Test - m.now.Sub(m.state.Since); left > 0 {
 		p := m.hold(TestingReady, "%s", m.state.Message)
 		p.Recheck = left
 		return p, true
+	}
+	if why := m.blind(); why != "" {
+		return m.holdBlind(why), true
 	}
 	return m.raise(1, StepStarted, "Step 1 of %d: %d%% of the traffic goes to %s", len(m.spec.Steps), m.spec.Steps[0].Weight, c.Deployment), true
 }
@@ -106,9 +115,27 @@ func (m moment) advance(r Reason, why string) Plan {
 	return m.raise(n+1, r, "Step %d of %d: %d%% of the traffic goes to %s. %s", n+1, steps, m.spec.Steps[n].Weight, m.state.Canary.Deployment, why)
 }
 
-// meetDeadline ends the waiting for a verdict as the team has set it.
+// bearIncident ends the patience with an incident of both versions as the team
+// has set it. Until then the weight is held, whatever the step's deadline says.
+func bearIncident(m moment) (Plan, bool) {
+	v, patience := m.o.Verdict, m.spec.SharedIncident
+	if v.Kind != judge.SharedIncident || m.now.Sub(latest(v.Since, m.state.Since)) < patience.Wait {
+		return Plan{}, false
+	}
+	if patience.Then == RollBack {
+		return m.rollBack(SharedIncident, "Both versions break a limit for %s: back to stable. %s", short(patience.Wait), v.Sentence), true
+	}
+	if m.state.Phase != Progressing {
+		return Plan{}, false
+	}
+	return m.move(func(s *State) { s.Phase = Inconclusive }, true, SharedIncident,
+		"Both versions break a limit for %s: held at %d%% until the verdict is good, or the command resume#id, skip#id or abort (%s)", short(patience.Wait), m.state.Weight, v.Sentence), true
+}
+
+// meetDeadline ends the waiting for a verdict as the team has set it. An
+// incident of both versions has a patience of its own.
 func meetDeadline(m moment) (Plan, bool) {
-	if m.state.Phase != Progressing || m.now.Sub(m.state.Since) < m.spec.StepDeadline {
+	if m.state.Phase != Progressing || m.now.Sub(m.state.Since) < m.spec.StepDeadline || m.o.Verdict.Kind == judge.SharedIncident {
 		return Plan{}, false
 	}
 	v, seen := m.o.Verdict, m.o.Verdict.Sentence

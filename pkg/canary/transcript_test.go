@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -96,11 +97,13 @@ func newWorld() *world {
 		spec: Spec{
 			Steps:        []Step{{5, time.Minute}, {25, time.Minute}, {100, time.Minute}},
 			StepDeadline: 10 * time.Minute, OnInconclusive: Proceed,
-			Limits: judge.Limits{ErrorRate: .01, P99: 2 * time.Second},
-			Header: Header{Name: "x-app-version", Match: MatchExact, Values: []string{"canary"}},
+			Limits:         judge.Limits{ErrorRate: .01, ErrorRatio: 2, P99: 2 * time.Second},
+			Rules:          judge.DefaultRules(),
+			SharedIncident: Patience{Wait: 30 * time.Minute, Then: HoldInconclusive},
+			Header:         Header{Name: "x-app-version", Match: MatchExact, Values: []string{"canary"}},
 		},
 		o: Observation{
-			OptedIn: true, Width: time.Second,
+			OptedIn: true, Width: time.Second, Baseline: judge.Baseline{Known: true},
 			Traffic: map[ObjectKey]Seen{virtualService("web"): {}},
 			Tracks: Tracks{
 				Canary: Track{Deployment: "web-v2", Subset: "v2", Template: "t2", Complete: true, Wanted: 2, Ready: 2, Digests: []string{"sha256:b"}},
@@ -240,6 +243,18 @@ func (w *world) do(args []string) error {
 		w.o.Invalid = args
 	case "finding":
 		w.o.Findings = []Finding{{Reason: Reason(args[0]), Blocking: true, Object: virtualService("web"), Field: "spec.http[0]", Problem: args[1], Mend: args[2]}}
+	case "warning":
+		w.o.Findings = []Finding{{Reason: Reason(args[0]), Object: virtualService("web"), Problem: args[1], Mend: args[2]}}
+	case "prometheus":
+		return w.prometheus(args)
+	case "stable-over":
+		return w.stableOver(args)
+	case "limits":
+		return w.limits(args)
+	case "on-shared-incident":
+		w.spec.SharedIncident = Patience{duration(args[0]), args[1]}
+	case "judge":
+		w.spec.Rules.Mode = judge.Mode(args[0])
 	case "mended":
 		w.o.Findings, w.o.Invalid = nil, nil
 	case "newer":
@@ -263,6 +278,57 @@ func (w *world) do(args []string) error {
 		}
 	default:
 		return fmt.Errorf("unknown word %q", verb)
+	}
+	return nil
+}
+
+// prometheus back | silent | scraped | away WHY | fails WHY: what is known before the first step.
+func (w *world) prometheus(args []string) error {
+	w.o.Width, w.o.Baseline, w.o.Unanswered = 0, judge.Baseline{}, ""
+	switch args[0] {
+	case "back":
+		w.o.Width, w.o.Baseline.Known = time.Second, true
+	case "scraped":
+		w.o.Width = time.Second
+	case "fails": // it answered before
+		w.o.Width, w.o.Baseline.Known, w.o.Unanswered = time.Second, true, args[1]
+	case "away":
+		w.o.Unanswered = args[1]
+	case "silent":
+	default:
+		return fmt.Errorf("unknown %q", args[0])
+	}
+	return nil
+}
+
+// stable-over METRIC LIMIT SEEN SUGGEST [default] | no
+func (w *world) stableOver(args []string) error {
+	w.o.Baseline.Over = nil
+	if args[0] == "no" {
+		return nil
+	}
+	w.o.Baseline.Over = []judge.Excess{{Metric: args[0], Limit: args[1], Seen: args[2], Suggest: args[3], Written: len(args) == 4}}
+	return nil
+}
+
+// limits [error-rate=F] [p99-ratio=F] [METRIC>=F] [METRIC=F]; from 1 on it is a gauge
+func (w *world) limits(args []string) error {
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return err
+		}
+		switch name {
+		case "error-rate":
+			w.spec.Limits.ErrorRate = n
+		case "p99-ratio":
+			w.spec.Limits.P99Ratio = n
+		default:
+			w.spec.Custom = append(slices.Clone(w.spec.Custom), judge.Custom{
+				Name: strings.TrimSuffix(name, ">"), AtLeast: strings.HasSuffix(name, ">"), Bound: n, Gauge: n >= 1,
+			})
+		}
 	}
 	return nil
 }

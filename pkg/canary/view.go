@@ -15,6 +15,8 @@ func (m moment) view(s State, shown Phase, r Reason, sentence string) View {
 			StableRate: v.Stable.Rate, CanaryRate: v.Canary.Rate,
 			StableP99: v.Stable.P99, CanaryP99: v.Canary.P99,
 			Covered: v.Covered,
+			Metrics: v.Metrics, Against: v.Against, For: v.For, RollbackAt: v.RollbackAt, PromoteAt: v.PromoteAt,
+			More: v.More, MoreTime: v.MoreTime, Open: v.Open,
 		},
 	}
 }

@@ -17,6 +17,7 @@ var asIfLed = []rule{
 	rollBackUnhealthy,
 	rollBackOnVerdict,
 	passStep,
+	bearIncident,
 	meetDeadline,
 }
 

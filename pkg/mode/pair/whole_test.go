@@ -21,7 +21,7 @@ func (w *world) pass(spec canary.Spec, verdict judge.Verdict, history *[]canary.
 	seen := Observe(w.o, state)
 	plan := canary.Decide(spec, state, canary.Observation{
 		OptedIn: seen.OptedIn, Gone: seen.Gone, Tracks: seen.Tracks, Traffic: seen.Traffic, Findings: seen.Findings,
-		Verdict: verdict, History: *history, Newer: newer, Lost: lost, Width: 15 * time.Second,
+		Verdict: verdict, History: *history, Newer: newer, Lost: lost, Width: 15 * time.Second, Baseline: judge.Baseline{Known: true},
 	}, w.now)
 	writes, err := Render(plan, w.o, w.now)
 	if err != nil {
