@@ -1,6 +1,10 @@
 package metrics
 
-import "serin.dev/serin/pkg/canary"
+import (
+	"math"
+
+	"serin.dev/serin/pkg/canary"
+)
 
 // family is one metric: all that is known about it stands here.
 type family struct {
@@ -32,6 +36,9 @@ const (
 
 	stableTrack = "stable"
 	canaryTrack = "canary"
+
+	rollback  = "rollback"
+	promotion = "promotion"
 )
 
 // families are all metrics, in the order of the documentation.
@@ -65,6 +72,23 @@ var families = []family{
 	{"serin_rollout_p99_seconds", gauge, "The lower and upper bound between which the 99th percentile of each track's latency lies; missing when unknown.",
 		rollout("track", "bound"), judged(func(v canary.VerdictView) []sample {
 			return append(bounds(stableTrack, v.StableP99), bounds(canaryTrack, v.CanaryP99)...)
+		})},
+	{"serin_rollout_evidence", gauge, "The evidence of each metric towards a rollback and towards a promotion, over the release so far, as the common logarithm of odds: 2 is 100 to 1, 0 is none. Only in evidence mode.",
+		rollout("metric", "towards"), judged(evidence)},
+	{"serin_rollout_evidence_together", gauge, "The evidence of all metrics together towards a rollback, and that of the metric farthest from it towards a promotion; common logarithm of odds.",
+		rollout("towards"), judged(weighed(func(v canary.VerdictView) []sample {
+			return []sample{odds(v.Against, rollback), odds(v.For, promotion)}
+		}))},
+	{"serin_rollout_evidence_needed", gauge, "The evidence that suffices for a rollback and for a promotion; common logarithm of odds.",
+		rollout("towards"), judged(weighed(func(v canary.VerdictView) []sample {
+			return []sample{odds(v.RollbackAt, rollback), odds(v.PromoteAt, promotion)}
+		}))},
+	{"serin_rollout_requests_needed", gauge, "About how many more of the canary's requests a promotion takes; missing when unknown, and when enough were seen.",
+		rollout(), judged(func(v canary.VerdictView) []sample {
+			if v.More == 0 {
+				return nil
+			}
+			return []sample{number(v.More)}
 		})},
 
 	{decisionsName, counter, "Decisions told, by reason.", []string{"reason"}, nil},
@@ -106,3 +130,27 @@ func judged(read func(canary.VerdictView) []sample) func(canary.View) []sample {
 		return read(v.Verdict)
 	}
 }
+
+// weighed leaves out what is judged without evidence.
+func weighed(read func(canary.VerdictView) []sample) func(canary.VerdictView) []sample {
+	return func(v canary.VerdictView) []sample {
+		if v.RollbackAt == 0 {
+			return nil
+		}
+		return read(v)
+	}
+}
+
+// evidence is that of each metric which has data.
+func evidence(v canary.VerdictView) []sample {
+	var samples []sample
+	for _, m := range v.Metrics {
+		if m.Missing == "" {
+			samples = append(samples, odds(m.Against, m.Name, rollback), odds(m.For, m.Name, promotion))
+		}
+	}
+	return samples
+}
+
+// odds turns a natural logarithm of odds into the one people can read.
+func odds(log float64, labels ...string) sample { return sample{labels, log / math.Ln10} }

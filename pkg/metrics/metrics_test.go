@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/metrics"
 )
 
@@ -33,6 +34,12 @@ func running() canary.View {
 		Verdict: canary.VerdictView{
 			Kind: "Hold", Reason: "NotEnoughRequests", StableRequests: 5930, CanaryRequests: 312, StableErrors: 6, CanaryErrors: 16,
 			StableRate: 95, CanaryRate: 5.5, StableP99: [2]float64{250, 500}, CanaryP99: [2]float64{2500, math.Inf(1)},
+			RollbackAt: math.Log(100), PromoteAt: math.Log(20), Against: 3 * math.Ln10, For: -math.Ln10 / 2, More: 190,
+			Metrics: []judge.Metric{
+				{Name: "errors", Against: 3.5 * math.Ln10, For: -2 * math.Ln10},
+				{Name: "checkout-success", For: math.Ln10},
+				{Name: "queue-depth", Missing: "no series"},
+			},
 		},
 	}
 }
@@ -72,6 +79,7 @@ var rolloutNames = []string{
 	"serin_rollout_phase", "serin_rollout_weight_percent", "serin_rollout_step", "serin_rollout_steps",
 	"serin_rollout_last_transition_timestamp_seconds", "serin_rollout_verdict", "serin_rollout_requests",
 	"serin_rollout_errors", "serin_rollout_request_rate", "serin_rollout_p99_seconds",
+	"serin_rollout_evidence", "serin_rollout_evidence_together", "serin_rollout_evidence_needed", "serin_rollout_requests_needed",
 }
 
 func TestWhatWasNotMeasuredIsNotShown(t *testing.T) {
@@ -83,10 +91,22 @@ serin_rollout_phase{deployment="web-v2",namespace="shop",phase="Idle",service="w
 `, "serin_rollout_phase", "serin_rollout_requests", "serin_rollout_p99_seconds", "serin_rollout_verdict", "serin_rollout_last_transition_timestamp_seconds")
 }
 
+func TestWithoutEvidenceNoneIsShown(t *testing.T) {
+	threshold := running()
+	threshold.Verdict.Metrics, threshold.Verdict.RollbackAt, threshold.Verdict.PromoteAt, threshold.Verdict.More = nil, 0, 0, 0
+	m := showing(threshold)
+	if n := testutil.CollectAndCount(m, "serin_rollout_evidence", "serin_rollout_evidence_together", "serin_rollout_evidence_needed", "serin_rollout_requests_needed"); n != 0 {
+		t.Errorf("%d series of a release that is judged by thresholds", n)
+	}
+	if n := testutil.CollectAndCount(m, "serin_rollout_verdict"); n != 1 {
+		t.Errorf("%d verdicts", n)
+	}
+}
+
 func TestNoSeriesOutlivesItsRollout(t *testing.T) {
 	views := []canary.View{running()}
 	m := metrics.New(func() []canary.View { return views }, build)
-	if n := testutil.CollectAndCount(m, rolloutNames...); n != 16 {
+	if n := testutil.CollectAndCount(m, rolloutNames...); n != 25 {
 		t.Errorf("a rollout has %d series", n)
 	}
 	views = nil
