@@ -54,12 +54,20 @@ func (m moment) brokenByStable() (judge.Excess, bool) {
 
 // unkeepable says that a limit can't be kept, and which could.
 func (m moment) unkeepable(over judge.Excess) string {
-	return m.excess(over) + ", so that no canary could keep it. Write " + m.looser(over) + ", or mend " + m.state.Stable.Deployment + " first"
+	mend := "Raise the limit"
+	if over.Suggest != "" {
+		mend = "Write " + m.looser(over)
+	}
+	return m.excess(over) + ", so that no canary could keep it. " + mend + ", or mend " + m.state.Stable.Deployment + " first"
 }
 
 // comparedOnly says that a default limit isn't applied, and which could be.
 func (m moment) comparedOnly(over judge.Excess) string {
-	return m.excess(over) + ". Nobody wrote that limit, so it isn't applied: the canary is only compared with stable. To have one, write " + m.looser(over)
+	sentence := m.excess(over) + ". Nobody wrote that limit, so it isn't applied: the canary is only compared with stable"
+	if over.Suggest != "" {
+		sentence += ". To have one, write " + m.looser(over)
+	}
+	return sentence
 }
 
 func (m moment) excess(over judge.Excess) string {
