@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,6 +16,20 @@ import (
 // maxAnswer bounds an answer's body, so that a mistaken server can't exhaust
 // the memory; answers of a thousand rollouts stay far below.
 const maxAnswer = 512 << 20
+
+// exactly keeps servers that speak Prometheus's API from answering something
+// else than what was asked. Prometheus itself does none of it, and ignores the
+// parameters.
+var exactly = url.Values{
+	// VictoriaMetrics may move the points to where it has answers already, and
+	// repeats older values in place of those of the last 30 seconds.
+	"nocache":        {"1"},
+	"latency_offset": {"1ms"},
+	// Thanos, and VictoriaMetrics's cluster, may leave out what they can't reach:
+	// counters would seem to fall. An error is better.
+	"partial_response":      {"false"},
+	"deny_partial_response": {"1"},
+}
 
 // HTTP asks the Prometheus under baseURL, which may have a path and, as user
 // info, credentials for basic authentication; others are added by the client's
@@ -32,12 +47,14 @@ func HTTP(client *http.Client, baseURL string) (Query, error) {
 	endpoint := u.JoinPath("api/v1/query_range")
 	name := shown(endpoint)
 	return func(ctx context.Context, promql string, start, end time.Time, step time.Duration) (Matrix, error) {
-		m, err := ask(ctx, client, endpoint.String(), url.Values{
+		form := url.Values{
 			"query": {promql},
 			"start": {seconds(start.UnixMilli())},
 			"end":   {seconds(end.UnixMilli())},
 			"step":  {seconds(step.Milliseconds())},
-		})
+		}
+		maps.Copy(form, exactly)
+		m, err := ask(ctx, client, endpoint.String(), form)
 		if err != nil {
 			return Matrix{}, fmt.Errorf("query %s: %w", name, err)
 		}

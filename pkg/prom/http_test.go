@@ -81,7 +81,10 @@ func TestHTTPAnswers(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(got, c.want) {
 				t.Errorf("%+v %v", got, err)
 			}
-			want := url.Values{"query": {`sum(up{a="b"})`}, "start": {"1800000000"}, "end": {"1800000001.5"}, "step": {"0.5"}}
+			want := url.Values{
+				"query": {`sum(up{a="b"})`}, "start": {"1800000000"}, "end": {"1800000001.5"}, "step": {"0.5"},
+				"nocache": {"1"}, "latency_offset": {"1ms"}, "partial_response": {"false"}, "deny_partial_response": {"1"},
+			}
 			if !reflect.DeepEqual(*form, want) {
 				t.Errorf("asked %v", *form)
 			}
