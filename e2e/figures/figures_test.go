@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"serin.dev/serin/e2e/demo/shop"
+	"serin.dev/serin/e2e/load"
 )
 
 const auditLog = `{"auditID":"1","verb":"watch","user":{"username":"serin"},"objectRef":{"resource":"services"},"requestReceivedTimestamp":"2026-01-01T00:00:10.5Z","stage":"ResponseStarted"}
@@ -50,11 +53,11 @@ serin_prometheus_queries_total_other{result="ok"} 1000
 
 func TestTheSpreadIsLeastMedianAndGreatest(t *testing.T) {
 	of := func(bad ...int) string {
-		var all []breach
+		var all []outcome
 		for _, n := range bad {
-			all = append(all, breach{bad: n})
+			all = append(all, outcome{bad: n})
 		}
-		return spread(all, count, func(b breach) float64 { return float64(b.bad) })
+		return spread(all, count, func(o outcome) float64 { return float64(o.bad) })
 	}
 	for got, want := range map[string]string{
 		of(5, 1, 3):    "1 / 3 / 5",
@@ -67,9 +70,46 @@ func TestTheSpreadIsLeastMedianAndGreatest(t *testing.T) {
 	}
 }
 
+func TestWhatUsersSawOfTheCanary(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	records := []load.Record{
+		{Start: at(0), Status: 500, Version: "v1"},
+		{Start: at(4), Status: 500, Version: "v2"}, // remembered when it ended, out of order
+		{Start: at(1), Status: 200, Version: "v2"},
+		{Start: at(2), Status: 200, Version: "v2", Latency: 3 * time.Second},
+		{Start: at(9), Status: 404, Version: "v2"},
+	}
+	decided := shop.State{Phase: shop.RolledBack, Since: at(7)}
+	want := outcome{phase: shop.RolledBack, exposed: 2 * time.Second, decided: 5 * time.Second, bad: 2, seen: 4}
+	if got := measured(records, decided, false); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := measured(records, decided, true).decided; got != 6*time.Second {
+		t.Errorf("a healthy one was decided on after %s, want 6s after its first answer", got)
+	}
+}
+
+func TestReleasesInARow(t *testing.T) {
+	back := outcome{phase: shop.RolledBack, exposed: 2 * time.Second, decided: time.Second, bad: 3, seen: 60}
+	held := outcome{decided: time.Minute, seen: 100}
+	promoted := outcome{phase: shop.Succeeded, decided: 30 * time.Second, bad: 1, seen: 200}
+	for _, tt := range []struct{ name, got, want string }{
+		{"rolled back as it should be", badRow([]outcome{back}), "2.0 s / 2.0 s / 2.0 s | 1.0 s / 1.0 s / 1.0 s | 3 / 3 / 3 | 60 / 60 / 60"},
+		{"some were missed", badRow([]outcome{back, held}), "2.0 s / 2.0 s / 2.0 s | 1.0 s / 1.0 s / 1.0 s | 3 / 3 / 3 | 60 / 60 / 60; 1 of 2 were not rolled back within 15m0s"},
+		{"all were missed", badRow([]outcome{held}), "never rolled back (1 runs, 15m0s each) | | |"},
+		{"promoted as it should be", healthyRow([]outcome{promoted}), "1 of 1 | 30.0 s / 30.0 s / 30.0 s | 0.50% / 0.50% / 0.50%"},
+		{"some were not", healthyRow([]outcome{back, promoted, held}), "1 of 3, one RolledBack after 1.0 s, one held after 60.0 s | 30.0 s / 30.0 s / 30.0 s | 0.50% / 0.50% / 0.50%"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, tt.got, tt.want)
+		}
+	}
+}
+
 func TestAllMistakesInTheFlagsAreTold(t *testing.T) {
-	_, err := parse([]string{"--only", "idle,speed", "--runs", "0", "--idle-time", "1s"}, io.Discard)
-	for _, want := range []string{`"speed" is none of`, "--runs is 0", "--idle-time is 1s"} {
+	_, err := parse([]string{"--only", "idle,speed", "--releases", "slow,quick", "--runs", "0", "--idle-time", "1s"}, io.Discard)
+	for _, want := range []string{`"speed" is none of`, `"quick" is none of`, "--runs is 0", "--idle-time is 1s"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %s", err, want)
 		}

@@ -32,10 +32,11 @@ func main() {
 
 // settings are the flags.
 type settings struct {
-	only []string
-	runs int
-	tick time.Duration
-	idle time.Duration
+	only  []string
+	kinds []string
+	runs  int
+	tick  time.Duration
+	idle  time.Duration
 }
 
 // measure prints what it has found as Markdown.
@@ -46,28 +47,34 @@ type measure struct {
 
 // measures are all there is to measure, in the order of the output.
 var measures = []measure{
-	{"breach", breaches},
+	{"releases", releases},
 	{"tick", ticks},
 	{"idle", idle},
 }
 
 func parse(args []string, out io.Writer) (settings, error) {
 	var c settings
-	var only string
+	var only, releases string
 	f := flag.NewFlagSet("figures", flag.ContinueOnError)
 	f.SetOutput(out)
-	f.StringVar(&only, "only", "breach,tick,idle", "comma-separated `names` of what is measured")
-	f.IntVar(&c.runs, "runs", 5, "breaches of each kind, 1 to 100")
+	f.StringVar(&only, "only", "releases,tick,idle", "comma-separated `names` of what is measured")
+	f.StringVar(&releases, "releases", strings.Join(kindNames(), ","), "comma-separated `kinds` of releases")
+	f.IntVar(&c.runs, "runs", 5, "releases of each kind, 1 to 100")
 	f.DurationVar(&c.tick, "tick-time", time.Minute, "how long requests per tick are counted, 10s to 1h")
 	f.DurationVar(&c.idle, "idle-time", 10*time.Minute, "how long idle requests are counted, 10s to 2h")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
-	c.only = strings.Split(only, ",")
+	c.only, c.kinds = strings.Split(only, ","), strings.Split(releases, ",")
 	var errs []error
+	for _, name := range c.kinds {
+		if !slices.Contains(kindNames(), name) {
+			errs = append(errs, fmt.Errorf("--releases: %q is none of %s", name, strings.Join(kindNames(), ", ")))
+		}
+	}
 	for _, name := range c.only {
 		if !known(name) {
-			errs = append(errs, fmt.Errorf("--only: %q is none of breach, tick, idle", name))
+			errs = append(errs, fmt.Errorf("--only: %q is none of releases, tick, idle", name))
 		}
 	}
 	if f.NArg() > 0 {
@@ -83,6 +90,14 @@ func parse(args []string, out io.Writer) (settings, error) {
 		errs = append(errs, fmt.Errorf("--idle-time is %s: want 10s to 2h", c.idle))
 	}
 	return c, errors.Join(errs...)
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.namespace)
+	}
+	return names
 }
 
 func known(name string) bool {
