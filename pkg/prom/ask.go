@@ -72,7 +72,8 @@ const (
 	// maxNames bounds the bytes of names in one query, maxCells its asks times borders.
 	maxNames = 16 << 10
 	maxCells = 4000
-	// parallel is how many groups of asks are asked for at once.
+	// parallel is how many groups of asks are asked for at once, and then how many
+	// of the operator's metrics.
 	parallel = 4
 )
 
@@ -116,15 +117,19 @@ func ceil(t time.Time, width time.Duration) time.Time {
 // time are asked for together. A block is a function of what Prometheus stored
 // around its two borders and of nothing else, so that asking block by block and
 // asking once for all gives the same. An ask that is wrong, or whose query
-// failed, is answered with an error; the others don't suffer.
+// failed, is answered with an error; the others don't suffer. The operator's
+// metrics are asked for by queries of their own; where they fail, the blocks say
+// so, and are good for the rest.
 func Blocks(ctx context.Context, q Query, asks []Ask, now time.Time) map[string]Answer {
-	return inGroups(asks,
+	answers := inGroups(asks,
 		func(a Ask) (grid, bool, error) {
 			g := gridOf(a, now)
 			return g, g.borders > 1, nil
 		},
 		func(g grid, some []Ask) map[string]Answer { return closed(ctx, q, g, some) },
 		func(err error) Answer { return Answer{Err: err} })
+	measure(ctx, q, asks, answers)
+	return answers
 }
 
 // inGroups sorts asks by the stretch of time they are about and has groups of them

@@ -23,8 +23,9 @@ func (p proxy) String() string {
 	return p.instance
 }
 
-// group is what a counter counts.
-type group struct{ code, grpc, flags string }
+// group is what a counter counts. Of an operator's counter others are all the
+// labels that don't say where it lives.
+type group struct{ code, grpc, flags, others string }
 
 // values are a counter at each border; NaN where it is absent.
 type values []float64
@@ -38,24 +39,28 @@ type family map[track]map[proxy]map[group]values
 func (f family) read(m Matrix, g grid, of func(Labels) track) error {
 	for _, s := range m.Series {
 		t := of(s.Labels)
-		p := proxy{s.Labels.Get(labelJob), s.Labels.Get(labelInstance), s.Labels.Get(labelPod)}
-		if f[t] == nil {
-			f[t] = map[proxy]map[group]values{}
-		}
-		if f[t][p] == nil {
-			f[t][p] = map[group]values{}
-		}
-		what := group{s.Labels.Get(labelCode), s.Labels.Get(labelGRPC), s.Labels.Get(labelFlags)}
-		v := f[t][p][what]
-		if v == nil {
-			v = absent(g.borders)
-			f[t][p][what] = v
-		}
-		if err := v.fill(s.Points, g); err != nil {
+		what := group{code: s.Labels.Get(labelCode), grpc: s.Labels.Get(labelGRPC), flags: s.Labels.Get(labelFlags)}
+		if err := f.at(t, livesIn(s.Labels), what, g).fill(s.Points, g); err != nil {
 			return fmt.Errorf("series of %s: %w", t.workload, err)
 		}
 	}
 	return nil
+}
+
+func livesIn(l Labels) proxy { return proxy{l.Get(labelJob), l.Get(labelInstance), l.Get(labelPod)} }
+
+// at is where a counter's values are kept.
+func (f family) at(t track, p proxy, what group, g grid) values {
+	if f[t] == nil {
+		f[t] = map[proxy]map[group]values{}
+	}
+	if f[t][p] == nil {
+		f[t][p] = map[group]values{}
+	}
+	if f[t][p][what] == nil {
+		f[t][p][what] = absent(g.borders)
+	}
+	return f[t][p][what]
 }
 
 func absent(n int) values {
@@ -74,13 +79,16 @@ func (v values) fill(points []Point, g grid) error {
 			return err
 		case v.has(i):
 			return errors.New("two values at one time, so it was answered twice")
-		case math.IsNaN(p.Value) || p.Value < 0 || p.Value > 1<<53:
+		case !countable(p.Value):
 			return fmt.Errorf("the value %v, which no counter has", p.Value)
 		}
 		v[i] = p.Value
 	}
 	return nil
 }
+
+// countable tells that a counter may have the value; not a NaN.
+func countable(v float64) bool { return v >= 0 && v <= 1<<53 }
 
 // change is what happened to a version's counters between two borders.
 type change struct {
@@ -134,8 +142,8 @@ func (f family) change(t track, b between, carried family) change {
 // first is the text that sorts first and isn't empty: of several the same is
 // told each time, though maps have no order.
 func first(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return min(a, b)
 }
@@ -177,6 +185,9 @@ func (g group) String() string {
 		if l.Value != "" {
 			parts = append(parts, l.Name+"="+l.Value)
 		}
+	}
+	if g.others != "" {
+		parts = append(parts, g.others)
 	}
 	if len(parts) == 0 {
 		return "without labels"

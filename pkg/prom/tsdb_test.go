@@ -39,6 +39,21 @@ const lookback = 5 * 60 * 1000
 
 func newTSDB() *tsdb { return &tsdb{series: map[string]*stored{}} }
 
+// put stores a sample of a series of any labels; NaN is a stale marker.
+func (db *tsdb) put(at float64, value float64, labels ...string) {
+	id := strings.Join(labels, "|")
+	s := db.series[id]
+	if s == nil {
+		s = &stored{labels: map[string]string{}}
+		for i := 0; i < len(labels); i += 2 {
+			s.labels[labels[i]] = labels[i+1]
+		}
+		db.series[id] = s
+	}
+	ms := after(at).UnixMilli()
+	s.samples = append(s.samples, sample{ms, ms, value, math.IsNaN(value)})
+}
+
 // add stores a sample of a proxy's counter; NaN is a stale marker.
 func (db *tsdb) add(e *envoy, key string, at, visible time.Time, value float64) {
 	id := e.reporter + "|" + e.workload + "|" + e.job + "|" + e.instance + "|" + key
@@ -55,6 +70,7 @@ func (db *tsdb) add(e *envoy, key string, at, visible time.Time, value float64) 
 
 var (
 	queryForm = regexp.MustCompile(`^(sum|max) by \(([^)]*)\) \((?:(\w+)\()?(\w+)\{(.*)\}(?:\[(\d+)ms\])?\)+$`)
+	subForm   = regexp.MustCompile(`(?s)^last_over_time\(\((.*)\n\)\[(\d+)ms:(\d+)ms\]\)$`)
 	matchForm = regexp.MustCompile(`^(\w+)(=~|!~|=)("(?:[^"\\]|\\.)*")(?:, )?`)
 )
 
@@ -62,6 +78,35 @@ func (db *tsdb) query(ctx context.Context, promql string, start, end time.Time, 
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.queries = append(db.queries, promql)
+	if sub := subForm.FindStringSubmatch(promql); sub != nil {
+		return db.subquery(ctx, sub, start, end, step)
+	}
+	return db.plain(ctx, promql, start, end, step)
+}
+
+// subquery is the last answer within a window to a query asked again and again.
+func (db *tsdb) subquery(ctx context.Context, form []string, start, end time.Time, step time.Duration) (Matrix, error) {
+	window, _ := strconv.ParseInt(form[2], 10, 64)
+	every, _ := strconv.ParseInt(form[3], 10, 64)
+	first := (start.UnixMilli()-window)/every*every + every
+	inner, err := db.plain(ctx, form[1], time.UnixMilli(first), end, time.Duration(every)*time.Millisecond)
+	var out Matrix
+	for _, s := range inner.Series {
+		last := Series{Labels: s.Labels}
+		for at := start.UnixMilli(); at <= end.UnixMilli(); at += step.Milliseconds() {
+			for i := len(s.Points) - 1; i >= 0; i-- {
+				if p := s.Points[i]; p.At <= at && p.At > at-window {
+					last.Points = append(last.Points, Point{at, p.Value})
+					break
+				}
+			}
+		}
+		out.Series = append(out.Series, last)
+	}
+	return out, err
+}
+
+func (db *tsdb) plain(ctx context.Context, promql string, start, end time.Time, step time.Duration) (Matrix, error) {
 	form := queryForm.FindStringSubmatch(promql)
 	if form == nil {
 		return Matrix{}, fmt.Errorf("a query of another form: %s", promql)
