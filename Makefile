@@ -26,8 +26,9 @@ export SERIN_CACHE := $(CACHE)
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-build: ## the controller, as bin/serin
+build: ## the controller and the kubectl plugin, into bin
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/serin ./cmd/serin
+	go build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/kubectl-canary ./cmd/kubectl-canary
 
 test: ## unit tests, golden files and transcripts; no sandbox
 	$(if $(RACE),,@echo "no C compiler: the tests run without the race detector")

@@ -26,7 +26,8 @@ type Release struct {
 	Ended time.Time
 }
 
-// Look is a closed block of the release, and the verdict after it.
+// Look is a block of the release, and the verdict after it. With Verdict.Open
+// the block is the open one that proved the breach.
 type Look struct {
 	Block   judge.Block
 	Verdict judge.Verdict
@@ -59,6 +60,7 @@ type Gap struct {
 // Query is how a release is replayed.
 type Query struct {
 	Blocks   replay.Source
+	Open     replay.Source // nil: only closed blocks are judged
 	Reporter prom.Reporter
 	Custom   []prom.Custom // in the order of the release's own metrics
 }
@@ -73,16 +75,16 @@ func Tell(ctx context.Context, q Query, r Release, step int, now time.Time) (Sto
 	}
 	subject := replay.Subject{
 		Namespace: r.Namespace, Service: r.Service, State: r.State,
-		Reporter: q.Reporter, Custom: q.Custom,
+		Reporter: q.Reporter, Custom: q.Custom, Open: q.Open,
 	}
 	if r.Ended.IsZero() {
 		subject.From = r.State.At
 	}
 	var err error
 	s.Warnings, err = replay.Run(ctx, q.Blocks, subject, now, func(of replay.Stretch, b judge.Block, c *judge.Case) {
+		s.Baseline = c.Baseline()
 		if of.Before {
 			s.Before = append(s.Before, b)
-			s.Baseline = c.Baseline()
 			return
 		}
 		// As of its end a block is never stale: the replay tells what was known

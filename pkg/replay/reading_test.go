@@ -107,8 +107,8 @@ func TestWhenEverythingIsReadAgain(t *testing.T) {
 		from   time.Duration
 		again  bool
 	}{
-		"nothing changed":                         {func(*canary.State) {}, 5 * time.Minute, false},
-		"another limit":                           {func(s *canary.State) { s.Spec.Limits.ErrorRate = .02 }, 5 * time.Minute, true},
+		"nothing changed": {func(*canary.State) {}, 5 * time.Minute, false},
+		"another limit":   {func(s *canary.State) { s.Spec.Limits.ErrorRate = .02 }, 5 * time.Minute, true},
 		"another VirtualService was written late": {func(*canary.State) {}, 6 * time.Minute, true},
 		"a leg that is not as it was read":        {func(s *canary.State) { s.Legs[0].To = at(3 * time.Minute) }, 5 * time.Minute, true},
 		"the oldest leg is kept no more":          {func(s *canary.State) { s.Legs = nil }, 5 * time.Minute, true},

@@ -185,6 +185,38 @@ func TestARunEndsWherePrometheusDoesNotAnswer(t *testing.T) {
 	}
 }
 
+func TestTheOpenBlockAtTheEndIsAskedForWhereARolloutWasRolledBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*canary.State)
+		want   int
+	}{
+		"rolled back": {func(s *canary.State) { s.Phase, s.Weight = canary.RolledBack, 0 }, 1},
+		"under way":   {func(*canary.State) {}, 0},
+		"promoted":    {func(s *canary.State) { s.Phase = canary.Succeeded }, 0},
+		"too short for a block": {func(s *canary.State) {
+			s.Phase, s.Weight = canary.RolledBack, 0
+			s.Legs = append(s.Legs, canary.Leg{Step: 2, Weight: 25, From: at(5 * time.Minute), To: at(5*time.Minute + time.Second)})
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := rollout(c.change)
+			var asked, peeked []prom.Ask
+			open := func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+				peeked = append(peeked, asks...)
+				last := s.Legs[len(s.Legs)-1]
+				if a := asks[0]; !now.Equal(last.To) || a.From.Before(last.From) || !a.From.Equal(borderFrom(a.From, a.Width)) || a.Weight != last.Weight {
+					t.Errorf("asked as of %s for %+v, the last leg is %+v", now, a, last)
+				}
+				return nil
+			}
+			_, err := Run(t.Context(), answering(t, &asked), Subject{Namespace: "shop", Service: "web", State: s, Open: open}, at(time.Hour), func(Stretch, judge.Block, *judge.Case) {})
+			if err != nil || len(peeked) != c.want {
+				t.Errorf("asked %d times, want %d; %v", len(peeked), c.want, err)
+			}
+		})
+	}
+}
+
 func TestOnlyBlocksOfTheReleaseAreFolded(t *testing.T) {
 	b := judge.Block{Start: began, Width: time.Second, Step: 1, Weight: 5, Canary: judge.Sample{Live: true}}
 	before, after := judge.Open(judge.Settings{Rules: judge.DefaultRules()}), judge.Open(judge.Settings{Rules: judge.DefaultRules()})

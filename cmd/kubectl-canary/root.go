@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// tool is what all verbs share.
+type tool struct {
+	streams genericiooptions.IOStreams
+	cluster *genericclioptions.ConfigFlags
+	now     func() time.Time
+}
+
+// newRoot is the command with all its verbs, each in a file of its own.
+func newRoot(streams genericiooptions.IOStreams, now func() time.Time) *cobra.Command {
+	t := &tool{streams: streams, cluster: genericclioptions.NewConfigFlags(true), now: now}
+	root := &cobra.Command{
+		Use:           "kubectl-canary",
+		Short:         "Canary releases, as Serin sees them",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl canary"},
+		Args:          wrong(cobra.NoArgs),
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err, c.CommandPath()} })
+	t.cluster.AddFlags(root.PersistentFlags())
+	root.AddCommand(newExplain(t), newVersion(t))
+	return root
+}
+
+// wrong makes what cobra says of arguments a mistake on the command line.
+func wrong(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usageError{err, c.CommandPath()}
+		}
+		return nil
+	}
+}
+
+// oneName demands the name of a Service or a Deployment.
+func oneName(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("%d names are given; name one Service or Deployment", len(args)), c.CommandPath()}
+	}
+	return nil
+}
