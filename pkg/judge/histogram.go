@@ -82,12 +82,69 @@ func (h Histogram) Add(o Histogram) Histogram {
 	return sum
 }
 
-// onSharedBounds gives both on the bounds they share, so that versions whose
-// proxies have different buckets are compared by the same yardstick.
-func onSharedBounds(a, b Histogram) (Histogram, Histogram) {
-	var x, y Histogram
-	eachShared(a, b, func(p, q Bucket) { x, y = append(x, p), append(y, q) })
-	return x, y
+// gather adds o in its place, as Add does, and reuses the memory.
+func (h *Histogram) gather(o Histogram) {
+	if len(*h) == 0 {
+		*h = append((*h)[:0], o...)
+		return
+	}
+	if len(o) == 0 {
+		return
+	}
+	kept := 0
+	eachShared(*h, o, func(a, b Bucket) {
+		(*h)[kept] = Bucket{Le: a.Le, Count: a.Count + b.Count}
+		kept++
+	})
+	*h = (*h)[:kept]
+}
+
+// slowOfBoth counts the requests that surely took longer than limit by the same
+// yardstick, the lowest bound at or above the limit that both histograms have,
+// also where the versions' proxies have different buckets. Without a histogram
+// of the other track its own bounds count. It tells the bound in ms, +Inf if
+// nothing can be said.
+func slowOfBoth(canary, stable Histogram, limit time.Duration) (c, s Tally, bound float64) {
+	c.N, s.N = canary.Total(), stable.Total()
+	t := milliseconds(limit)
+	bound = math.Inf(1)
+	for i, j := 0, 0; i < len(canary); i++ {
+		for j < len(stable) && stable[j].Le < canary[i].Le {
+			j++
+		}
+		shared := len(stable) == 0 || j < len(stable) && stable[j].Le == canary[i].Le
+		if canary[i].Le < t || !shared {
+			continue
+		}
+		bound = canary[i].Le
+		c.Hits = max(c.N-canary[i].Count, 0)
+		if len(stable) > 0 {
+			s.Hits = max(s.N-stable[j].Count, 0)
+		}
+		break
+	}
+	return c, s, bound
+}
+
+// possiblySlowOfBoth counts the requests that possibly took longer than limit,
+// above the highest bound at or below it that both have.
+func possiblySlowOfBoth(canary, stable Histogram, limit time.Duration) (c, s Tally) {
+	c.N, s.N = canary.Total(), stable.Total()
+	c.Hits, s.Hits = c.N, s.N
+	t := milliseconds(limit)
+	for i, j := 0, 0; i < len(canary) && canary[i].Le <= t; i++ {
+		for j < len(stable) && stable[j].Le < canary[i].Le {
+			j++
+		}
+		if len(stable) > 0 && (j == len(stable) || stable[j].Le != canary[i].Le) {
+			continue
+		}
+		c.Hits = max(c.N-canary[i].Count, 0)
+		if len(stable) > 0 {
+			s.Hits = max(s.N-stable[j].Count, 0)
+		}
+	}
+	return c, s
 }
 
 func eachShared(h, o Histogram, do func(a, b Bucket)) {
@@ -105,3 +162,9 @@ func eachShared(h, o Histogram, do func(a, b Bucket)) {
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// resolves tells that limit is one of the bounds.
+func (h Histogram) resolves(limit time.Duration) bool {
+	low, high := h.Around(limit)
+	return low == high
+}

@@ -51,10 +51,20 @@ func sound(t *testing.T, v Verdict) {
 			t.Errorf("%s is %v", name, f)
 		}
 	}
+	for _, m := range append(v.Metrics, Metric{Name: "all", Against: v.Against, For: v.For}) {
+		for _, f := range []float64{m.Against, m.For, m.Low, m.High} {
+			if math.IsNaN(f) || math.IsInf(f, 0) {
+				t.Errorf("%s has %v: %+v", m.Name, f, m)
+			}
+		}
+		if share := m.Canary.share(); m.Name != "all" && (m.Low > share || m.High < share || m.Low < 0 || m.High > 1) {
+			t.Errorf("%s: share %v is not within %v and %v", m.Name, share, m.Low, m.High)
+		}
+	}
 	if v.Sentence == "" || v.Reason == "" || v.Kind == "" {
 		t.Errorf("a verdict without words: %+v", v)
 	}
-	if v.Covered < 0 || v.Quiet < 0 || (v.Kind == Hold) != (v.More > 0) {
+	if v.Covered < 0 || v.Quiet < 0 || v.More < 0 || v.Kind != Hold && v.More > 0 {
 		t.Errorf("covered %s, quiet %d, more %d at %s", v.Covered, v.Quiet, v.More, v.Kind)
 	}
 }
@@ -65,26 +75,49 @@ func FuzzFold(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, least int64, checks int) {
 		s := settings()
 		s.Threshold = Threshold{Checks: 1 + abs(checks)%9, Requests: 1 + int64(abs(int(least%10000)))}
-		var e, before Evidence
-		var breach bool
-		for _, b := range scribble(data) {
-			before = e
-			was := evaluate(before, s, b.End())
-			e = fold(e, b, s)
-			if again := evaluate(before, s, b.End()); !reflect.DeepEqual(was, again) {
-				t.Fatalf("folding changed the evidence it was given:\n%+v\n%+v", was, again)
-			}
-			if twice := fold(e, b, s); !reflect.DeepEqual(e, twice) {
-				t.Fatal("folding a block twice is not the same as once")
-			}
-			v := evaluate(e, s, b.End())
-			sound(t, v)
-			if anew := b.Step != before.step || b.Weight != before.weight; breach && !anew && v.Kind != Rollback {
-				t.Fatalf("a proven breach was forgotten: %+v", v)
-			}
-			breach = v.Kind == Rollback
-		}
+		foldSoundly(t, s, scribble(data))
 	})
+}
+
+func FuzzEvidence(f *testing.F) {
+	f.Add([]byte{}, false)
+	f.Add([]byte("the canary's first blocks, and then some more of them"), true)
+	f.Fuzz(func(t *testing.T, data []byte, strict bool) {
+		s := evidenceSettings()
+		s.Steps, s.Levels.Strict = 3, strict
+		s.Limits.P99, s.Limits.P99Ratio = 2*time.Second, 1.5
+		s.Custom = []Custom{{Name: "checkout", AtLeast: true, Bound: .99}, {Name: "queue", Bound: 100, Gauge: true}}
+		blocks := scribble(data)
+		for i := range blocks {
+			k := int64(i)
+			blocks[i].Custom = []Pair{{Canary: Tally{k % 3, 3 + k%50}, Stable: Tally{1, 500}}, {Canary: Tally{k % 2, 1}, Stable: Tally{0, 1}}}
+			if i%5 == 4 {
+				blocks[i].Custom[0].Missing = "no such series"
+			}
+		}
+		foldSoundly(t, s, blocks)
+	})
+}
+
+// foldSoundly folds the blocks and demands what holds of any blocks.
+func foldSoundly(t *testing.T, s Settings, blocks []Block) {
+	t.Helper()
+	c := Open(s)
+	var last Block
+	var breach bool
+	for _, b := range blocks {
+		c.Fold(b)
+		v := c.Verdict(b.End())
+		c.Fold(b)
+		if again := c.Verdict(b.End()); !reflect.DeepEqual(v, again) {
+			t.Fatalf("folding a block twice is not the same as once:\n%+v\n%+v", v, again)
+		}
+		sound(t, v)
+		if anew := b.Step != last.Step || b.Weight != last.Weight; breach && !anew && v.Kind != Rollback {
+			t.Fatalf("a proven breach was forgotten: %+v", v)
+		}
+		breach, last = v.Kind == Rollback, b
+	}
 }
 
 func abs(n int) int {
@@ -100,7 +133,7 @@ func TestMissingBlocksNeitherPassNorFail(t *testing.T) {
 	s := settings()
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
-		var whole, holed Evidence
+		whole, holed := Open(s), Open(s)
 		at := epoch
 		for range 40 {
 			errors := random.Int64N(4)
@@ -108,16 +141,17 @@ func TestMissingBlocksNeitherPassNorFail(t *testing.T) {
 			for random.IntN(3) == 0 {
 				gap := b
 				gap.Missing = "the query failed"
-				holed = fold(holed, gap, s)
-				if v := evaluate(holed, s, gap.End()); v.Kind != NoData && v.Kind != Rollback {
+				holed.Fold(gap)
+				if v := holed.Verdict(gap.End()); v.Kind != NoData && v.Kind != Rollback {
 					t.Fatalf("%s in a gap", v.Kind)
 				}
 				at = at.Add(time.Second)
 				b.Start = at
 			}
-			whole, holed = fold(whole, b, s), fold(holed, b, s)
+			whole.Fold(b)
+			holed.Fold(b)
 			at = at.Add(time.Second)
-			v, w := evaluate(whole, s, at), evaluate(holed, s, at)
+			v, w := whole.Verdict(at), holed.Verdict(at)
 			if v.Kind != w.Kind || v.Sentence != w.Sentence || v.Covered != w.Covered {
 				t.Fatalf("%s %q %s\n%s %q %s", v.Kind, v.Sentence, v.Covered, w.Kind, w.Sentence, w.Covered)
 			}
@@ -145,15 +179,15 @@ func simulate(seed uint64, rps, errorRate float64, weight int, long time.Duratio
 	s := settings()
 	const width = 15 * time.Second
 	total := int64(rps * width.Seconds() * 100 / float64(weight))
-	var e Evidence
+	e := Open(s)
 	var v Verdict
 	for at := time.Duration(0); at < long; at += width {
 		n := binomial(random, total, float64(weight)/100)
 		canary := did(n, binomial(random, n, errorRate), 50)
 		stable := did(total-n, binomial(random, total-n, 0.001), 50)
 		b := Block{Start: epoch.Add(at), Width: width, Weight: weight, Stable: stable, Canary: canary}
-		e = fold(e, b, s)
-		if v = evaluate(e, s, b.End()); v.Kind == Rollback || v.Kind == Starved {
+		e.Fold(b)
+		if v = e.Verdict(b.End()); v.Kind == Rollback || v.Kind == Starved {
 			return at + width, v
 		}
 	}
@@ -220,13 +254,45 @@ func BenchmarkFoldAndEvaluate(b *testing.B) {
 	s := settings()
 	blocks := story{}.then(10, did(1000, 1, 50), did(50, 0, 50)).blocks(5)
 	b.ReportAllocs()
-	var e Evidence
+	e := Open(s)
 	at := epoch
 	for i := 0; b.Loop(); i++ {
 		block := blocks[i%len(blocks)]
 		block.Start = at
 		at = block.End()
-		e = fold(e, block, s)
-		evaluate(e, s, at)
+		e.Fold(block)
+		e.Ruling(at)
+	}
+}
+
+func BenchmarkFold(b *testing.B) {
+	for name, levels := range map[string]func(*Settings){
+		"evidence":  func(*Settings) {},
+		"strict":    func(s *Settings) { s.Levels.Strict = true },
+		"threshold": func(s *Settings) { s.Mode = ModeThreshold },
+		"evidence, 4 metrics": func(s *Settings) {
+			s.Custom = []Custom{{Name: "a", Bound: .1}, {Name: "b", Bound: .1}, {Name: "c", Bound: .1}, {Name: "d", Gauge: true}}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := evidenceSettings()
+			levels(&s)
+			blocks := story{}.then(10, did(1000, 1, 50), did(50, 0, 50)).blocks(5)
+			for i := range blocks {
+				for range s.Custom {
+					blocks[i].Custom = append(blocks[i].Custom, Pair{Stable: Tally{1, 100}, Canary: Tally{0, 5}})
+				}
+			}
+			c := Open(s)
+			at := epoch
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				block := blocks[i%len(blocks)]
+				block.Start = at
+				at = block.End()
+				c.Fold(block)
+				c.Ruling(at)
+			}
+		})
 	}
 }

@@ -1,44 +1,38 @@
 package judge
 
-import (
-	"fmt"
-	"math"
-	"strconv"
-	"strings"
-	"time"
-)
+import "fmt"
 
 // sentence says a verdict in words, with the numbers it rests on.
-func (e Evidence) sentence(v Verdict, s Settings) string {
-	c, st := e.total.canary, e.total.stable
+func (e *checks) sentence(v *Verdict, l *ledger) string {
+	s, c, st := e.settings, &l.total.canary, &l.total.stable
 	switch v.Kind {
 	case Rollback:
 		return e.proven.sentence(s)
 	case Starved:
 		return fmt.Sprintf("the canary answered %s where its share of %d%% makes %d: requests hang",
-			requests(e.starve.got), e.weight, e.starve.expected)
+			requests(e.starve.got), l.weight, e.starve.expected)
 	case SharedIncident:
 		return fmt.Sprintf("both versions are over the limit: %s of the canary's and %s of stable's requests failed at this step, %s and %s took longer than %s",
 			percent(c.failed()), percent(st.failed()), percent(c.surelySlow(s.Limits)), percent(st.surelySlow(s.Limits)), s.Limits.P99)
 	case Promote:
-		last := e.ended.canary
+		last := &e.ended.canary
 		return fmt.Sprintf("last check within limits: %s of %s failed, %s took longer than %s (this step %s of %d%s)",
 			percent(last.failed()), requests(last.Requests, "canary "), slowRange(last, s), s.Limits.P99,
 			percent(c.failed()), c.Requests, besideStable(st))
 	}
-	return e.holding(v, s)
+	return e.holding(v, l)
 }
 
 // besideStable is stable's part of a comparison; nothing where it has no traffic.
-func besideStable(st Counts) string {
+func besideStable(st *Counts) string {
 	if st.Requests == 0 {
 		return ""
 	}
 	return fmt.Sprintf(", stable %s of %d", percent(st.failed()), st.Requests)
 }
 
-func (e Evidence) holding(v Verdict, s Settings) string {
-	c, st := e.total.canary, e.total.stable
+func (e *checks) holding(v *Verdict, l *ledger) string {
+	s, c, st := e.settings, &l.total.canary, &l.total.stable
 	switch v.Reason {
 	case ReasonSuspicious:
 		return fmt.Sprintf("%s, in %d of the %d checks in a row that make a breach: %s decide the next", e.run.broken(s), e.run.checks, s.Threshold.Checks, about(v.More))
@@ -57,14 +51,14 @@ func (e Evidence) holding(v Verdict, s Settings) string {
 }
 
 // sentence of a breach: what was broken, how often, and how stable did.
-func (r overRun) sentence(s Settings) string {
+func (r *overRun) sentence(s Settings) string {
 	return fmt.Sprintf("%s, in %s in a row (%s)", r.broken(s), plural(int64(r.checks), "check", "checks"), r.besides(s))
 }
 
 // broken says which limit the run's checks broke. When they broke different
 // ones, the sum may be within each, so both numbers are told.
-func (r overRun) broken(s Settings) string {
-	c, st := r.sum.canary, r.sum.stable
+func (r *overRun) broken(s Settings) string {
+	c, st := &r.sum.canary, &r.sum.stable
 	failed := fmt.Sprintf("%s of %s failed", percent(c.failed()), requests(c.Requests, "canary "))
 	slow := fmt.Sprintf("%s of %s surely took longer than %s", percent(c.surelySlow(s.Limits)), requests(c.Latency.Total(), "canary "), s.Limits.P99)
 	switch {
@@ -78,8 +72,8 @@ func (r overRun) broken(s Settings) string {
 	return fmt.Sprintf("%s (limit %s) and %s (limit 1%%), one or the other too much", failed, share(s.Limits.ErrorRate), slow)
 }
 
-func (r overRun) besides(s Settings) string {
-	st := r.sum.stable
+func (r *overRun) besides(s Settings) string {
+	st := &r.sum.stable
 	if r.each.latency && !r.each.errors {
 		return fmt.Sprintf("stable %s of %d", percent(st.surelySlow(s.Limits)), st.Latency.Total())
 	}
@@ -87,48 +81,10 @@ func (r overRun) besides(s Settings) string {
 }
 
 // slowRange is the share of slow requests, or both its ends if the bounds leave it open.
-func slowRange(c Counts, s Settings) string {
+func slowRange(c *Counts, s Settings) string {
 	surely, possibly := percent(c.surelySlow(s.Limits)), percent(c.possiblySlow(s.Limits))
 	if surely == possibly {
 		return surely
 	}
 	return "between " + surely + " and " + possibly
-}
-
-func about(more int64) string { return "about " + plural(more, "more request", "more requests") }
-
-func requests(n int64, kind ...string) string {
-	k := strings.Join(kind, "")
-	return plural(n, k+"request", k+"requests")
-}
-
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.FormatInt(n, 10) + " " + many
-}
-
-func percent(t tally) string { return share(t.share()) }
-
-// share writes a share as percent with two significant digits or more: 0.12%, 5.2%, 100%.
-func share(p float64) string {
-	digits := 0
-	switch p *= 100; {
-	case p < 1:
-		digits = 2
-	case p < 10:
-		digits = 1
-	}
-	scale := math.Pow(10, float64(digits))
-	return number(math.Round(p*scale)/scale) + "%"
-}
-
-func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
-
-func bound(ms float64) string {
-	if math.IsInf(ms, 1) {
-		return "infinity"
-	}
-	return time.Duration(ms * float64(time.Millisecond)).String()
 }

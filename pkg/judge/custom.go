@@ -1,0 +1,53 @@
+package judge
+
+import "fmt"
+
+// gaugeShare is the share of blocks in which a gauge may be beyond its bound.
+const gaugeShare = 0.1
+
+// share is the share of bad trials that the metric allows.
+func (c Custom) share() float64 {
+	switch {
+	case c.Gauge:
+		return gaugeShare
+	case c.AtLeast:
+		return 1 - c.Bound
+	}
+	return c.Bound
+}
+
+// limit writes a bound as people do: ">= 99%", "<= 100".
+func (c Custom) limit(value float64) string {
+	sign := "<= "
+	if c.AtLeast {
+		sign = ">= "
+	}
+	if c.Gauge {
+		return sign + number(value)
+	}
+	return sign + share(value)
+}
+
+// seen says what a track did.
+func (c Custom) seen(x Tally) string {
+	if c.Gauge {
+		return fmt.Sprintf("%s was not %s in %d of %d blocks", c.Name, c.limit(c.Bound), x.Hits, x.N)
+	}
+	value := x.share()
+	if c.AtLeast {
+		value = 1 - value
+	}
+	return fmt.Sprintf("%s was %s of %d", c.Name, share(value), x.N)
+}
+
+// suggest writes a limit that allows the share of bad trials. How far beyond
+// its bound a gauge was nobody knows.
+func (c Custom) suggest(bad float64) string {
+	switch {
+	case c.Gauge:
+		return ""
+	case c.AtLeast:
+		return c.limit(1 - bad)
+	}
+	return c.limit(bad)
+}

@@ -1,0 +1,236 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// describe adds evidence, outlook and words to a verdict.
+func (e *evidence) describe(v *Verdict, l *ledger) {
+	v.RollbackAt, v.PromoteAt = logOf(e.enough), e.proof
+	v.Against, v.For = e.odds()
+	v.Open = e.proven.open
+	if e.proven.proven && e.proven.leg == e.leg+1 {
+		v.Step, v.Weight = e.proven.at[0], e.proven.at[1]
+	}
+	v.Metrics = e.metrics()
+	if v.Kind == Rollback || v.Kind == Starved || e.held(l) != "" {
+		v.NoWorse = false
+	}
+	if v.Kind == Hold {
+		v.More, v.MoreTime = e.outlook(v, l)
+	}
+	v.Sentence = e.sentence(v, l)
+}
+
+func (e *evidence) metrics() []Metric {
+	list := make([]Metric, 0, 6+len(e.custom))
+	list = append(list, e.errors.tell(e.phis[0]), e.errorsVs.tell(e.phis[0]),
+		e.latency.tell(e.phis[1]), e.latencyVs.tell(e.phis[1]))
+	for i := range e.custom {
+		list = append(list, e.custom[i].tell(1))
+	}
+	return append(list, e.refused.tell(e.phis[0]), e.left.tell(e.phis[0]))
+}
+
+func (m *metric) tell(phi float64) Metric {
+	t := Metric{
+		Name: m.name, Limit: m.limit, Canary: m.step.canary, Stable: m.step.stable,
+		Against: logOf(m.against.release.wealth()), For: m.forth(), Judged: m.judged, Missing: m.missing,
+	}
+	t.Low, t.High = confidence(m.step.canary, phi)
+	return t
+}
+
+func (v *versus) tell(phi float64) Metric {
+	t := Metric{
+		Name: v.name, Limit: v.test.rho, Canary: v.step.canary, Stable: v.step.stable,
+		Against: logOf(v.odds()), Judged: v.judged,
+	}
+	t.Low, t.High = confidence(v.step.canary, phi)
+	return t
+}
+
+// outlook is about how many more requests a promotion takes at the canary's
+// present share of bad ones, and how long that is at its present rate.
+func (e *evidence) outlook(v *Verdict, l *ledger) (int64, time.Duration) {
+	var requests float64
+	var longest time.Duration
+	for i := range e.limits() {
+		m := e.limitAt(i)
+		n := m.good.more(m.passing, m.all.share(), e.proof)
+		if n == 0 {
+			continue
+		}
+		if i < 2 && !m.good.strict {
+			requests = max(requests, n)
+			longest = max(longest, timeFor(n, v.Canary.Rate))
+			continue
+		}
+		longest = max(longest, e.blocksFor(n, m, l))
+	}
+	if needed := longest.Seconds() * v.Canary.Rate; needed > requests {
+		requests = needed
+	}
+	return int64(math.Ceil(min(requests, 1e15))), longest
+}
+
+// blocksFor is how long n more trials of a metric take that doesn't count requests.
+func (e *evidence) blocksFor(n float64, m *metric, l *ledger) time.Duration {
+	if m.good.strict {
+		return timeFor(n, 1/l.width.Seconds())
+	}
+	return timeFor(n, float64(m.step.canary.N)/l.covered.Seconds())
+}
+
+// sentence says a verdict in words, with the numbers it rests on.
+func (e *evidence) sentence(v *Verdict, l *ledger) string {
+	c, st := &l.total.canary, &l.total.stable
+	switch v.Kind {
+	case Rollback:
+		return e.broken()
+	case Starved:
+		return fmt.Sprintf("the canary answered %s where its share of %d%% makes about %.0f: requests hang",
+			requests(e.starving.canary), l.weight, e.starving.expected)
+	case SharedIncident:
+		return e.incident()
+	case Promote:
+		return fmt.Sprintf("%s of %s failed, %s took longer than %s%s: evidence %s that it keeps the limits, %s suffices",
+			percent(c.failed()), requests(c.Requests, "canary "), slowRange(c, e.settings), duration(e.settings.Limits.P99),
+			besideStable(st), oddsOf(v.For), oddsOf(v.PromoteAt))
+	}
+	return e.holding(v, l)
+}
+
+// broken says what the breach rests on.
+func (e *evidence) broken() string {
+	p := &e.proven
+	c, st := p.seen.canary, p.seen.stable
+	odds := fmt.Sprintf("evidence %s, %s suffices", oddsOf(p.against), oddsOf(logOf(e.enough)))
+	beside := ""
+	if st.N > 0 {
+		beside = fmt.Sprintf(" (stable %s of %d)", percent(st), st.N)
+	}
+	limit := duration(e.settings.Limits.P99)
+	switch p.reason {
+	case ReasonErrorRatio:
+		return fmt.Sprintf("%s failed (%s), more than %s times stable's share: %s%s", ofAll(c), percent(c), number(p.limit), odds, beside)
+	case ReasonLatency:
+		return fmt.Sprintf("%s surely took longer than %s (%s), above 1%%: %s%s", ofAll(c), limit, percent(c), odds, beside)
+	case ReasonSlower:
+		return fmt.Sprintf("%s took longer than stable's slow ones may (%s), more than %s times stable's share: %s%s", ofAll(c), percent(c), number(p.limit), odds, beside)
+	case ReasonCustom:
+		custom := e.settings.Custom[p.custom]
+		return fmt.Sprintf("%s of the canary, and the limit is %s: %s%s", custom.seen(c), custom.limit(custom.Bound), odds, beside)
+	}
+	return fmt.Sprintf("%s failed (%s), above the limit of %s: %s%s", ofAll(c), percent(c), share(p.limit), odds, beside)
+}
+
+// ofAll writes a tally: 12 of 230 canary requests.
+func ofAll(x Tally) string { return fmt.Sprintf("%d of %s", x.Hits, requests(x.N, "canary ")) }
+
+// incident says which limit both versions break.
+func (e *evidence) incident() string {
+	top := &e.errors
+	for i := range e.limits() {
+		if m := e.limitAt(i); m.odds() > top.odds() {
+			top = m
+		}
+	}
+	w := top.window.now
+	what := "failed"
+	switch {
+	case top == &e.latency:
+		what = "took longer than " + duration(e.settings.Limits.P99)
+	case top != &e.errors:
+		what = "were bad by " + top.name
+	}
+	return fmt.Sprintf("both versions are over the limit of %s: %s of %s and %s of %s %s, so it is not the canary alone",
+		share(top.limit), percent(w.canary), requests(w.canary.N, "canary "), percent(w.stable), requests(w.stable.N, "stable "), what)
+}
+
+func (e *evidence) holding(v *Verdict, l *ledger) string {
+	c, st := &l.total.canary, &l.total.stable
+	switch v.Reason {
+	case ReasonErrorRatio:
+		return worse(&e.errorsVs, "failed")
+	case ReasonSlower:
+		return worse(&e.latencyVs, "took longer than "+duration(e.settings.Limits.P99))
+	case ReasonClientErrors:
+		if e.muchMore(&e.refused) {
+			return fmt.Sprintf("%s of %s were refused with 4xx, much more than stable's %s of %d",
+				percent(c.refused()), requests(c.Requests, "canary "), percent(st.refused()), st.Requests)
+		}
+		return fmt.Sprintf("%s of the canary's clients left before the answer (%d), much more than stable's %s of %d",
+			percent(c.left()), c.Disconnects, percent(st.left()), st.left().N)
+	case ReasonDrifting:
+		return e.drifting(l)
+	case ReasonSuspicious:
+		return fmt.Sprintf("%s of %s failed and %s surely took longer than %s: evidence %s against the canary at this step, too much to promote it, %s suffices to roll it back",
+			percent(c.failed()), requests(c.Requests, "canary "), percent(c.surelySlow(e.settings.Limits)), duration(e.settings.Limits.P99),
+			oddsOf(logOf(e.ofStep())), oddsOf(v.RollbackAt))
+	case ReasonNoData:
+		for i := range e.custom {
+			if m := &e.custom[i]; m.missing != "" {
+				return fmt.Sprintf("no data of %s: %s", m.name, m.missing)
+			}
+		}
+	case ReasonUnresolved:
+		return e.unknown(c, st)
+	}
+	return e.few(v, c)
+}
+
+func worse(v *versus, did string) string {
+	return fmt.Sprintf("%s of %s %s, within the limit but more than %s times stable's %s of %d: evidence %s",
+		percent(v.since.canary), requests(v.since.canary.N, "canary "), did, number(v.test.rho),
+		percent(v.since.stable), v.since.stable.N, oddsOf(logOf(v.odds())))
+}
+
+func (e *evidence) drifting(l *ledger) string {
+	w, i, _ := e.warning(l)
+	what := "errors grow"
+	if i > 0 {
+		limit := e.settings.Limits.P99
+		if i == 2 {
+			low, _ := l.total.canary.Latency.Around(limit / 2)
+			limit = time.Duration(low * float64(time.Millisecond))
+		}
+		what = "requests slower than " + duration(limit) + " grow more"
+	}
+	when := "at the step's start"
+	if w.over < l.covered {
+		when = roughly(w.over) + " ago"
+	}
+	limit := e.errors.limit
+	if i > 0 {
+		limit = slowShare
+	}
+	return fmt.Sprintf("%s: %s %s, %s now; at this pace above %s in about %s",
+		what, share(w.first), when, share(w.last), share(limit), roughly(w.breach))
+}
+
+func (e *evidence) unknown(c, st *Counts) string {
+	limits := e.settings.Limits
+	if c.Latency.Total() == 0 {
+		return fmt.Sprintf("the canary's latency is unknown: no histogram came with its %s", requests(c.Requests))
+	}
+	low, high := c.Latency.Around(limits.P99)
+	return fmt.Sprintf("the histogram can't tell whether P99 is within %s: its bounds are %s and %s, and %s of the canary's requests lie above the first (stable %s); a bucket at %s in the annotation sidecar.istio.io/statsHistogramBuckets of both versions' pods would tell",
+		duration(limits.P99), bound(low), bound(high), percent(c.possiblySlow(limits)), percent(st.possiblySlow(limits)), number(milliseconds(limits.P99)))
+}
+
+// few says what a promotion still takes.
+func (e *evidence) few(v *Verdict, c *Counts) string {
+	so := fmt.Sprintf("%s so far, %d failed, %s took longer than %s",
+		requests(c.Requests, "canary "), c.Errors, slowRange(c, e.settings), duration(e.settings.Limits.P99))
+	odds := fmt.Sprintf("evidence %s that it keeps the limits, %s suffices", oddsOf(v.For), oddsOf(v.PromoteAt))
+	switch {
+	case v.More == 0:
+		return so + ": " + odds
+	case v.MoreTime == 0:
+		return fmt.Sprintf("%s: %s; %s at this share", so, odds, about(v.More))
+	}
+	return fmt.Sprintf("%s: %s; %s, about %s at this rate", so, odds, about(v.More), roughly(v.MoreTime))
+}
