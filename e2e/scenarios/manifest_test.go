@@ -31,6 +31,7 @@ func (s settings) plus(more settings) settings {
 type deployment struct {
 	subset      string
 	replicas    int // 0 means one
+	sidecar     bool
 	env         settings
 	annotations settings
 }
@@ -44,6 +45,10 @@ func (d deployment) manifest(namespace string) string {
 	for _, key := range slices.Sorted(maps.Keys(d.annotations)) {
 		fmt.Fprintf(&annotations, "serin.dev/%s: %q, ", key, d.annotations[key])
 	}
+	inject := ""
+	if d.sidecar {
+		inject = `, sidecar.istio.io/inject: "true"`
+	}
 	return fmt.Sprintf(`
 apiVersion: apps/v1
 kind: Deployment
@@ -52,11 +57,11 @@ spec:
   replicas: %[4]d
   selector: {matchLabels: {app: web, version: %[2]s}}
   template:
-    metadata: {labels: {app: web, version: %[2]s}}
+    metadata: {labels: {app: web, version: %[2]s%[7]s}}
     spec:
       containers:
       - {name: web, image: "shop/web:%[5]s", ports: [{containerPort: 8080}], env: [%[6]s]}
-`, namespace, d.subset, annotations.String(), max(1, d.replicas), e["VERSION"], env.String())
+`, namespace, d.subset, annotations.String(), max(1, d.replicas), e["VERSION"], env.String(), inject)
 }
 
 // platform is all of the application but its Deployments and routes.

@@ -10,7 +10,7 @@ import (
 
 func commands(t *testing.T, name string) {
 	st := open(t, name, script{jumps: true})
-	st.release("5%/20m, 25%/20m, 100%/5s", nil)
+	st.release("5%/20m, 25%/20m, 100%/2s", nil)
 	st.reachesWeight(5)
 	st.command("pause")
 	st.reachesPhase("Paused")
@@ -127,7 +127,7 @@ const (
 func applyAfterwards(t *testing.T, name string) {
 	st := open(t, name, script{jumps: true, routes: plain})
 	own := gateway(name, st.script.routes)
-	st.release("25%/20m, 100%/5s", nil)
+	st.release("25%/20m, 100%/2s", nil)
 	st.reachesWeight(25)
 	st.arrives("v2")
 	if err := st.applyAs("kubectl", own, false); err == nil {
@@ -188,7 +188,7 @@ func twoVirtualServices(t *testing.T, name string) {
 	st := open(t, name, script{jumps: true, routes: routes, more: mesh(name, "\n  - route: [{destination: {host: web, subset: v1}}]\n"), path: "/api/cart"})
 	inside := st.load(load.Options{URL: st.box.MeshURL(), Host: "web." + name})
 	st.settles(inside, "v1")
-	st.release("25%/20m, 100%/5s", nil)
+	st.release("25%/20m, 100%/2s", nil)
 	first := st.reachesWeight(25)
 	st.until("both sides have canary traffic", func() error {
 		for _, g := range []*load.Generator{st.users, inside} {

@@ -29,9 +29,24 @@ const (
 var scenarios = []scenario{
 	// Releases.
 	{"a good version goes all the way", "promotion", promotion, core},
-	{"a version with 5% errors goes back", "errors", errorsOfFivePercent, core},
-	{"a version that fails always goes back", "all-errors", allErrors, further},
+	// What the judge sees.
+	{"a version that fails always goes back", "all-errors", allErrors, core},
+	{"a version with 20% errors goes back", "errors-20", someErrors, further},
+	{"a version with 5% errors goes back", "errors-5", errorsOfFivePercent, core},
+	{"a version with 2% errors goes back", "errors-2", errorsOfTwoPercent, further},
+	{"a version with 20% errors goes back by thresholds", "threshold", errorsByThreshold, core},
 	{"a version that is slow goes back", "slow", slow, core},
+	{"a version that fails after half a minute goes back", "late-errors", lateErrors, further},
+	{"a version that fails at 100% goes back at once", "dead", deadAtOnce, further},
+	{"a version slower than the route's timeout goes back", "timeout", beyondTheTimeout, core},
+	{"a version that finds nothing is held", "not-found", notFound, further},
+	{"an incident of both versions holds the release until it is over", "incident", sharedIncident, core},
+	{"an incident that lasts ends the release as configured", "long-incident", sharedIncidentTooLong, further},
+	{"half a request per second is judged on time", "little-traffic", littleTraffic, further},
+	{"a metric of the operator's takes a version back", "custom", customMetric, core},
+	{"limits that stable breaks are told before the release", "stable-over", stableOverLimit, further},
+	{"a release that people lead is only judged", "observe", observed, further},
+	// What its pods do.
 	{"a version that crashes again and again goes back", "crashing", crashing, further},
 	{"a version that crashes at 0% never gets a user", "crashing-at-zero", crashingAtZero, further},
 	{"a version that hangs goes back", "hanging", hanging, further},
@@ -61,7 +76,10 @@ var scenarios = []scenario{
 	// Faults.
 	{"the controller is killed at each step", "killed", killedAtEachStep, core},
 	{"the controller is killed as it goes back", "killed-going-back", killedGoingBack, further},
+	{"a restart in mid-step changes no verdict", "replay", replayed, core},
 	{"Prometheus is away for a while", "prometheus-away", prometheusAway, alone},
+	{"metrics grow old", "stale", staleMetrics, alone},
+	{"there are no metrics yet", "no-metrics", noMetrics, alone},
 	{"istiod is away for a while", "istiod-away", istiodAway, alone},
 }
 

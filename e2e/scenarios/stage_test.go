@@ -31,8 +31,10 @@ type script struct {
 	routes    string   // of the VirtualService web; default: all to v1, explicitly
 	more      string   // further manifests
 	stable    settings // annotations of web-v1
+	home      settings // environment of web-v1
+	sidecars  bool     // in front of all pods: they report, not only the gateway
 	path      string   // that the users ask for, with its slash; default: none
-	rate      float64  // of the users' requests per second; default 60
+	rate      float64  // of the users' requests per second; default 100
 	jumps     bool     // commands pass over steps
 	adopts    bool     // the user has a header route of their own
 	lease     string   // how long the lease outlives a dead leader; default: the controller's
@@ -60,12 +62,12 @@ func open(t *testing.T, name string, s script) *stage {
 		s.routes = split(100, 0)
 	}
 	if s.rate == 0 {
-		s.rate = 60
+		s.rate = 100
 	}
 	played.Add(1)
 	st := &stage{T: t, world: shared, script: s, name: name}
 	st.apply(strings.ReplaceAll(platform, "NAMESPACE", name))
-	st.deploy(deployment{subset: "v1", annotations: s.stable})
+	st.deploy(deployment{subset: "v1", annotations: s.stable, env: s.home})
 	st.apply(gateway(name, s.routes))
 	if s.more != "" {
 		st.apply(s.more)
@@ -82,6 +84,18 @@ func open(t *testing.T, name string, s script) *stage {
 	return st
 }
 
+// operator is the part of the controller's configuration that is no default: a
+// metric of the operator's own, and checks that are soon complete for the
+// releases that are judged by thresholds.
+const operator = `
+judge: {threshold: {checks: 2, requests: 20}}
+metrics:
+  unpaid:
+    description: Requests that ended with "payment required"
+    bad: istio_requests_total{reporter="source", destination_workload_namespace="{{namespace}}", destination_workload="{{workload}}", response_code="402"}
+    total: istio_requests_total{reporter="source", destination_workload_namespace="{{namespace}}", destination_workload="{{workload}}"}
+`
+
 // startController starts a controller for this namespace alone.
 func (st *stage) startController() {
 	st.Helper()
@@ -90,7 +104,7 @@ func (st *stage) startController() {
 		lease = fmt.Sprintf(", leaseDuration: %s, renewDeadline: 4s, retryPeriod: 500ms", st.script.lease)
 	}
 	config := filepath.Join(st.TempDir(), "serin.yaml")
-	text := fmt.Sprintf("judge: {threshold: {checks: 2, requests: 20}}\nleaderElection: {namespace: serin-system, name: serin-%s%s}\n", st.name, lease)
+	text := fmt.Sprintf("leaderElection: {namespace: serin-system, name: serin-%s%s}\n%s", st.name, lease, operator)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		st.Fatal(err)
 	}
@@ -252,6 +266,7 @@ func (st *stage) apply(manifests string) {
 // deploy applies a Deployment.
 func (st *stage) deploy(d deployment) {
 	st.Helper()
+	d.sidecar = st.script.sidecars
 	st.apply(d.manifest(st.name))
 }
 
@@ -399,12 +414,24 @@ func (st *stage) answered(g *load.Generator, n int) []load.Record {
 	return out
 }
 
+// untilAnswered waits until users had so many answers in all.
+func (st *stage) untilAnswered(n int) {
+	st.Helper()
+	for deadline := time.After(2 * patience); len(st.users.Records()) < n; {
+		select {
+		case <-deadline:
+			st.Fatalf("%d requests are answered, want %d", len(st.users.Records()), n)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // settles waits until every one of n requests in a row is well answered by the
 // version: the routes have arrived.
 func (st *stage) settles(g *load.Generator, version string) {
 	st.Helper()
 	st.until("all is answered by "+version, func() error {
-		for _, r := range st.answered(g, 20) {
+		for _, r := range st.answered(g, min(20, 2+int(4*st.script.rate))) {
 			if r.Version != version || r.Bad() {
 				return fmt.Errorf("status %d by %q", r.Status, r.Version)
 			}

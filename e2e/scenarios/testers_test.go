@@ -77,7 +77,7 @@ func adopted(t *testing.T, name string) {
   - route: [{destination: {host: web, subset: v1}}]
 `})
 	st.release(quick, nil)
-	st.reachesWeight(5)
+	st.reachesWeight(10)
 	jason := st.load(load.Options{Headers: map[string]string{"End-User": "jason"}})
 	st.settles(jason, "v2")
 	st.told("HeaderRouteAdopted")

@@ -11,10 +11,10 @@ var errNotYet = errors.New("not yet")
 
 func gitOps(t *testing.T, name string) {
 	st := open(t, name, script{})
-	st.release("5%/5s, 25%/15s, 100%/5s", nil)
-	st.reachesWeight(25)
+	st.release("25%/2s, 50%/10s, 100%/2s", nil)
+	st.reachesWeight(50)
 	st.revert()
-	st.reaches("set again", func(s invariant.State) bool { return s.Reason == "GitOpsRevertReapplied" && s.Weight == 25 })
+	st.reaches("set again", func(s invariant.State) bool { return s.Reason == "GitOpsRevertReapplied" && s.Weight == 50 })
 	st.told("GitOpsRevertReapplied")
 	st.reachesPhase("Succeeded")
 	st.close("v2", "v2")
@@ -48,7 +48,7 @@ func gitOpsStubborn(t *testing.T, name string) {
 
 func gitOpsAtRest(t *testing.T, name string) {
 	st := open(t, name, script{})
-	st.release("100%/5s", nil)
+	st.release("100%/2s", nil)
 	st.reachesPhase("Succeeded")
 	st.unowned()
 	st.revert()
@@ -97,9 +97,9 @@ func stableGone(t *testing.T, name string) {
 
 func templateChanged(t *testing.T, name string) {
 	st := open(t, name, script{})
-	steps := "5%/5s, 25%/15s, 100%/5s"
+	steps := "25%/2s, 50%/10s, 100%/2s"
 	st.release(steps, nil)
-	first := st.reachesWeight(25)
+	first := st.reachesWeight(50)
 	st.release(steps, settings{"VERSION": "v3"})
 	st.told("TemplateChanged")
 	st.another(first, "Succeeded")
@@ -108,20 +108,20 @@ func templateChanged(t *testing.T, name string) {
 
 func home(t *testing.T, name string) {
 	st := open(t, name, script{})
-	st.release("25%/5s, 100%/5s", nil)
+	st.release("25%/2s, 100%/2s", nil)
 	first := st.reachesPhase("Succeeded")
 	st.settles(st.users, "v2")
 	// The pipeline brings the promoted image home.
 	st.deploy(deployment{subset: "v1", env: settings{"VERSION": "v2"}})
 	st.told("ReturnedHome")
 	st.reaches("traffic is at home", func(s invariant.State) bool { return s.Phase == "Succeeded" && s.Weight == 0 })
-	st.release("25%/5s, 100%/5s", settings{"VERSION": "v3"})
+	st.release("25%/2s, 100%/2s", settings{"VERSION": "v3"})
 	st.another(first, "Succeeded")
 	st.close("v2", "v3")
 }
 
 func takingTurns(t *testing.T, name string) {
-	annotations := settings{"canary": "true", "steps": "25%/5s, 100%/5s"}
+	annotations := settings{"canary": "true", "steps": "25%/2s, 100%/2s"}
 	st := open(t, name, script{stable: annotations})
 	st.release(annotations["steps"], nil)
 	first := st.reachesPhase("Succeeded")
