@@ -37,9 +37,9 @@ type Sample struct {
 	// Live tells that the track's proxies reported in this block, so that zero
 	// requests mean "no request came" and not "nobody knows".
 	Live bool
-	// Seen is up to when all of the track's proxies are known: the time of the
-	// newest sample of the one that was scraped longest ago. Zero when unknown.
-	// Where Stable.Seen is before Canary.Seen, both tracks may have begun to fail
+	// Seen is up to when the track is known: of stable all of its proxies (the
+	// newest sample of the one that was scraped longest ago), of the canary any of
+	// them (the newest sample of all). Zero when unknown. Where Stable.Seen is before Canary.Seen, both tracks may have begun to fail
 	// at once though only the canary's failures are known yet.
 	Seen time.Time
 }

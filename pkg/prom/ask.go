@@ -61,6 +61,7 @@ type Template struct {
 type Answer struct {
 	// Blocks are the closed blocks since From, in order and without holes. Of a
 	// long time these are the first; asking again from their end gives the rest.
+	// Of Open it is the open block, if anything is clear about it.
 	Blocks   []judge.Block
 	Warnings []string // what Prometheus wants people to know, such as a partial answer
 	Err      error    // no answer: then there are no blocks, and nobody knows anything

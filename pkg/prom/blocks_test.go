@@ -671,6 +671,7 @@ func TestWarningsAreKept(t *testing.T) {
 // TestLiveIsReplay: asking whenever a second has passed gives the same blocks as
 // asking once at the end, whatever happens to pods and scrapes in between.
 func TestLiveIsReplay(t *testing.T) {
+	ordered := 0 // blocks in which stable is known as far as the canary
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			db := newTSDB()
@@ -682,6 +683,9 @@ func TestLiveIsReplay(t *testing.T) {
 			town := newTown(seed)
 			for at := 0.0; at < 400; at += 0.5 {
 				town.live(db, at)
+				if at == 200 && seed%2 == 1 {
+					town.upgrade()
+				}
 				if math.Trunc(at) != at {
 					continue
 				}
@@ -700,6 +704,9 @@ func TestLiveIsReplay(t *testing.T) {
 				if b.Missing == "" {
 					usable++
 				}
+				if s := b.Stable.Seen; !s.IsZero() && !s.Before(b.Canary.Seen) {
+					ordered++
+				}
 				for _, c := range []judge.Counts{b.Stable.Counts, b.Canary.Counts} {
 					if c.Requests < 0 || c.Errors < 0 || c.Errors > c.Requests || c.ClientErrors < 0 || c.Disconnects < 0 {
 						t.Errorf("impossible counts %+v", c)
@@ -716,5 +723,8 @@ func TestLiveIsReplay(t *testing.T) {
 				t.Errorf("only %d usable blocks:\n%s", usable, tell(seen))
 			}
 		})
+	}
+	if ordered < 20 {
+		t.Errorf("stable is known as far as the canary in %d blocks only", ordered)
 	}
 }

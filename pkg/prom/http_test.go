@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -160,10 +162,10 @@ func TestHTTPHonoursTheContextInAStall(t *testing.T) {
 }
 
 func TestHTTPNamesNoCredentialsWhenNobodyListens(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	base := strings.Replace(server.URL, "http://", "http://anna:secret@", 1)
-	server.Close()
-	_, err := mustHTTP(t, http.DefaultClient, base)(context.Background(), "up", epoch, epoch, time.Second)
+	refused := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return nil, syscall.ECONNREFUSED
+	}}}
+	_, err := mustHTTP(t, refused, "http://anna:secret@prometheus:9090")(context.Background(), "up", epoch, epoch, time.Second)
 	if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "anna") {
 		t.Errorf("%v", err)
 	}

@@ -70,6 +70,12 @@ func (s selector) samples(by []string, window time.Duration) string {
 	return fmt.Sprintf("max by (%s) (count_over_time(%s[%s]))", strings.Join(by, ", "), s, duration(window))
 }
 
+// stamps asks for the times of the newest samples. The time of an aggregate
+// would be that of the question; hence the samples' own, within it.
+func (s selector) stamps(by []string) string {
+	return fmt.Sprintf("max by (%s) (timestamp(%s))", strings.Join(by, ", "), s)
+}
+
 // equal, matches and differs make matchers. All values anybody else chose pass through
 // oneOf, the one escaper: regexp.QuoteMeta makes a value stand for itself, and
 // strconv.QuoteToASCII writes what PromQL, whose strings are Go's, reads back: its

@@ -1,17 +1,9 @@
 package prom
 
 import (
-	"fmt"
 	"math"
-	"strings"
 	"time"
 )
-
-// stamps asks for the times of the newest samples. The time of an aggregate
-// would be that of the question; hence the samples' own, within it.
-func (s selector) stamps(by []string) string {
-	return fmt.Sprintf("max by (%s) (timestamp(%s))", strings.Join(by, ", "), s)
-}
 
 // readStamps reads when the proxies that report on the asks' tracks were
 // scraped last, in ms since the Unix epoch.

@@ -173,7 +173,7 @@ func (p piece) write(value string) (string, error) {
 		value += podSuffix
 	}
 	if p.quote == '`' {
-		if strings.ContainsAny(value, "`\r") {
+		if strings.ContainsAny(value, "`\r\ufffd") {
 			return "", fmt.Errorf("the value of {{%s}} is %q, which can't stand between backquotes: write the literal with double quotes", p.placeholder, value)
 		}
 		return value, nil
@@ -182,7 +182,8 @@ func (p piece) write(value string) (string, error) {
 }
 
 // escape is the content of a string literal between the given quotes that means
-// the value. PromQL's strings are Go's, between either kind of quotes.
+// the value. PromQL's strings are Go's, between either kind of quotes; its parser
+// refuses U+FFFD as it stands, so nothing but ASCII is written.
 func escape(value string, quote byte) string {
 	var out []byte
 	for _, r := range value {
@@ -192,7 +193,7 @@ func escape(value string, quote byte) string {
 		case '"', '\'':
 			out = append(out, byte(r))
 		default:
-			quoted := strconv.AppendQuoteRune(nil, r)
+			quoted := strconv.AppendQuoteRuneToASCII(nil, r)
 			out = append(out, quoted[1:len(quoted)-1]...)
 		}
 	}

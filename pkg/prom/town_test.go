@@ -29,6 +29,7 @@ func newTown(seed uint64) *town {
 	}
 	t.settle(0, "source", "web-v1")
 	t.settle(0, "source", "web-v2")
+	t.settle(0, "source", "unknown")
 	t.settle(20, "destination", "web-v2")
 	return t
 }
@@ -52,7 +53,7 @@ func (t *town) live(db *tsdb, at float64) {
 		}
 		h.answers(float64(t.random.IntN(8)), "200", "0", "-", 50)
 		if t.random.IntN(3) == 0 {
-			h.answers(1, []string{"500", "503", "404", "0"}[t.random.IntN(4)], "", []string{"-", "UF", "UT", "DC"}[t.random.IntN(4)], 3000)
+			h.answers(1, []string{"500", "503", "404", "0"}[t.random.IntN(4)], "", []string{"-", "UF", "UT", "DC", "UH"}[t.random.IntN(5)], 3000)
 		}
 		if at >= h.next {
 			t.visit(db, h)
@@ -64,13 +65,22 @@ func (t *town) live(db *tsdb, at float64) {
 // visit is a scrape: it may be late by a little, slow, or fail.
 func (t *town) visit(db *tsdb, h *home) {
 	when := after(h.next + t.random.Float64()*0.01)
-	took := time.Duration(t.random.Float64() * float64(400*time.Millisecond))
+	took := time.Duration(t.random.Float64() * float64(900*time.Millisecond))
 	if t.random.IntN(15) == 0 {
 		h.fail(db, when, when.Add(took))
 	} else {
 		h.scrape(db, when, took)
 	}
 	h.next += 10
+}
+
+// upgrade is that of Prometheus: a bound is spelled anew, and nobody knows what
+// to mark as stale.
+func (t *town) upgrade() {
+	for _, h := range t.homes {
+		h.respell("1000", "1000.0")
+		h.known = map[string]bool{}
+	}
 }
 
 func (t *town) fate(h *home, at float64) {
