@@ -147,7 +147,7 @@ func (e *evidence) excused(b *Block, k known) (excused, void which) {
 	for i := range e.limits() {
 		m := e.limitAt(i)
 		switch {
-		case m.part == 0 || !m.window.shared(m, &e.same, k):
+		case m.part == 0 || !m.window.shared(m, k, e.enough):
 		case m.window.over():
 			void |= 1 << i
 		default:

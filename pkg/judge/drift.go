@@ -8,7 +8,7 @@ import (
 const (
 	// driftErrors is at how many standard errors a slope is no chance, though
 	// it is looked at all the time, and driftHits the least it rests on.
-	driftErrors, driftHits = 4, 5
+	driftErrors, driftHits = 3.5, 5
 	// leastDrift is the least time whose growth is looked at.
 	leastDrift = 5 * time.Minute
 )

@@ -25,7 +25,6 @@ type evidence struct {
 	errorsVs, latencyVs versus
 	custom              []metric
 	refused, left       versus // 4xx, and clients that left: they only hold
-	same                relativeTest
 
 	starving starvation
 	drifts   [3]drift   // errors, slow at the limit, slow at half of it
@@ -61,7 +60,6 @@ func newEvidence(s Settings, before *baseline) *evidence {
 		latencyVs: newVersus(nameLatencyVs, levels.Rho, floor, slow),
 		refused:   newVersus(nameRefusedVs, refusedFactor, 0, errors),
 		left:      newVersus(nameLeftVs, refusedFactor, 0, errors),
-		same:      newRelativeTest(1, errors),
 		phis:      [3]float64{errors.phi, slow.phi, slow.phi},
 		resolved:  true,
 	}

@@ -24,6 +24,7 @@ type metric struct {
 	compares bool     // besides is kept
 
 	window window
+	same   relativeTest // whether the canary is worse than stable at all
 	step   seen  // the present step
 	all    Tally // the canary's of the release, but for what is void
 }
@@ -37,12 +38,12 @@ func (s *seen) add(c, st Tally) {
 }
 
 func newMetric(name string, theta float64, levels Levels, b bursts) metric {
-	rho := levels.Kappa
 	return metric{
 		name: name, limit: theta, judged: true, least: witnessRequests,
 		test:   newLimitTest(theta, b),
 		good:   newGoodTest(clearlyBad(theta, levels.Kappa), b),
-		beside: newNoWorseTest(rho, b),
+		beside: newNoWorseTest(levels.Kappa, b),
+		same:   newRelativeTest(1, bursts{phi: b.phi}), // over a window, never as one bet
 	}
 }
 

@@ -165,6 +165,9 @@ func binomial(random *rand.Rand, n int64, p float64) int64 {
 	if p >= 1 {
 		return n
 	}
+	if p <= 0 {
+		return 0
+	}
 	hits, miss := int64(-1), math.Log1p(-p)
 	for at := int64(0); at <= n; hits++ {
 		at += 1 + int64(math.Log(1-random.Float64())/miss)

@@ -90,12 +90,13 @@ type relative struct {
 	pending comparison
 	owed    mass
 	waits   bool  // pending is to be counted with the next block
+	past    bool  // it is of the step before: for the release only
 	last    Tally // stable's newest block
 }
 
 // begin begins another step: what waits counts for the release only.
 func (r *relative) begin() {
-	r.step, r.owed.step = onset{}, 0
+	r.step, r.past = onset{}, r.waits
 }
 
 // fold counts the block that waits, and this one, too, if stable is known as
@@ -121,10 +122,10 @@ func (r *relative) settle(t *relativeTest, after Tally) {
 	r.pending.after = after
 	step := r.step
 	r.count(t, &r.pending, r.owed)
-	if r.owed.step == 0 { // of the step before
+	if r.past {
 		r.step = step
 	}
-	r.waits = false
+	r.waits, r.past = false, false
 }
 
 func (r *relative) count(t *relativeTest, c *comparison, m mass) {

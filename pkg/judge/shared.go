@@ -6,9 +6,6 @@ const (
 	witnessRequests, witnessBad = 20, 2
 	// witnessBlocks is the same for a gauge, which has one trial for each block.
 	witnessBlocks = 3
-	// clearlyWorse are the odds at which the canary is worse than stable in an
-	// incident that both have.
-	clearlyWorse = 10
 	// calmOdds say that stable no longer breaks the limit, calmBlocks for how
 	// long: one block more than a scrape may lag.
 	calmOdds, calmBlocks = 20, 2
@@ -60,11 +57,11 @@ func (w *window) soothe(m *metric, stable Tally) {
 }
 
 // shared tells that stable broke the limit, too, and that the canary isn't
-// clearly worse. If stable's numbers may lag, the canary's newest block isn't
+// clearly worse, by odds of enough. If stable's numbers may lag, the canary's newest block isn't
 // compared. Stable's bad requests of the blocks beside the window count, but
 // not its requests, so that a scrape at another moment never makes the canary
 // the worse one (see comparison).
-func (w *window) shared(m *metric, same *relativeTest, k known) bool {
+func (w *window) shared(m *metric, k known, enough float64) bool {
 	stable := w.now.stable
 	if stable.N < m.least || stable.Hits < witnessBad || !stable.above(m.limit, 0) {
 		return false
@@ -74,12 +71,12 @@ func (w *window) shared(m *metric, same *relativeTest, k known) bool {
 		c.canary, c.stable = w.last.canary, Tally{Hits: w.now.stable.Hits, N: w.last.stable.N}
 	}
 	var ratio, start factors
-	same.ratios(c, &ratio, &start)
+	m.same.ratios(c, &ratio, &start)
 	e := 0.0
 	for j, r := range ratio {
-		e += same.start[j] * r
+		e += m.same.start[j] * r
 	}
-	return e < clearlyWorse
+	return e < enough
 }
 
 // over tells that stable keeps the limit again, and did so for long enough that

@@ -18,6 +18,9 @@ type world struct {
 	stable func(t time.Duration) float64
 	at     time.Duration
 	step   int
+	// by how much the tracks' scrapes lie before the block's borders
+	canaryLag, stableLag time.Duration
+	unseen               bool // nobody knows
 }
 
 func constant(p float64) func(time.Duration) float64 {
@@ -50,17 +53,23 @@ func (w *world) next() Block {
 	if w.weight < 100 {
 		m = poisson(w.random, total*float64(100-w.weight)/float64(w.weight))
 	}
-	failing := func(n int64, p float64) Sample {
+	// in three slices, so that what changes within a block does so at its time
+	failing := func(n int64, p func(time.Duration) float64, lag time.Duration) Sample {
 		s := did(n, 0, 50)
-		if p > 0 && n > 0 {
-			s.Errors = binomial(w.random, n, p)
+		for i := range int64(3) {
+			slice := w.width / 3
+			if part := (n + i) / 3; part > 0 {
+				s.Errors += binomial(w.random, part, p(w.at-lag+time.Duration(i)*slice+slice/2))
+			}
 		}
-		s.Seen = epoch.Add(w.at + w.width)
+		if !w.unseen {
+			s.Seen = epoch.Add(w.at + w.width - lag)
+		}
 		return s
 	}
 	b := Block{
 		Start: epoch.Add(w.at), Width: w.width, Weight: w.weight, Step: w.step,
-		Canary: failing(n, w.canary(w.at)), Stable: failing(m, w.stable(w.at)),
+		Canary: failing(n, w.canary, w.canaryLag), Stable: failing(m, w.stable, w.stableLag),
 	}
 	w.at += w.width
 	return b
