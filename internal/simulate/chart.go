@@ -53,7 +53,7 @@ var colours = [...][2]string{
 
 // The plot's place on the picture.
 const (
-	chartWidth, chartHeight     = 760.0, 400.0
+	chartWidth, chartHeight     = 800.0, 400.0
 	plotLeft, plotRight         = 76.0, 620.0
 	plotTop, plotBottom         = 52.0, 340.0
 	labelApart, leastTextOfMark = 15.0, 6.0

@@ -101,7 +101,7 @@ func drawOdds(l *lab) chart {
 	return c
 }
 
-// trace is the odds over the time of a single run, until its verdict.
+// trace is the odds over the time of a single run, also after its verdict.
 func (l *lab) trace(s scene, run int, to time.Duration) []point {
 	draw := newSource()
 	draw.begin(l.seed, s.name, run)
@@ -114,11 +114,8 @@ func (l *lab) trace(s scene, run int, to time.Duration) []point {
 	for at := time.Duration(0); at < to; at += width {
 		b := f.block(at, 0, s.steps[0])
 		c.Fold(b)
-		v := c.Verdict(b.End())
-		points = append(points, point{(at + width).Minutes(), math.Exp(v.Against)})
-		if v.Kind == judge.Rollback {
-			break
-		}
+		against, _ := c.Odds()
+		points = append(points, point{(at + width).Minutes(), math.Exp(against)})
 	}
 	return points
 }

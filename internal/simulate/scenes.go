@@ -59,12 +59,26 @@ func atLimit(rate float64, s judge.Settings) scene {
 // atBothLimits has as many slow requests as may be, too.
 func atBothLimits(rate float64) scene {
 	w := alike(0.01)
-	w.slow = 0.01
+	w.slow = [2]float64{0.01, 0.01}
 	return step("at both limits", rate, w, usual())
+}
+
+// healthySlow is as slow as stable, a little within the limit.
+func healthySlow(rate float64) scene {
+	w := alike(0.001)
+	w.slow = [2]float64{0.009, 0.009}
+	return step("healthy 0.9% slow", rate, w, usual())
 }
 
 func bad(rate, share float64) scene {
 	return step("bad "+percent(share), rate, beside(always(share)), usual())
+}
+
+// slow is a canary of which a twentieth of the answers are slow.
+func slow(rate float64) scene {
+	w := alike(0.001)
+	w.slow = [2]float64{0.05, 0.001}
+	return step("bad 5% slow", rate, w, usual())
 }
 
 func lateBad(rate float64) scene {
@@ -137,7 +151,7 @@ func restarting(s scene) scene {
 // rollout is a whole release of 100 requests per second over three steps.
 func rollout(name string, canary profile, slow float64) scene {
 	w := beside(canary)
-	w.rate, w.slow = 100, slow
+	w.rate, w.slow = 100, [2]float64{slow, slow}
 	s := usual()
 	s.Steps, s.Deadline = 3, 30*time.Minute
 	return scene{name: "rollout " + name, world: w, settings: s, steps: []int{5, 25, 100}, length: 30 * time.Minute}

@@ -37,7 +37,7 @@ type fate struct {
 	failed     int64         // the canary's failed answers until the rollback, the promotion of the last step, or the end
 }
 
-// healthy tells how a run went for those who watch only until it is decided.
+// is tells how a run went for those who watch only until it is decided.
 func (f fate) is() string {
 	switch {
 	case f.rolledBack < f.promoted:
@@ -61,23 +61,32 @@ func (s scene) play(draw *source, seed uint64, run int, mode judge.Mode) fate {
 		c.Before(f.before(i))
 	}
 	p := player{scene: s, fate: fate{rolledBack: never, promoted: never, incident: never, warned: never, glance: never, test: never}}
-	step, begun := 0, time.Duration(0)
+	step, begun, covered := 0, time.Duration(0), time.Duration(0)
 	for at := time.Duration(0); at < begun+s.length; at += width {
 		b := f.block(at, step, s.steps[step])
 		c.Fold(b)
-		v := c.Verdict(b.End())
-		p.note(at+width, b, v)
-		if v.Kind == judge.Rollback {
+		if b.Missing == "" {
+			covered += width
+		}
+		kind, reason := c.Ruling(b.End())
+		passed := kind == judge.Promote && covered >= bake
+		p.note(at+width, b, kind, reason)
+		if kind == judge.Rollback {
 			return p.fate
 		}
-		if v.Kind != judge.Promote || v.Covered < bake || s.stay {
+		if passed && step == len(s.steps)-1 {
+			p.fate.promoted = min(p.fate.promoted, at+width)
+		}
+		if !passed || s.stay {
 			continue
 		}
 		if step++; step == len(s.steps) {
 			return p.fate
 		}
-		begun = at + width
+		begun, covered = at+width, 0
 	}
+	v := c.Verdict(epoch.Add(begun + s.length))
+	p.fate.onTime = v.Kind == judge.Hold && v.NoWorse
 	return p.fate
 }
 
@@ -90,24 +99,17 @@ type player struct {
 	seen  int
 }
 
-func (p *player) note(at time.Duration, b judge.Block, v judge.Verdict) {
+func (p *player) note(at time.Duration, b judge.Block, kind judge.Kind, reason judge.Reason) {
 	f := &p.fate
 	f.failed += b.Canary.Errors
-	switch v.Kind {
-	case judge.Rollback:
+	switch {
+	case kind == judge.Rollback:
 		f.rolledBack = at
-	case judge.SharedIncident:
+	case kind == judge.SharedIncident:
 		f.incident = min(f.incident, at)
-	case judge.Promote:
-		if v.Covered >= bake && v.Weight == p.scene.steps[len(p.scene.steps)-1] {
-			f.promoted = min(f.promoted, at)
-		}
-	case judge.Hold:
-		if v.Reason == judge.ReasonDrifting {
-			f.warned = min(f.warned, at)
-		}
+	case reason == judge.ReasonDrifting:
+		f.warned = min(f.warned, at)
 	}
-	f.onTime = v.Kind == judge.Promote || v.Kind == judge.Hold && v.NoWorse && v.Covered >= bake
 	if b.Missing == "" {
 		p.naively(at, judge.Tally{Hits: b.Canary.Errors, N: b.Canary.Requests})
 	}

@@ -67,9 +67,9 @@ func (p profile) mean(begin, end time.Duration) float64 {
 // world is what happens to a service while its canary is judged. Requests come
 // as a Poisson process, and each fails by itself unless bursts say otherwise.
 type world struct {
-	rate           float64 // requests per second of both tracks together
-	canary, stable profile // shares of failing requests
-	slow           float64 // share of both tracks' requests that are answered well, but after the limit
+	rate           float64    // requests per second of both tracks together
+	canary, stable profile    // shares of failing requests
+	slow           [2]float64 // each track's share of requests that are answered well, but after the limit
 
 	waves   float64       // variance of a factor (gamma, mean 1, new in each block) on both tracks' failures
 	clump   int64         // failures come in clumps of so many; 0 and 1: each by itself
@@ -164,8 +164,8 @@ func (f *flow) sample(track int, rate, failing, away float64, during time.Durati
 	} else {
 		bad += f.draw.poisson(here * failing)
 	}
-	slow := f.draw.poisson(here * min(f.slow, 1-failing))
-	n := bad + slow + f.draw.poisson(here*max(1-failing-f.slow, 0))
+	slow := f.draw.poisson(here * min(f.slow[track], 1-failing))
+	n := bad + slow + f.draw.poisson(here*max(1-failing-f.slow[track], 0))
 	h := f.buckets[track][:]
 	for i, le := range bounds {
 		h[i] = judge.Bucket{Le: le, Count: n}

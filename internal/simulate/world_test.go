@@ -69,7 +69,7 @@ func TestWorldsFailAsOftenAsTheyShall(t *testing.T) {
 		{"in waves", plain(world{waves: 1}), 0.05},
 		{"in clumps", plain(world{clump: 10}), 0.08},
 		{"all in outages", plain(world{outage: 2 * time.Second}), 0.1},
-		{"slow besides", plain(world{slow: 0.1}), 0.03},
+		{"slow besides", plain(world{slow: [2]float64{0.1, 0.1}}), 0.03},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			canaries, stables, _ := sums(c.world, blocks)
@@ -141,7 +141,7 @@ func TestRestartsLoseCountsOfTheCanaryAlone(t *testing.T) {
 }
 
 func TestSlowAnswersLieBetweenTheLimitAndTheNextBound(t *testing.T) {
-	f := newFlow(world{rate: 10_000, canary: always(0.01), stable: always(0.01), slow: 0.1})
+	f := newFlow(world{rate: 10_000, canary: always(0.01), stable: always(0.01), slow: [2]float64{0.1, 0.1}})
 	b := f.block(0, 0, 5)
 	for name, c := range map[string]judge.Counts{"canary": b.Canary.Counts, "stable": b.Stable.Counts} {
 		possibly, surely := c.Latency.Slow(500 * time.Millisecond)

@@ -22,8 +22,10 @@ func write(l *lab, docs string) error {
 			return err
 		}
 	}
-	if err := replacePart(judging, "traffic", trafficTable(l)); err != nil {
-		return err
+	for name, text := range map[string]func(*lab) string{"traffic": trafficTable, "bursts": bursts} {
+		if err := replacePart(judging, name, text(l)); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(filepath.Join(docs, "judging"), 0o755); err != nil {
 		return fmt.Errorf("make the folder of the plots: %w", err)
