@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return errors.Join(err, listener.Close())
 	}
 	log.Info("Serin starts", zap.Stringer("version", thisBuild()), zap.String("listen", listener.Addr().String()),
-		zap.String("prometheus", redact(s.config.Prometheus.URL)), zap.Duration("interval", s.config.Prometheus.Interval))
+		zap.String("prometheus", redact(s.config.Prometheus.URL)), zap.Int("metrics", len(s.templates)))
 	err = serveWhile(ctx, listener, handler(c, m), c.Run)
 	log.Info("Serin stops", zap.Error(err))
 	return err
@@ -93,7 +93,7 @@ func assemble(s settings, log *zap.Logger) (*controller.Controller, *metrics.Met
 	c, err = controller.New(controller.Options{
 		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m,
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
-		Defaults: f.Defaults,
+		Defaults: f.Defaults, Templates: s.templates,
 		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
 		Elect: s.lease(namespace),
 	})

@@ -21,6 +21,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/metrics"
+	"serin.dev/serin/pkg/prom"
 )
 
 func TestTheVersionIsShownWithoutACluster(t *testing.T) {
@@ -46,6 +47,51 @@ func TestAllMistakesOnTheCommandLineComeAtOnce(t *testing.T) {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not speak of %s:\n%v", part, err)
 		}
+	}
+}
+
+func TestMetricsThatCanNotBeAskedForAreRefusedAllAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "serin.yaml")
+	text := `metrics:
+  checkout-success:
+    good: sum by (pod) (rate(checkouts_total{pod=~"{{pods}}", result="ok"}[1m]))
+    total: sum by (pod) (checkouts_total{pod=~"{{pods}}"})
+  queue-depth:
+    gauge: max(queue_depth{deployment="{{deployment}}"})
+  declined:
+    bad: sum by (pod) (payments_total{pod=~"{{pods}}", result="declined"})
+    total: sum by (pod) (payments_total{pod=~"{{pods}}"})
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := parse([]string{"--config", file}, io.Discard)
+	if err == nil {
+		t.Fatal("it would start")
+	}
+	for _, part := range []string{file, "checkout-success", "rate()", "queue-depth", "{{deployment}}"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not speak of %s:\n%v", part, err)
+		}
+	}
+	if strings.Contains(err.Error(), "declined") {
+		t.Errorf("nothing is wrong with the third:\n%v", err)
+	}
+}
+
+func TestTheFilesMetricsAreTheTemplates(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "serin.yaml")
+	text := "metrics:\n  queue-depth:\n    description: messages that wait\n    gauge: max(queue_depth{deployment=\"{{workload}}\"})\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := parse([]string{"--config", file}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []prom.Template{{Name: "queue-depth", Gauge: `max(queue_depth{deployment="{{workload}}"})`}}
+	if !slices.Equal(s.templates, want) {
+		t.Errorf("got %+v, want %+v", s.templates, want)
 	}
 }
 

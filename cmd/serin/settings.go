@@ -17,6 +17,7 @@ import (
 
 	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/controller"
+	"serin.dev/serin/pkg/prom"
 )
 
 // Requests per second to the API server, far above what releases need: its own
@@ -29,6 +30,7 @@ const (
 // settings are the flags over the configuration file over the defaults.
 type settings struct {
 	config      config.Config
+	templates   []prom.Template // of the file's metrics
 	kubeconfig  string
 	elect       bool
 	level       zapcore.Level
@@ -47,7 +49,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&prometheus, "prometheus-url", "", "`URL` of Prometheus; wins over the file")
 	flags.StringVar(&namespaces, "namespaces", "", "comma-separated `names` of the namespaces to watch; wins over the file (default: all)")
 	flags.StringVar(&listen, "listen", "", "`host:port` of metrics and health; wins over the file (default :8080)")
-	flags.DurationVar(&interval, "interval", 0, "scrape interval of Prometheus; wins over the file (default 15s)")
+	flags.DurationVar(&interval, "interval", 0, "what is assumed where the scrape interval can't be found out; wins over the file (default 15s)")
 	flags.BoolVar(&s.elect, "leader-elect", true, "work only while holding the Lease")
 	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&s.showVersion, "version", false, "show the version and end")
@@ -64,6 +66,9 @@ func parse(args []string, out io.Writer) (settings, error) {
 	}
 	if s.config, err = load(file); err != nil {
 		errs = append(errs, err)
+	}
+	if s.templates, err = templates(s.config.Metrics); err != nil {
+		errs = append(errs, fmt.Errorf("--config %s: %w", file, err))
 	}
 	if interval != 0 && (interval < time.Second || interval > 10*time.Minute || interval%time.Second != 0) {
 		errs = append(errs, fmt.Errorf("--interval: %s is not a whole number of seconds from 1s to 10m", interval))
@@ -86,6 +91,18 @@ func load(name string) (config.Config, error) {
 		err = fmt.Errorf("--config %s: %w", name, err)
 	}
 	return c, errors.Join(err, f.Close())
+}
+
+// templates checks the metrics that the operator defined, all of them.
+func templates(metrics []config.Metric) ([]prom.Template, error) {
+	var all []prom.Template
+	var errs []error
+	for _, m := range metrics {
+		t := prom.Template{Name: m.Name, Good: m.Good, Bad: m.Bad, Total: m.Total, Gauge: m.Gauge}
+		errs = append(errs, t.Check())
+		all = append(all, t)
+	}
+	return all, errors.Join(errs...)
 }
 
 // override puts what flags say in the place of what the file says.

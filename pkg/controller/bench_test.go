@@ -2,7 +2,12 @@ package controller
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +19,7 @@ import (
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
+	"serin.dev/serin/pkg/replay"
 )
 
 var (
@@ -22,44 +28,69 @@ var (
 	two     = canary.ObjectKey{Kind: "VirtualService", Namespace: "shop", Name: "two"}
 )
 
-// oracle answers with good blocks from where it was asked, at most limit at once.
-type oracle struct {
-	asked []prom.Ask
-	limit int
-	err   error
-}
-
-func (o *oracle) blocks(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
-	out := map[string]prom.Answer{}
-	for _, a := range asks {
-		o.asked = append(o.asked, a)
-		answer := prom.Answer{Err: o.err}
-		for start := a.From.Truncate(a.Width).Add(a.Width); o.err == nil && start.Before(prom.Closed(now, a.Width)) && len(answer.Blocks) < o.limit; start = start.Add(a.Width) {
-			answer.Blocks = append(answer.Blocks, judge.Block{
-				Start: start, Width: a.Width, Step: a.Step, Weight: a.Weight, Stable: sample(1000, 0), Canary: sample(100, 0),
-			})
-		}
-		out[a.Key] = answer
-	}
-	return out
-}
-
-func newTestBench(o *oracle, log *zap.Logger) *bench {
-	if o.limit == 0 {
-		o.limit = 1000
-	}
+func newTestBench(m *mesh, log *zap.Logger) *bench {
 	return newBench(benchOptions{
-		blocks: o.blocks, interval: interval,
+		blocks: m.blocks, open: m.open, intervals: m.intervals, assumed: 15 * time.Second,
 		wake: func(cluster.Key) {}, meter: unmetered{}, log: log,
 	})
 }
 
-func atStep(step, weight int, sequence int64) canary.State {
-	return canary.State{
-		Rollout: "r", Sequence: sequence, Phase: canary.Progressing, Step: step, Weight: weight, Peak: weight, Width: interval,
-		Canary: canary.Side{Deployment: "web-v2"}, Stable: canary.Side{Deployment: "web-v1"},
-		Spec: canary.Spec{Limits: judge.Limits{ErrorRate: 0.01, P99: time.Second}, Rules: judge.DefaultRules()},
+// start runs a bench until the function it returns is called.
+func start(t *testing.T, b *bench) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		b.run(ctx)
+		close(done)
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
+}
+
+// release is a rollout that goes on, as its VirtualServices carry it.
+type release struct {
+	state   canary.State
+	written time.Time
+}
+
+// begin is a release in its test, an hour after the bubble's time began.
+func begin() *release {
+	spec := canary.Spec{
+		Steps:        []canary.Step{{Weight: 5, Bake: time.Minute}, {Weight: 25, Bake: time.Minute}, {Weight: 100, Bake: time.Minute}},
+		StepDeadline: 30 * time.Minute,
+		Limits:       judge.Limits{ErrorRate: 0.01, P99: time.Second}, Rules: judge.DefaultRules(),
+	}
+	now := time.Now()
+	return &release{written: now, state: canary.State{
+		Rollout: "r", Sequence: 1, Phase: canary.Testing, Spec: spec, Started: now, Since: now,
+		Canary: canary.Side{Deployment: "web-v2"}, Stable: canary.Side{Deployment: "web-v1"},
+	}}
+}
+
+// order gives the release another phase, step and weight, now.
+func (r *release) order(phase canary.Phase, step, weight int) {
+	now := time.Now()
+	if r.state.Weight > 0 {
+		r.state.Legs = append(slices.Clone(r.state.Legs), canary.Leg{Step: r.state.Step, Weight: r.state.Weight,
+			From: time.UnixMilli(r.written.UnixMilli()).UTC(), To: time.UnixMilli(now.UnixMilli()).UTC()})
+	}
+	r.state.Sequence++
+	r.state.Phase, r.state.Step, r.state.Weight = phase, step, weight
+	r.state.Peak, r.state.Width, r.state.Since = max(r.state.Peak, weight), interval, now
+	r.written = now
+}
+
+// show is a pass over the Service: the bench learns where it stands.
+func (r *release) show(b *bench) {
+	b.follow(shopWeb, r.state, carried(r.state, r.written, one, two))
+}
+
+func atStep(step, weight int) *release {
+	r := begin()
+	r.order(canary.Progressing, step, weight)
+	return r
 }
 
 func carried(s canary.State, at time.Time, keys ...canary.ObjectKey) map[canary.ObjectKey]canary.Seen {
@@ -70,114 +101,243 @@ func carried(s canary.State, at time.Time, keys ...canary.ObjectKey) map[canary.
 	return seen
 }
 
-func TestAStepIsJudgedByItsOwnEvidenceOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{}
-		b := newTestBench(o, zap.NewNop())
-		first := atStep(1, 5, 1)
-		b.follow(shopWeb, first, carried(first, time.Now(), one, two))
-		pass(time.Minute)
-		b.round(t.Context())
-		if v := b.verdict(shopWeb, first, time.Now()); v.Kind != judge.Promote || v.Covered < 40*time.Second {
-			t.Fatalf("after a good minute the verdict is %s over %s, want Promote", v.Kind, v.Covered)
+// theCase is what the judge knows of the release, whatever it is shown for.
+func (b *bench) theCase() *judge.Case {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.trials[shopWeb].reading.Case()
+}
+
+// story plays a release with all that may happen to its weight, and tells the
+// moments at which something was ordered.
+func story(r *release, show func()) {
+	for _, part := range []struct {
+		phase        canary.Phase
+		step, weight int
+		lasts        time.Duration
+	}{
+		{canary.Testing, 0, 0, time.Minute},
+		{canary.Progressing, 1, 5, 97 * time.Second},
+		{canary.Paused, 1, 5, 3*time.Minute + 300*time.Millisecond},
+		{canary.Progressing, 1, 5, 41 * time.Second},
+		{canary.Progressing, 2, 25, 2 * time.Minute},
+		{canary.Paused, 2, 10, 90 * time.Second}, // a person took some of it away
+		{canary.Paused, 2, 0, time.Minute},       // and then all
+		{canary.Progressing, 2, 25, 4 * time.Second},
+		{canary.Progressing, 3, 100, 3 * time.Minute},
+	} {
+		if part.phase != canary.Testing {
+			r.order(part.phase, part.step, part.weight)
 		}
-		second := atStep(2, 25, 2)
-		if v := b.verdict(shopWeb, second, time.Now()); v.Kind != "" {
+		show()
+		pass(part.lasts)
+		synctest.Wait()
+	}
+}
+
+func TestAReplayComesToTheSameVerdictsBlockByBlock(t *testing.T) {
+	for name, errors := range map[string]float64{"a good version": 0.002, "a bad one that nobody rolls back": 0.04} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { liveAndReplayed(t, errors) }) })
+	}
+}
+
+// liveAndReplayed compares a bench that was there all the time with a replay by
+// anybody, after each block, and with another bench that was just started.
+func liveAndReplayed(t *testing.T, errors float64) {
+	m := &mesh{scrape: interval}
+	b := newTestBench(m, zap.NewNop())
+	b.options.open = (&mesh{away: true}).open // what it sees, a replay sees a little later
+	live := map[time.Time]judge.Verdict{}     // by the end of the newest block
+	var mu sync.Mutex
+	b.options.wake = func(cluster.Key) {
+		v := b.theCase().Verdict(time.Now())
+		mu.Lock()
+		defer mu.Unlock()
+		live[v.At] = v
+	}
+	m.setErrors(errors)
+	stop := start(t, b)
+	r := begin()
+	story(r, func() { r.show(b) })
+	stop()
+	now := time.Now()
+
+	of := replay.Subject{Namespace: "shop", Service: "web", State: r.state, From: r.written}
+	var last judge.Verdict
+	blocks, compared := 0, 0
+	_, err := replay.Run(t.Context(), m.blocks, of, now, func(s replay.Stretch, block judge.Block, c *judge.Case) {
+		if s.Before {
+			return
+		}
+		blocks++
+		last = c.Verdict(now)
+		v := c.Verdict(block.End().Add(interval))
+		if was, some := live[v.At]; some && v.At.Equal(block.End()) {
+			compared++
+			if !reflect.DeepEqual(was, v) {
+				t.Errorf("at %s the live verdict was\n%+v\nreplayed it is\n%+v", v.At, was, v)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blocks < 120 || compared < blocks*9/10 {
+		t.Errorf("compared %d of %d blocks", compared, blocks)
+	}
+	again := newTestBench(m, zap.NewNop())
+	again.options.open = b.options.open
+	r.show(again)
+	stop = start(t, again)
+	synctest.Wait()
+	stop()
+	if got := again.theCase().Verdict(now); !reflect.DeepEqual(got, last) {
+		t.Errorf("after a restart the verdict is\n%+v\nwant\n%+v", got, last)
+	}
+	if was := b.theCase().Verdict(now); !reflect.DeepEqual(was, last) {
+		t.Errorf("live the last verdict was\n%+v\nreplayed it is\n%+v", was, last)
+	}
+}
+
+func TestAStepIsShownNoVerdictOfTheStepBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		r := atStep(1, 5)
+		r.show(b)
+		pass(2 * time.Minute)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Promote || v.Covered < 100*time.Second {
+			t.Fatalf("after two good minutes the verdict is %s over %s, want Promote: %s", v.Kind, v.Covered, v.Sentence)
+		}
+		r.order(canary.Progressing, 2, 25)
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != "" {
 			t.Errorf("the next step begins with the verdict %s of the step before", v.Kind)
 		}
-		b.follow(shopWeb, second, carried(second, time.Now(), one, two))
-		if v := b.verdict(shopWeb, second, time.Now()); v.Kind == judge.Promote || v.Covered != 0 {
-			t.Errorf("the next step begins with %s over %s", v.Kind, v.Covered)
+		r.show(b)
+		pass(20 * time.Second)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Weight != 25 || v.Covered == 0 || v.Covered > 15*time.Second {
+			t.Errorf("the next step's verdict is of %d%% over %s", v.Weight, v.Covered)
 		}
 	})
 }
 
-func TestWhatHappensIsJudgedFromTheFirstRouteAndTheBakeFromTheLast(t *testing.T) {
+func TestTheBakeCountsFromTheLastRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{}
-		b := newTestBench(o, zap.NewNop())
-		s := atStep(1, 5, 1)
-		if b.follow(shopWeb, s, carried(s, time.Time{})); len(b.asks()) != 0 {
-			t.Error("a step that is written nowhere is asked about")
-		}
-		b.follow(shopWeb, s, carried(s, time.Now(), one))
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		r := atStep(1, 5)
+		b.follow(shopWeb, r.state, carried(r.state, time.Time{}))
 		pass(time.Minute)
-		b.round(t.Context())
-		if v := b.verdict(shopWeb, s, time.Now()); v.Covered == 0 {
+		for _, a := range m.questions() {
+			if a.Weight > 0 {
+				t.Error("a step that is written nowhere is asked about")
+			}
+		}
+		b.follow(shopWeb, r.state, carried(r.state, time.Now(), one))
+		pass(time.Minute)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Covered == 0 {
 			t.Error("with one of two routes written nobody judges")
 		}
 		last := time.Now()
-		seen := carried(s, last, one, two)
-		seen[one] = canary.Seen{Rollout: s.Rollout, Sequence: s.Sequence, At: last.Add(-time.Minute)}
-		b.follow(shopWeb, s, seen)
-		if v := b.verdict(shopWeb, s, time.Now()); v.Covered != 0 {
+		seen := carried(r.state, last, one, two)
+		seen[one] = canary.Seen{Rollout: "r", Sequence: r.state.Sequence, At: last.Add(-time.Minute)}
+		b.follow(shopWeb, r.state, seen)
+		pass(30 * time.Second)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Covered == 0 || v.Covered > 30*time.Second {
 			t.Errorf("the bake of %s counts what came before the last route", v.Covered)
-		}
-		if from := b.asks()[shopWeb].From; !from.Equal(last) {
-			t.Errorf("it asks from %s, want %s", from, last)
 		}
 	})
 }
 
 func TestALongReplayComesInPartsWithoutWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{limit: 100}
-		b := newTestBench(o, zap.NewNop())
-		s := atStep(1, 5, 1)
-		b.follow(shopWeb, s, carried(s, time.Now().Add(-time.Hour), one, two))
+		m := &mesh{most: 100}
+		b := newTestBench(m, zap.NewNop())
+		r := atStep(1, 5)
+		pass(time.Hour)
+		r.show(b)
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), interval/2)
-		defer cancel()
-		b.run(ctx)
-		if v := b.verdict(shopWeb, s, time.Now()); v.Covered < 55*time.Minute {
-			t.Errorf("after %s it knows %s of the hour, in %d questions", time.Since(began), v.Covered, len(o.asked))
+		stop := start(t, b)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Covered < 55*time.Minute || time.Since(began) > 0 {
+			t.Errorf("after %s it knows %s of the hour, in %d questions", time.Since(began), v.Covered, len(m.questions()))
 		}
+		stop()
 	})
 }
 
 func TestAnAnswerThatComesTooLateIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{}
-		b := newTestBench(o, zap.NewNop())
-		s := atStep(1, 5, 1)
-		b.follow(shopWeb, s, carried(s, time.Now(), one, two))
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		r := atStep(1, 5)
+		r.show(b)
 		pass(time.Minute)
-		asked := b.asks()[shopWeb]
-		answer := o.blocks(t.Context(), []prom.Ask{asked}, time.Now())[asked.Key]
-		next := atStep(2, 25, 2)
-		b.follow(shopWeb, next, carried(next, time.Now(), one, two))
-		b.fold(shopWeb, asked, answer.Blocks, time.Now())
-		if v := b.verdict(shopWeb, next, time.Now()); v.Covered != 0 {
-			t.Errorf("the step before gave the next one %s", v.Covered)
+		all := func(*trial) bool { return true }
+		before := b.pick(all)[0]
+		answer := m.blocks(t.Context(), asksOf([]question{before}), time.Now())[before.ask.Key]
+		r.state.Spec.Limits.ErrorRate = 0.02
+		r.show(b)
+		b.take(before, answer, time.Now())
+		if after := b.pick(all)[0]; !after.had.Equal(before.had) {
+			t.Errorf("an answer to a question under other limits was read up to %s", after.had)
 		}
 	})
 }
 
 func TestWhoIsAskedAbout(t *testing.T) {
-	rollingBack := func(weight, peak int) canary.State {
-		s := atStep(1, weight, 3)
-		s.Phase, s.Peak = canary.RollingBack, peak
-		return s
+	rollingBack := func(weight, peak int) *release {
+		r := begin()
+		r.order(canary.RollingBack, 1, weight)
+		r.state.Peak = peak
+		return r
 	}
-	testing0, atRest := atStep(0, 0, 1), atStep(3, 100, 9)
-	testing0.Phase, atRest.Phase = canary.Testing, canary.Succeeded
+	rest := func() *release {
+		r := atStep(3, 100)
+		r.state.Phase = canary.Succeeded
+		return r
+	}
 	for name, c := range map[string]struct {
-		state canary.State
-		want  bool
+		release             func() *release
+		before, now, peeked bool
 	}{
-		"a canary with weight":                                 {atStep(1, 5, 1), true},
-		"none at 0%, where only QA goes":                       {testing0, false},
-		"what is left of the traffic in a rollback":            {rollingBack(0, 5), true},
-		"no rollback of a canary that never had any":           {rollingBack(0, 0), false},
-		"a rollback whose stable can't serve keeps its weight": {rollingBack(5, 5), true},
-		"nothing at rest":                                      {atRest, false},
+		"a canary with weight":                                 {func() *release { return atStep(1, 5) }, true, true, true},
+		"of one at 0% only what stable did before":             {begin, true, false, false},
+		"what is left of the traffic in a rollback":            {func() *release { return rollingBack(0, 5) }, true, true, false},
+		"no rollback of a canary that never had any":           {func() *release { return rollingBack(0, 0) }, false, false, false},
+		"a rollback whose stable can't serve keeps its weight": {func() *release { return rollingBack(5, 5) }, true, true, false},
+		"nothing at rest":                                      {rest, false, false, false},
+		"by the threshold nobody looks before a block is closed": {func() *release {
+			r := atStep(1, 5)
+			r.state.Spec.Rules.Mode = judge.ModeThreshold
+			return r
+		}, true, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newTestBench(&oracle{}, zap.NewNop())
-			b.follow(shopWeb, c.state, carried(c.state, time.Now(), one, two))
-			if got := len(b.asks()) == 1; got != c.want {
-				t.Errorf("asked: %v, want %v", got, c.want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				m := &mesh{}
+				b := newTestBench(m, zap.NewNop())
+				c.release().show(b)
+				stop := start(t, b)
+				pass(time.Minute)
+				stop()
+				asked := map[bool]bool{}
+				for _, a := range m.questions() {
+					asked[a.Width == time.Minute] = true
+				}
+				if asked[true] != c.before || asked[false] != c.now {
+					t.Errorf("asked about before %v and now %v, want %v and %v", asked[true], asked[false], c.before, c.now)
+				}
+				if peeked := len(m.peeks()) > 0; peeked != c.peeked {
+					t.Errorf("the open block is looked at: %v, want %v", peeked, c.peeked)
+				}
+			})
 		})
 	}
 }
@@ -185,39 +345,256 @@ func TestWhoIsAskedAbout(t *testing.T) {
 func TestAnOutageOfPrometheusIsLoggedOnceAndItsEndToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logged := observer.New(zap.InfoLevel)
-		o := &oracle{err: errors.New("connection refused")}
-		b := newTestBench(o, zap.New(core))
-		s := atStep(1, 5, 1)
-		b.follow(shopWeb, s, carried(s, time.Now(), one, two))
-		for range 3 {
-			b.round(t.Context())
-		}
-		o.err = nil
-		for range 3 {
-			b.round(t.Context())
-		}
-		if n := logged.Len(); n != 2 {
+		m := &mesh{away: true}
+		b := newTestBench(m, zap.New(core))
+		defer start(t, b)()
+		atStep(1, 5).show(b)
+		pass(20 * time.Minute)
+		asked := len(m.questions())
+		m.setAway(false)
+		pass(2 * time.Minute)
+		n := logged.FilterMessageSnippet("Prometheus").Len()
+		if n != 2 {
 			t.Errorf("logged %d lines, want 2: %v", n, logged.All())
+		}
+		if asked < 100 || asked > 20*60 {
+			t.Errorf("in 20 minutes of silence it asked %d times", asked)
 		}
 	})
 }
 
 func TestAStepThatBeginsWithoutPrometheusIsOneWithoutData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{err: errors.New("connection refused")}
-		b := newTestBench(o, zap.NewNop())
-		s := atStep(1, 5, 1)
-		b.follow(shopWeb, s, carried(s, time.Now(), one, two))
-		pass(time.Minute)
-		b.round(t.Context())
-		v := b.verdict(shopWeb, s, time.Now())
+		m := &mesh{away: true}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		r := atStep(1, 5)
+		r.show(b)
+		pass(2 * time.Minute)
+		v := b.verdict(shopWeb, r.state, time.Now())
 		if v.Kind != judge.NoData || v.Step != 1 || v.Weight != 5 {
 			t.Errorf("the verdict is %q of step %d at %d%%, want NoData of step 1 at 5%%", v.Kind, v.Step, v.Weight)
 		}
-		o.err = nil
-		b.round(t.Context())
-		if v := b.verdict(shopWeb, s, time.Now()); v.Kind != judge.Promote {
-			t.Errorf("with answers again the verdict is %s, want Promote", v.Kind)
+		m.setAway(false)
+		pass(15 * time.Second)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Promote {
+			t.Errorf("with answers again the verdict is %s, want Promote: %s", v.Kind, v.Sentence)
+		}
+	})
+}
+
+func TestWhatIsLearnedBeforeTheFirstStep(t *testing.T) {
+	for name, c := range map[string]struct {
+		scrape, want time.Duration
+	}{
+		"the scrape interval":                {7 * time.Second, 7 * time.Second},
+		"none to be found out":               {0, 15 * time.Second},
+		"one that is no width of blocks":     {time.Hour, 10 * time.Minute},
+		"one of less than a whole width":     {time.Millisecond, time.Second},
+		"one that is no whole of anything":   {1234567890 * time.Nanosecond, 1235 * time.Millisecond},
+		"the longest that is waited for yet": {10 * time.Minute, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &mesh{away: true, scrape: c.scrape}
+				b := newTestBench(m, zap.NewNop())
+				defer start(t, b)()
+				r := begin()
+				r.show(b)
+				pass(time.Minute)
+				synctest.Wait()
+				var o canary.Observation
+				if b.learn(shopWeb, r.state, &o); o.Width != 0 || o.Baseline.Known || !strings.Contains(o.Unanswered, "refused") {
+					t.Errorf("without an answer it learned %+v", o)
+				}
+				m.setAway(false)
+				pass(11 * time.Second)
+				synctest.Wait()
+				if b.learn(shopWeb, r.state, &o); o.Width != c.want || !o.Baseline.Known || o.Unanswered != "" {
+					t.Errorf("it learned %+v, want a width of %s", o, c.want)
+				}
+				asked := len(m.questions()) + m.measured
+				pass(time.Hour)
+				if more := len(m.questions()) + m.measured - asked; more > 0 {
+					t.Errorf("it asks %d times more, though all is known", more)
+				}
+			})
+		})
+	}
+}
+
+func TestOtherLimitsJudgeTheWholeReleaseAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		m.setErrors(0.05)
+		r := atStep(1, 5)
+		r.show(b)
+		pass(3 * time.Minute)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Rollback {
+			t.Fatalf("5%% of errors at a limit of 1%% are %s: %s", v.Kind, v.Sentence)
+		}
+		r.order(canary.Progressing, 1, 5)
+		r.state.Spec.Limits.ErrorRate = 0.2
+		r.show(b)
+		pass(time.Minute)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Promote || v.Covered < 3*time.Minute {
+			t.Errorf("at a limit of 20%% they are %s over %s: %s", v.Kind, v.Covered, v.Sentence)
+		}
+	})
+}
+
+func TestEachRolloutIsAskedAboutAtThePaceOfItsOwnBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		for name, width := range map[string]time.Duration{"quick": time.Second, "slow": time.Minute} {
+			r := atStep(1, 5)
+			r.state.Width = width
+			b.follow(cluster.Key{Namespace: "shop", Name: name}, r.state, carried(r.state, r.written, one, two))
+		}
+		pass(5 * time.Minute)
+		asked := len(m.questions())
+		pass(10 * time.Minute)
+		times := map[string]int{}
+		for _, a := range m.questions()[asked:] {
+			times[a.Service]++
+		}
+		if times["quick"] != 600 || times["slow"] != 10 {
+			t.Errorf("in ten minutes it asked %v times", times)
+		}
+		peeks := map[string]int{}
+		for _, a := range m.peeks() {
+			peeks[a.Service]++
+			if border(a.From, a.Width) != a.From.Local() {
+				t.Fatalf("the open block of %s begins at %s, which is no border", a.Service, a.From)
+			}
+		}
+		if peeks["quick"] > 2*15*60+1 || peeks["quick"] < 15*60 || peeks["slow"] > 4*15+1 || peeks["slow"] < 2*15 {
+			t.Errorf("in a quarter of an hour it looked at open blocks %v times", peeks)
+		}
+	})
+}
+
+func TestABreachIsProvenByTheOpenBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		var woken atomic.Int64
+		b.options.wake = func(cluster.Key) { woken.Add(1) }
+		defer start(t, b)()
+		r := atStep(1, 5)
+		r.state.Width = time.Minute
+		r.show(b)
+		pass(9*time.Minute + 59*time.Second)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Promote {
+			t.Fatalf("after ten good minutes the verdict is %s: %s", v.Kind, v.Sentence)
+		}
+		m.setErrors(1)
+		before := woken.Load()
+		pass(16 * time.Second)
+		synctest.Wait()
+		v := b.verdict(shopWeb, r.state, time.Now())
+		if v.Kind != judge.Rollback || !v.Open || v.Step != 1 || v.Weight != 5 || woken.Load() == before {
+			t.Errorf("a quarter of a block later it is %s (open: %v) of step %d at %d%%, woken %d times: %s", v.Kind, v.Open, v.Step, v.Weight, woken.Load()-before, v.Sentence)
+		}
+		r.order(canary.RollingBack, 1, 0)
+		r.show(b)
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != "" {
+			t.Errorf("the rollback begins with %s and %d quiet blocks", v.Kind, v.Quiet)
+		}
+	})
+}
+
+func TestAVerdictIsLoggedOnceUntilItChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logged := observer.New(zap.InfoLevel)
+		m := &mesh{}
+		b := newTestBench(m, zap.New(core))
+		defer start(t, b)()
+		atStep(1, 5).show(b)
+		pass(10 * time.Minute)
+		m.setErrors(0.5)
+		pass(10 * time.Minute)
+		var kinds []string
+		for _, line := range logged.FilterMessageSnippet("Verdict").All() {
+			kinds = append(kinds, fmt.Sprint(line.ContextMap()["kind"]))
+		}
+		if n := len(kinds); n < 3 || n > 5 || kinds[0] != "Hold" || kinds[1] != "Promote" || kinds[n-1] != "Rollback" {
+			t.Errorf("logged the verdicts %v", kinds)
+		}
+	})
+}
+
+// TestAThousandRolloutsAreReplayedInFewQueries counts the queries themselves,
+// of a Prometheus that knows nothing.
+func TestAThousandRolloutsAreReplayedInFewQueries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var queries, points atomic.Int64
+		query := func(_ context.Context, _ string, start, end time.Time, step time.Duration) (prom.Matrix, error) {
+			queries.Add(1)
+			for most := end.Sub(start).Nanoseconds() / step.Nanoseconds(); ; {
+				if was := points.Load(); was >= most || points.CompareAndSwap(was, most) {
+					return prom.Matrix{}, nil
+				}
+			}
+		}
+		var mu sync.Mutex
+		var weights []int
+		b := newTestBench(&mesh{}, zap.NewNop())
+		b.options.blocks = func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, a := range asks {
+				if a.Width != time.Minute {
+					weights = append(weights, a.Weight)
+				}
+			}
+			return prom.Blocks(ctx, query, asks, now)
+		}
+		b.options.open = func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			return prom.Open(ctx, query, asks, now)
+		}
+		for i := range 1000 {
+			r := begin()
+			pass(1234 * time.Millisecond)
+			r.order(canary.Progressing, 1, 5)
+			pass(1789 * time.Millisecond)
+			if i%2 == 0 {
+				r.order(canary.Progressing, 2, 25)
+			}
+			b.follow(cluster.Key{Namespace: fmt.Sprint("team-", i%50), Name: fmt.Sprint("web-", i)}, r.state, carried(r.state, r.written, one, two))
+		}
+		pass(time.Minute)
+		stop := start(t, b)
+		synctest.Wait()
+		replayed := queries.Load()
+		t.Logf("%d queries for the replay of 1000 rollouts, at most %d points of a series", replayed, points.Load())
+		if replayed > 1500 {
+			t.Errorf("the replay took %d queries", replayed)
+		}
+		if points.Load() > 1000 {
+			t.Errorf("a query asked for %d points of each series", points.Load())
+		}
+		pass(time.Minute)
+		synctest.Wait()
+		before := queries.Load()
+		pass(time.Minute)
+		synctest.Wait()
+		perBlock := float64(queries.Load()-before) / (60 / interval.Seconds())
+		t.Logf("%.1f queries in each %s then", perBlock, interval)
+		if perBlock > 120 {
+			t.Errorf("once it is up to date it asks %.1f queries in each block", perBlock)
+		}
+		stop()
+		if first := slices.Index(weights, 5); first >= 0 && slices.Contains(weights[:first], 5) {
+			t.Error("rollouts of less weight are asked about first")
 		}
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
 
+	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/mode/pair"
@@ -46,8 +47,10 @@ type Options struct {
 	RootNamespace string   // Istio's, "istio-system"
 
 	Defaults canary.Spec   // where annotations say nothing
-	Interval time.Duration // the width of blocks and the pace of the judge, > 0
+	Interval time.Duration // assumed where the scrape interval can't be found out, 1 s to 10 min
 	Reporter prom.Reporter // whose telemetry counts
+	// Templates are the operator's own metrics, checked, each name once.
+	Templates []prom.Template
 
 	// Elect makes this one of several replicas, of which one works; nil: alone.
 	Elect *Lease
@@ -65,14 +68,15 @@ type Meter interface {
 
 // Controller is made by New and runs once.
 type Controller struct {
-	options Options
-	log     *zap.Logger
-	cache   *cluster.Cache
-	queue   workqueue.TypedRateLimitingInterface[cluster.Key]
-	bench   *bench
-	told    *teller
-	own     *ownWrites
-	pace    *pace
+	options    Options
+	vocabulary annotation.Vocabulary
+	log        *zap.Logger
+	cache      *cluster.Cache
+	queue      workqueue.TypedRateLimitingInterface[cluster.Key]
+	bench      *bench
+	told       *teller
+	own        *ownWrites
+	pace       *pace
 
 	mu      sync.Mutex
 	views   map[cluster.Key]canary.View
@@ -81,8 +85,8 @@ type Controller struct {
 
 // New registers what has to be watched. It asks the server for nothing.
 func New(o Options) (*Controller, error) {
-	if o.Interval <= 0 {
-		return nil, fmt.Errorf("make a controller: the interval is %s, it must be above 0", o.Interval)
+	if o.Interval < leastWidth || o.Interval > mostWidth {
+		return nil, fmt.Errorf("make a controller: the interval is %s, it must be from %s to %s", o.Interval, leastWidth, mostWidth)
 	}
 	if o.Meter == nil {
 		o.Meter = unmetered{}
@@ -95,9 +99,10 @@ func New(o Options) (*Controller, error) {
 		return nil, fmt.Errorf("make a controller: %w", err)
 	}
 	c := &Controller{
-		options: o,
-		log:     o.Logger,
-		cache:   watched,
+		options:    o,
+		vocabulary: vocabulary(o),
+		log:        o.Logger,
+		cache:      watched,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)),
 		own:   newOwnWrites(),
@@ -105,14 +110,40 @@ func New(o Options) (*Controller, error) {
 		views: map[cluster.Key]canary.View{},
 	}
 	c.told = newTeller(o.Kube, o.Logger, o.Meter)
-	c.bench = newBench(benchOptions{
+	c.bench = newBench(c.benchOptions())
+	watched.OnChange(c.queue.Add)
+	return c, nil
+}
+
+// vocabulary is what annotations build on: the defaults, and the metrics there
+// are templates of.
+func vocabulary(o Options) annotation.Vocabulary {
+	v := annotation.Vocabulary{Defaults: o.Defaults}
+	for _, t := range o.Templates {
+		v.Metrics = append(v.Metrics, annotation.Metric{Name: t.Name, Gauge: t.Gauge != "", Bad: t.Bad != ""})
+	}
+	return v
+}
+
+func (c *Controller) benchOptions() benchOptions {
+	o := c.options
+	templates := make(map[string]prom.Template, len(o.Templates))
+	for _, t := range o.Templates {
+		templates[t.Name] = t
+	}
+	return benchOptions{
 		blocks: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			return prom.Blocks(ctx, o.Query, asks, now)
 		},
-		interval: o.Interval, reporter: o.Reporter, wake: c.queue.Add, meter: o.Meter, log: o.Logger,
-	})
-	watched.OnChange(c.queue.Add)
-	return c, nil
+		open: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			return prom.Open(ctx, o.Query, asks, now)
+		},
+		intervals: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Interval {
+			return prom.Intervals(ctx, o.Query, asks, now)
+		},
+		assumed: o.Interval, reporter: o.Reporter, templates: templates,
+		wake: c.queue.Add, meter: o.Meter, log: o.Logger,
+	}
 }
 
 // Run works until ctx ends, then stops cleanly: the workers first, the lease

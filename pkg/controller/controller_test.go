@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/prom"
 )
 
 func TestAGoodVersionIsPromotedStepByStep(t *testing.T) {
@@ -57,7 +60,7 @@ func TestABadVersionIsSnappedBackAndNotTriedAgain(t *testing.T) {
 		w := newWorld(t)
 		c, stop := w.run()
 		defer stop()
-		w.setErrors(0.05)
+		w.mesh.setErrors(0.05)
 		w.deploy("web-v2", "v2", "two", opted)
 		most := 0
 		w.until(10*time.Minute, "rolled back", func() bool {
@@ -67,14 +70,93 @@ func TestABadVersionIsSnappedBackAndNotTriedAgain(t *testing.T) {
 		if most != 5 {
 			t.Errorf("the bad version had up to %d%%, want 5%%", most)
 		}
-		w.setErrors(0)
+		w.mesh.setErrors(0)
 		pass(time.Hour)
 		if got := w.weight("web"); got != 0 {
 			t.Errorf("an hour later the canary has %d%%, want 0%%", got)
 		}
-		if !slices.Contains(w.reasons(), "ErrorRateTooHigh") {
-			t.Errorf("told %v, want ErrorRateTooHigh among it", w.reasons())
+		// The default limits are 1% and twice what stable has, which is nothing here.
+		if !slices.Contains(w.reasons(), "ErrorRateWorseThanStable") {
+			t.Errorf("told %v, want ErrorRateWorseThanStable among it", w.reasons())
 		}
+	})
+}
+
+func TestADeadVersionIsSnappedBackBeforeABlockIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(2*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
+		pass(20 * time.Second)
+		w.mesh.setErrors(1)
+		w.until(3*time.Second, "snapped back", func() bool { return w.weight("web") == 0 })
+		w.until(5*time.Minute, "verified", func() bool { return slices.Contains(w.reasons(), "RollbackVerified") })
+	})
+}
+
+func TestATeamMayKeepTheThreshold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c, stop := w.run()
+		defer stop()
+		notes := map[string]any{"serin.dev/judge": "threshold"}
+		for k, v := range opted {
+			notes[k] = v
+		}
+		w.deploy("web-v2", "v2", "two", notes)
+		w.until(2*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
+		w.mesh.setErrors(0.05)
+		w.until(5*time.Minute, "rolled back", func() bool { return phase(c) == "RolledBack" })
+		if len(w.mesh.peeks()) > 0 {
+			t.Error("open blocks are looked at, though no threshold is judged by them")
+		}
+	})
+}
+
+func TestLimitsOnTheOperatorsMetricsAreAskedForByTheirTemplates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.templates = []prom.Template{{Name: "queue-depth", Gauge: `max(queue_depth{deployment="{{workload}}"})`}}
+		_, stop := w.run()
+		defer stop()
+		notes := map[string]any{"serin.dev/metrics": "queue-depth <= 100"}
+		for k, v := range opted {
+			notes[k] = v
+		}
+		w.deploy("web-v2", "v2", "two", notes)
+		w.until(2*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
+		pass(time.Minute)
+		want := []prom.Custom{{Template: w.templates[0], Limit: judge.Custom{Name: "queue-depth", Bound: 100, Gauge: true}}}
+		for _, a := range w.mesh.questions() {
+			if !slices.Equal(a.Custom, want) {
+				t.Fatalf("asked for %+v, want %+v", a.Custom, want)
+			}
+		}
+		if got := w.weight("web"); got != 5 {
+			t.Errorf("without a word about the queue the canary has %d%%, want 5%% still", got)
+		}
+	})
+}
+
+func TestNoUserIsSentToACanaryWhilePrometheusDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c, stop := w.run()
+		defer stop()
+		w.mesh.setAway(true)
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(time.Minute, "testing", func() bool { return phase(c) == "Testing" })
+		pass(15 * time.Minute)
+		if got := w.weight("web"); got != 0 {
+			t.Errorf("nobody can judge the canary, and it has %d%%", got)
+		}
+		if told := w.reasons(); !slices.Equal(told, []string{"ReleaseStarted", "NoData"}) {
+			t.Errorf("told %v", told)
+		}
+		w.mesh.setAway(false)
+		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
 	})
 }
 
@@ -83,14 +165,14 @@ func TestNothingMovesWithoutAnAnswerFromPrometheus(t *testing.T) {
 		w := newWorld(t)
 		_, stop := w.run()
 		defer stop()
-		w.setSilent(true)
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(time.Minute, "at the first step", func() bool { return w.weight("web") == 5 })
+		w.mesh.setAway(true)
 		pass(15 * time.Minute)
 		if got := w.weight("web"); got != 5 {
 			t.Errorf("without data the canary has %d%%, want 5%% still", got)
 		}
-		w.setSilent(false)
+		w.mesh.setAway(false)
 		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
 	})
 }
@@ -213,7 +295,7 @@ func TestASnapDoesNotWaitForAVirtualServiceThatCannotBeWritten(t *testing.T) {
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(2*time.Minute, "both at 5%", func() bool { return w.weight("web") == 5 && w.weight("gate") == 5 })
 		hanging.Store(true)
-		w.setErrors(0.5)
+		w.mesh.setErrors(0.5)
 		w.until(time.Minute, "snapped where it can be", func() bool { return w.weight("web") == 0 })
 		if got := w.weight("gate"); got != 5 {
 			t.Errorf("the hanging one has %d%%, want 5%% still", got)

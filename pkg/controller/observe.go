@@ -39,15 +39,17 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	objects.History = kept
 
 	s := situation{key: k, objects: objects}
-	o := canary.Observation{History: kept, Width: c.options.Interval}
+	o := canary.Observation{History: kept}
 	s.state, o.Newer, o.Lost = pair.FindState(objects)
+	c.bench.learn(k, s.state, &o)
 	seen := pair.Observe(objects, s.state)
 	o.OptedIn, o.Gone = seen.OptedIn, seen.Gone
 	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
 
 	d, _ := topology.ByName(objects, seen.Subject)
-	parsed, mistakes := annotation.Parse(d.Annotations, annotation.Vocabulary{Defaults: c.options.Defaults})
+	parsed, mistakes := annotation.Parse(d.Annotations, c.vocabulary)
 	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
+	o.OptedIn, o.Observe = o.OptedIn && !parsed.Observe, parsed.Observe
 	if mistakes == nil {
 		o.Findings = append(o.Findings, pair.CheckSpec(objects, o.Tracks, s.spec)...)
 	}

@@ -156,7 +156,7 @@ func TestRaisesGoOneAfterTheOtherAndSnapsTogether(t *testing.T) {
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(5*time.Minute, "both at 25%", func() bool { return w.weight("web") == 25 && w.weight("gate") == 25 })
 		raises := together.reset()
-		w.setErrors(0.5)
+		w.mesh.setErrors(0.5)
 		w.until(time.Minute, "rolled back", func() bool { return w.weight("web") == 0 && w.weight("gate") == 0 })
 		w.until(5*time.Minute, "at rest", func() bool { return phase(c) == "RolledBack" })
 		if snaps := together.reset(); raises != 1 || snaps != 2 {
@@ -266,7 +266,7 @@ func TestWhatCanNotBeWrittenIsToldToPeopleOnce(t *testing.T) {
 			if got := w.reasons(); !slices.Equal(got, []string{"ReleaseStarted", "StepStarted", "RoutesPending"}) {
 				t.Errorf("told %v", got)
 			}
-			w.setErrors(0.5)
+			w.mesh.setErrors(0.5)
 			w.until(time.Minute, "snapped all the same", func() bool { return w.weight("web") == 0 })
 		})
 	})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,28 +16,25 @@ import (
 	"k8s.io/client-go/rest"
 
 	"serin.dev/serin/pkg/annotation"
-	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
 )
 
 // world is a cluster in memory with one shop, its traffic, and the unmodified
 // controller over it, in virtual time.
 type world struct {
-	t   *testing.T
-	api *apiServer
+	t    *testing.T
+	api  *apiServer
+	mesh mesh
 
-	mu        sync.Mutex
-	errorRate float64 // of the canary's requests
-	silent    bool    // Prometheus does not answer
-	asks      int
 	log       *zap.Logger
 	meter     Meter
+	templates []prom.Template // the operator's metrics, of which the mesh says nothing
 }
 
 const interval = 5 * time.Second
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, api: newAPIServer(), log: zap.NewNop()}
+	w := &world{t: t, api: newAPIServer(), log: zap.NewNop(), mesh: mesh{scrape: interval}}
 	w.api.put(map[string]any{"kind": "Namespace", "apiVersion": "v1", "metadata": map[string]any{"name": "shop"}})
 	w.api.put(map[string]any{
 		"kind": "Service", "apiVersion": "v1", "metadata": map[string]any{"namespace": "shop", "name": "web"},
@@ -140,13 +136,14 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 	c, err := New(Options{
 		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
 		Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
-		Defaults: annotation.Defaults(), Interval: interval,
+		Defaults: annotation.Defaults(), Interval: 3 * interval, Templates: w.templates,
 		Elect: lease, Meter: w.meter,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c.bench.options.blocks = w.blocks
+	o := &c.bench.options
+	o.blocks, o.open, o.intervals = w.mesh.blocks, w.mesh.open, w.mesh.intervals
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -154,54 +151,6 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 		cancel()
 		return <-done
 	}
-}
-
-// blocks answers as a mesh of 100 requests a second would.
-func (w *world) blocks(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.asks++
-	out := map[string]prom.Answer{}
-	for _, a := range asks {
-		if w.silent {
-			out[a.Key] = prom.Answer{Err: fmt.Errorf("no answer")}
-			continue
-		}
-		var blocks []judge.Block
-		start := a.From.Truncate(a.Width)
-		if start.Before(a.From) {
-			start = start.Add(a.Width)
-		}
-		for closed := prom.Closed(now, a.Width); start.Before(closed); start = start.Add(a.Width) {
-			n := int64(100 * a.Width.Seconds())
-			canary := n * int64(a.Weight) / 100
-			blocks = append(blocks, judge.Block{
-				Start: start, Width: a.Width, Step: a.Step, Weight: a.Weight,
-				Stable: sample(n-canary, 0), Canary: sample(canary, w.errorRate),
-			})
-		}
-		out[a.Key] = prom.Answer{Blocks: blocks}
-	}
-	return out
-}
-
-func sample(n int64, errorRate float64) judge.Sample {
-	return judge.Sample{Live: true, Counts: judge.Counts{
-		Requests: n, Errors: int64(float64(n) * errorRate),
-		Latency: judge.Histogram{{Le: 100, Count: n}, {Le: 1000, Count: n}, {Le: 5000, Count: n}},
-	}}
-}
-
-func (w *world) setErrors(rate float64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.errorRate = rate
-}
-
-func (w *world) setSilent(silent bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.silent = silent
 }
 
 // weight is the canary's share as a VirtualService has it now.

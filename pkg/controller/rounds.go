@@ -1,0 +1,296 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/prom"
+	"serin.dev/serin/pkg/replay"
+)
+
+const (
+	// atOnceBehind is how many rollouts are caught up with at once, those with
+	// the most weight first; more would ask a server for more samples than it
+	// gives, and the first be waiting for the last.
+	atOnceBehind = 100
+	// few is up to how many are asked for the whole of what they lack. Of more
+	// the same windows of time are asked for together.
+	few = 8
+	// shortestPatience and longestPatience bound how long an answer is waited for.
+	shortestPatience = 3 * time.Second
+	longestPatience  = 30 * time.Second
+)
+
+// question is what is asked about one trial, and where it was read to then.
+type question struct {
+	trial *trial
+	held  *judge.Case
+	had   time.Time
+	ask   prom.Ask
+}
+
+// fits tells that the answer is of where the trial still is.
+func (q question) fits(b *bench) bool {
+	return b.trials[q.trial.key] == q.trial && q.trial.reading.Case() == q.held && q.trial.reading.Had().Equal(q.had)
+}
+
+// pick makes the questions about all trials that are wanted, those with the
+// most weight first, and of them those about the longest ago: then the times
+// that are asked about together are the same for many.
+func (b *bench) pick(wanted func(*trial) bool) []question {
+	var out []question
+	for _, t := range b.trials {
+		if !wanted(t) {
+			continue
+		}
+		if ask, some := t.ask(b.options); some {
+			out = append(out, question{trial: t, held: t.reading.Case(), had: t.reading.Had(), ask: ask})
+		}
+	}
+	slices.SortFunc(out, func(a, b question) int {
+		return cmp.Or(-cmp.Compare(a.trial.state.Weight, b.trial.state.Weight), a.had.Compare(b.had), cmp.Compare(a.ask.Key, b.ask.Key))
+	})
+	return out
+}
+
+func asksOf(questions []question) []prom.Ask {
+	asks := make([]prom.Ask, 0, len(questions))
+	for _, q := range questions {
+		asks = append(asks, q.ask)
+	}
+	return asks
+}
+
+// earliest is the earliest time that is told of a trial; zero if none is.
+func (b *bench) earliest(of func(*trial) (time.Time, bool)) (at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range b.trials {
+		if one, some := of(t); some && (at.IsZero() || one.Before(at)) {
+			at = one
+		}
+	}
+	return at
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// nextClosed is when the next block of some trial is closed: asking just then
+// costs no delay.
+func (b *bench) nextClosed(time.Time) time.Time {
+	return b.earliest(func(t *trial) (time.Time, bool) {
+		at := t.reading.Due()
+		return later(at, t.pause), !at.IsZero() && !t.behind
+	})
+}
+
+// keepUp asks for what was just closed, of all trials where something was.
+func (b *bench) keepUp(ctx context.Context) {
+	now := time.Now()
+	b.mu.Lock()
+	questions := b.pick(func(t *trial) bool {
+		return !t.behind && t.reading.Left(now) > 0 && !now.Before(t.pause)
+	})
+	b.mu.Unlock()
+	b.round(ctx, questions, now)
+}
+
+// nextBehind is when to read on what is far behind: at once, unless the last
+// question wasn't answered.
+func (b *bench) nextBehind(now time.Time) time.Time {
+	return b.earliest(func(t *trial) (time.Time, bool) {
+		return later(now, t.pause), t.behind || t.blockWidth() == 0
+	})
+}
+
+// catchUp reads on of some trials that are far behind, and finds out the width
+// of blocks where it is not known.
+func (b *bench) catchUp(ctx context.Context) {
+	now := time.Now()
+	b.mu.Lock()
+	widthless := b.widthless(now)
+	questions := b.pick(func(t *trial) bool { return t.behind && !now.Before(t.pause) })
+	together := len(questions) > few
+	questions = questions[:min(len(questions), atOnceBehind)]
+	for i, q := range questions {
+		if together {
+			questions[i].ask = q.trial.reading.Window(q.ask)
+		}
+	}
+	b.mu.Unlock()
+	b.round(ctx, questions, now)
+	b.findWidths(ctx, widthless, now)
+}
+
+// round asks for blocks, adds them, and wakes the Services: also where there
+// was no answer, for no data has consequences too.
+func (b *bench) round(ctx context.Context, questions []question, now time.Time) {
+	if len(questions) == 0 {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, patience(questions))
+	defer cancel()
+	answers := b.options.blocks(asking, asksOf(questions), now)
+	if ctx.Err() != nil {
+		return
+	}
+	for _, q := range questions {
+		answer := answers[q.ask.Key]
+		b.options.meter.Asked(answer.Err)
+		if b.take(q, answer, now) {
+			b.options.wake(q.trial.key)
+		}
+	}
+	b.tellLoops()
+}
+
+// patience is how long an answer is waited for: three blocks of the quickest.
+func patience(questions []question) time.Duration {
+	shortest := longestPatience
+	for _, q := range questions {
+		shortest = min(shortest, 3*q.ask.Width)
+	}
+	return max(shortest, shortestPatience)
+}
+
+// take adds an answer, unless what it was asked for is over, and tells whether
+// there is news for the Service.
+func (b *bench) take(q question, answer prom.Answer, now time.Time) (news bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := q.trial
+	if b.trials[t.key] != t {
+		return false
+	}
+	t.answered(answer.Err, answer.Warnings, b.options.log)
+	if answer.Err != nil || q.fits(b) && !t.reading.Add(answer.Blocks) {
+		t.wait(now)
+	}
+	t.see(time.Now())
+	if t.behind {
+		return answer.Err != nil // what is known is not of now
+	}
+	t.logVerdict(now, b.options.log)
+	return true
+}
+
+// widthless makes the questions about trials of which the width of blocks is
+// still to be found out.
+func (b *bench) widthless(now time.Time) (out []question) {
+	for _, t := range b.trials {
+		if t.blockWidth() > 0 || now.Before(t.pause) {
+			continue
+		}
+		ask := replay.Stretch{Width: b.options.assumed}.Ask(t.key.Namespace, t.key.Name, t.state, now)
+		ask.Key, ask.Reporter = t.name(), b.options.reporter
+		out = append(out, question{trial: t, ask: ask})
+	}
+	return out
+}
+
+// findWidths finds out how often the proxies of rollouts that begin are scraped.
+func (b *bench) findWidths(ctx context.Context, questions []question, now time.Time) {
+	if len(questions) == 0 {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, shortestPatience)
+	defer cancel()
+	found := b.options.intervals(asking, asksOf(questions), now)
+	if ctx.Err() != nil {
+		return
+	}
+	for _, q := range questions {
+		interval := found[q.ask.Key]
+		b.options.meter.Asked(interval.Err)
+		b.adopt(q.trial, interval, now)
+		b.options.wake(q.trial.key)
+	}
+	b.tellLoops()
+}
+
+// adopt takes an interval as the width of the trial's blocks. Where there are no
+// series to tell it from, one is assumed.
+func (b *bench) adopt(t *trial, interval prom.Interval, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if interval.Err != nil {
+		t.answered(interval.Err, nil, b.options.log)
+		t.wait(now)
+		return
+	}
+	width := interval.Width
+	if width == 0 {
+		width = b.options.assumed
+	}
+	t.width = min(max(width.Round(time.Millisecond), leastWidth), mostWidth)
+}
+
+// nextPeek is when to look at open blocks: on beats that all trials with blocks
+// of one width share, so that they are asked about together.
+func (b *bench) nextPeek(now time.Time) time.Time {
+	return b.earliest(func(t *trial) (time.Time, bool) {
+		return beatOf(now, t.beat()).Add(t.beat()), t.watched()
+	})
+}
+
+// beatOf is the last beat before or at now.
+func beatOf(now time.Time, beat time.Duration) time.Time {
+	ms, each := now.UnixMilli(), beat.Milliseconds()
+	return time.UnixMilli(ms - ms%each)
+}
+
+// peek looks at what happened since the last closed block, which may prove a
+// breach and nothing else. Without an answer nothing is lost: the same comes in
+// closed blocks.
+func (b *bench) peek(ctx context.Context) {
+	now := time.Now()
+	b.mu.Lock()
+	questions := b.pick(func(t *trial) bool { return t.peekable(now) })
+	for i, q := range questions {
+		q.trial.peeked = beatOf(now, q.trial.beat())
+		questions[i].ask.From = q.trial.reading.Next()
+	}
+	b.mu.Unlock()
+	if len(questions) == 0 {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, shortestPatience)
+	defer cancel()
+	answers := b.options.open(asking, asksOf(questions), now)
+	if ctx.Err() != nil {
+		return
+	}
+	for _, q := range questions {
+		answer := answers[q.ask.Key]
+		b.options.meter.Asked(answer.Err)
+		if b.glance(q, answer) {
+			b.options.wake(q.trial.key)
+		}
+	}
+}
+
+// glance shows an open block to the judge, and tells whether it proved a breach.
+func (b *bench) glance(q question, answer prom.Answer) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !q.fits(b) {
+		return false
+	}
+	for _, block := range answer.Blocks {
+		q.held.Peek(block)
+	}
+	if len(answer.Blocks) == 0 {
+		return false
+	}
+	now := time.Now()
+	q.trial.logVerdict(now, b.options.log)
+	return q.trial.verdict(q.trial.state, now).Kind == judge.Rollback
+}

@@ -1,0 +1,164 @@
+package controller
+
+import (
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/cluster"
+	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/prom"
+	"serin.dev/serin/pkg/replay"
+)
+
+const (
+	// farBehind is how many closed blocks are more than the usual delay.
+	farBehind = 16
+	// quickestPeek is the shortest time between two looks at the open block.
+	quickestPeek = 500 * time.Millisecond
+	// firstRepeat and lastRepeat bound how soon a question that wasn't answered
+	// is asked again.
+	firstRepeat = time.Second
+	lastRepeat  = 10 * time.Second
+	// widths of blocks: below the first the closing times of blocks are mostly
+	// waiting, beyond the last nobody waits for a verdict.
+	leastWidth = time.Second
+	mostWidth  = 10 * time.Minute
+)
+
+// trial is what the judge knows of one rollout, over its whole release.
+type trial struct {
+	key     cluster.Key
+	state   canary.State
+	reading replay.Reading
+	width   time.Duration // of its blocks, as found out; zero while unknown
+
+	// behind tells that there is more to read than what was just closed, so that
+	// no verdict is of now.
+	behind     bool
+	pause      time.Time // nothing is asked before
+	peeked     time.Time // the beat at which the open block was looked at last
+	unanswered string    // why the last question was not answered
+	warnings   string    // that came with the last answer
+	kind       judge.Kind
+	reason     judge.Reason // of the verdict that was logged last
+}
+
+// see tells how far behind the trial is, whenever something was asked or changed:
+// it must not come to be so by the mere passing of time, which wakes nobody.
+func (t *trial) see(now time.Time) {
+	s, some := t.reading.Stretch()
+	t.behind = some && (s.Before || t.reading.Left(now) > farBehind)
+}
+
+// blockWidth is the width of its blocks: as the state has it once the canary has
+// had users, as found out before; zero while unknown.
+func (t *trial) blockWidth() time.Duration {
+	if t.state.Width > 0 {
+		return t.state.Width
+	}
+	return t.width
+}
+
+// verdict is the judge's answer where the rollout stands in state s.
+func (t *trial) verdict(s canary.State, now time.Time) judge.Verdict {
+	v := t.reading.Case().Verdict(now)
+	here := v.Step == s.Step && v.Weight == s.Weight && !v.At.IsZero()
+	switch {
+	case v.Open && s.Weight > 0: // only the present step is looked at before its blocks are closed
+		v.Step, v.Weight = s.Step, s.Weight
+		return v
+	case here && v.Kind == judge.Rollback:
+		return v
+	case t.unanswered == "" && (!here || t.behind):
+		return judge.Verdict{} // nothing of now is known, and soon will be
+	case here:
+		return v
+	case s.Weight == 0 && s.Phase != canary.RollingBack:
+		return judge.Verdict{} // there is nothing to judge
+	}
+	// Evidence without a block does not know of which step it is, and the
+	// missing answer would pass for a step that has just begun.
+	v.Kind, v.Reason = judge.NoData, judge.ReasonNoData
+	v.Step, v.Weight, v.Sentence = s.Step, s.Weight, "no data: Prometheus does not answer"
+	return v
+}
+
+// ask is the question for what comes next; false if there is none.
+func (t *trial) ask(o benchOptions) (prom.Ask, bool) {
+	s, some := t.reading.Stretch()
+	if !some {
+		return prom.Ask{}, false
+	}
+	a := s.Ask(t.key.Namespace, t.key.Name, t.state, t.reading.Had())
+	a.Key, a.Reporter = t.name(), o.reporter
+	for _, limit := range t.state.Spec.Custom {
+		// One that the operator has no more is a metric without data.
+		template, known := o.templates[limit.Name]
+		if !known {
+			template.Name = limit.Name
+		}
+		a.Custom = append(a.Custom, prom.Custom{Template: template, Limit: limit})
+	}
+	return a, true
+}
+
+// name is the trial's, for the answers to its questions.
+func (t *trial) name() string { return t.key.String() + " " + t.state.Rollout }
+
+// wait lets the next question wait for as long as fits the pace of its blocks.
+func (t *trial) wait(now time.Time) {
+	t.pause = now.Add(min(max(t.blockWidth(), firstRepeat), lastRepeat))
+}
+
+// beat is how often the open block is looked at.
+func (t *trial) beat() time.Duration { return max(quickestPeek, t.state.Width/4) }
+
+// watched tells whether open blocks are looked at: the canary has users, and the
+// present step is being read.
+func (t *trial) watched() bool {
+	return t.state.Weight > 0 && t.state.Phase != canary.RollingBack && t.reading.Present() &&
+		t.reading.Case().Settings().Mode == judge.ModeEvidence
+}
+
+// peekable tells whether the open block is worth a look now: all that was before
+// is known, and there is one.
+func (t *trial) peekable(now time.Time) bool {
+	return t.watched() && t.reading.Left(now) <= 1 && t.reading.Next().Before(now) && beatOf(now, t.beat()).After(t.peeked)
+}
+
+// answered logs what changed about Prometheus's answers, and not each of them.
+func (t *trial) answered(err error, warnings []string, log *zap.Logger) {
+	log = log.With(zap.Stringer("service", t.key))
+	switch {
+	case err != nil && t.unanswered == "":
+		log.Warn("Prometheus does not answer", zap.Error(err))
+	case err == nil && t.unanswered != "":
+		log.Info("Prometheus answers again")
+	}
+	t.unanswered = ""
+	if err != nil {
+		t.unanswered = err.Error()
+	}
+	if told := strings.Join(warnings, "; "); told != t.warnings {
+		t.warnings = told
+		if told != "" {
+			log.Warn("Prometheus warns", zap.String("warnings", told))
+		}
+	}
+}
+
+// logVerdict tells once what the judge came to, so that whoever asks later why
+// finds it in the log.
+func (t *trial) logVerdict(now time.Time, log *zap.Logger) {
+	v := t.verdict(t.state, now)
+	if v.Kind == "" || v.Kind == t.kind && v.Reason == t.reason {
+		return
+	}
+	t.kind, t.reason = v.Kind, v.Reason
+	log.Info("Verdict: "+v.Sentence, zap.Stringer("service", t.key), zap.String("rollout", t.state.Rollout),
+		zap.String("kind", string(v.Kind)), zap.String("reason", string(v.Reason)),
+		zap.Int("step", v.Step), zap.Int("weight", v.Weight), zap.Bool("open", v.Open))
+}
