@@ -154,7 +154,7 @@ func (s *Story) findUnknown() {
 	case len(s.Looks) == 0:
 		s.lack("its record names no stretch with weight, so there is nothing to judge again")
 	case had == 0:
-		s.lack("Prometheus knows nothing of the release%s", s.retention())
+		s.lack("Prometheus knows nothing of the release%s (%s)", s.retention(), absent(s.Looks[0]))
 	default:
 		s.findGaps()
 	}

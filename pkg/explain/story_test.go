@@ -127,9 +127,27 @@ func stories() map[string]Story {
 		s.findUnknown()
 		return s
 	}
+	threshold := whole(release(func(r *Release) { r.State.Spec.Rules.Mode = judge.ModeThreshold }), 0, play(script{1, 5, 20, .02, ""}))
+	for i := range threshold.Looks {
+		v := &threshold.Looks[i].Verdict
+		v.RollbackAt, v.PromoteAt, v.Against, v.For, v.Metrics = 0, 0, 0, 0, nil
+	}
+	broken := whole(release(func(*Release) {}), 0, play(script{1, 5, 6, 0, ""}))
+	broken.Baseline = judge.Baseline{Known: true, Over: []judge.Excess{{Metric: "latency", Limit: "500ms", Seen: "3% of 12000 requests took longer", Suggest: "1s", Written: true}}}
+	broken.Warnings = []string{"partial answer \x1b[31mred"}
+	forgotten := whole(release(rolledBack), 0, play(script{1, 5, 20, 0, "no istio_requests_total of web-v1 or web-v2"}))
+	days := play(script{1, 5, 20, .001, ""})
+	for i := 10; i < len(days); i++ {
+		days[i].Block.Start = days[i].Block.Start.Add(48 * time.Hour)
+	}
 	return map[string]Story{
 		"rolled-back":      whole(release(rolledBack), 0, bad),
 		"rolled-back-step": whole(release(rolledBack), 1, bad),
+		"under-way":        broken,
+		"threshold":        threshold,
+		"forgotten":        forgotten,
+		"nothing-yet":      whole(release(func(r *Release) { r.State.Phase, r.State.Step = canary.Testing, 0 }), 0, nil),
+		"days":             whole(release(func(*Release) {}), 0, days),
 	}
 }
 
@@ -152,7 +170,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestTheTextIsAsItWas(t *testing.T) {
 	for name, s := range stories() {
-		for suffix, style := range map[string]Style{"": {Width: 100}, "-plain": {Width: 72, Plain: true}, "-colours": {Width: 120, Colours: true}} {
+		for suffix, style := range map[string]Style{"": {Width: 80}, "-plain": {Width: 72, Plain: true}, "-colours": {Width: 120, Colours: true}} {
 			t.Run(name+suffix, func(t *testing.T) {
 				var b bytes.Buffer
 				if err := s.Text(&b, style); err != nil {
@@ -166,5 +184,127 @@ func TestTheTextIsAsItWas(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestTheJSONIsAsItWas(t *testing.T) {
+	s := stories()["rolled-back"]
+	s.Looks = s.Looks[38:50]
+	s.Baseline = judge.Baseline{Known: true, Stable: judge.Measure{Counts: judge.Counts{Requests: 9000, Errors: 3}, P99: [2]float64{500, math.Inf(1)}}}
+	var b bytes.Buffer
+	if err := s.JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "rolled-back.json", b.Bytes())
+}
+
+func TestNoNumberBreaksTheJSON(t *testing.T) {
+	s := stories()["under-way"]
+	v := &s.Looks[0].Verdict
+	v.Against, v.For, v.Metrics[0].High = math.Inf(1), math.Inf(-1), math.NaN()
+	if err := s.JSON(&bytes.Buffer{}); err != nil {
+		t.Error(err)
+	}
+	if err := s.Text(&bytes.Buffer{}, Style{Width: 80}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheMomentTheVerdictFell(t *testing.T) {
+	at := func(kinds ...judge.Kind) []Look {
+		var looks []Look
+		for i, k := range kinds {
+			looks = append(looks, Look{
+				Block:   judge.Block{Start: began.Add(time.Duration(i) * time.Second), Width: time.Second, Step: 1, Weight: 5},
+				Verdict: judge.Verdict{Kind: k, Step: 1, Weight: 5},
+			})
+		}
+		return looks
+	}
+	watched := at(judge.Hold, judge.Rollback, judge.Rollback, judge.Rollback)
+	watched[3].Block.Weight = 0
+	for name, c := range map[string]struct {
+		looks []Look
+		want  int // the look; -1: none
+	}{
+		"nothing judged":                        {nil, -1},
+		"not fallen":                            {at(judge.Promote, judge.Hold), -1},
+		"the last run of the same counts":       {at(judge.Promote, judge.Hold, judge.Promote, judge.Promote), 2},
+		"at once":                               {at(judge.Rollback), 0},
+		"a rollback being watched adds nothing": {watched, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, ok := Fell(c.looks)
+			switch {
+			case c.want < 0 && ok:
+				t.Errorf("it fell at %s", l.Block.End())
+			case c.want >= 0 && (!ok || !l.Block.Start.Equal(c.looks[c.want].Block.Start)):
+				t.Errorf("it fell at %s: %v, want look %d", l.Block.End(), ok, c.want)
+			}
+		})
+	}
+}
+
+func TestARollbackThatTheReplayDoesNotReachIsTold(t *testing.T) {
+	s := Story{Release: release(rolledBack), Looks: play(script{1, 5, 10, 0, ""})}
+	for i := range s.Looks {
+		s.Looks[i].Verdict.Metrics = nil
+	}
+	s.findUnknown()
+	if len(s.Unknown) != 1 || !strings.Contains(s.Unknown[0], "ErrorRateTooHigh") || s.Partial {
+		t.Errorf("told %q, partial: %v", s.Unknown, s.Partial)
+	}
+	s.Unknown, s.State.Reason = nil, canary.RolledBackByPerson
+	if s.findUnknown(); len(s.Unknown) != 0 {
+		t.Errorf("of a person's rollback it told %q", s.Unknown)
+	}
+}
+
+func TestWhichReleaseIsMeant(t *testing.T) {
+	record := func(rollout, canaryName string) canary.Release {
+		return canary.Release{Rollout: rollout, Canary: canary.Side{Deployment: canaryName}, Stable: canary.Side{Deployment: "web-v1"}, Outcome: canary.RolledBack, Ended: began}
+	}
+	active := release(func(*Release) {}).State
+	rest := active
+	rest.Phase, rest.Rollout, rest.Canary.Deployment, rest.Stable.Deployment = canary.RolledBack, "r2", "web-v3", "old"
+	all := []Known{
+		{Namespace: "shop", Service: "api", History: []canary.Release{record("r7", "both")}},
+		{Namespace: "shop", Service: "pay", History: []canary.Release{record("r8", "both")}},
+		{Namespace: "shop", Service: "rest", State: rest, History: []canary.Release{record("r2", "web-v3"), record("r1", "older")}},
+		{Namespace: "shop", Service: "web", State: active},
+		{Namespace: "shop", Service: "new", Newer: true},
+	}
+	for name, c := range map[string]struct {
+		name, rollout string
+		want, fails   string
+	}{
+		"a Service with a release under way":    {"web", "", "4f2a9c", ""},
+		"a Deployment":                          {"web-v2", "", "4f2a9c", ""},
+		"a Deployment of an earlier release":    {"deploy/older", "", "r2", ""},
+		"a record comes before a state at rest": {"svc/rest", "", "r2", ""},
+		"an earlier release":                    {"rest", "r1", "r1", ""},
+		"the beginning of an id":                {"web", "4f", "4f2a9c", ""},
+		"no such Service":                       {"svc/wbe", "", "", "did you mean web?"},
+		"no such id":                            {"rest", "r9", "", "there are r2, r1"},
+		"of two Services":                       {"both", "", "", "(api, pay): name one of them, like service/api"},
+		"another kind":                          {"job/web", "", "", "no kind that is released"},
+		"of a newer Serin":                      {"new", "", "", "update Serin"},
+		"unlike all":                            {"zzzzzz", "", "", "there are releases of api, new, pay, rest, web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Find(c.name, c.rollout, all)
+			if c.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), c.fails) {
+					t.Errorf("got %v, want an error with %q", err, c.fails)
+				}
+				return
+			}
+			if err != nil || got.State.Rollout != c.want {
+				t.Errorf("got %s, %v, want %s", got.State.Rollout, err, c.want)
+			}
+		})
+	}
+	if got, _ := Find("rest", "", all); !got.Ended.Equal(began) {
+		t.Error("the state at rest was taken, not the record")
 	}
 }

@@ -63,7 +63,7 @@ func (s Story) Text(out io.Writer, style Style) error {
 		w.dated = true
 	}
 	s.header(w)
-	if looks := judged(s.Shown()); len(looks) > 0 {
+	if looks := judged(s.Shown()); accepted(looks) > 0 {
 		s.plot(w, looks)
 		s.moments(w, looks)
 		s.fell(w, looks)
@@ -86,7 +86,8 @@ func (s Story) header(w *writer) {
 	}
 	w.wrapped("Limits: ", limits(s.Settings.Limits, s.Settings.Custom))
 	for _, e := range s.Baseline.Over {
-		w.wrapped("Stable itself breaks a limit: ", fmt.Sprintf("%s, limit %s, %s; %s it keeps", e.Metric, e.Limit, e.Seen, e.Suggest))
+		w.flow(w.paint(yellow, "Stable itself breaks a limit: "), wide("Stable itself breaks a limit: "), 2,
+			fmt.Sprintf("%s within %s, but %s; it would keep %s", e.Metric, e.Limit, e.Seen, e.Suggest))
 	}
 }
 
@@ -209,8 +210,11 @@ func (s Story) atTheEnd(w *writer, l Look) {
 	for _, m := range v.Metrics {
 		rows = append(rows, s.metric(m))
 	}
-	w.table(rows)
+	w.table(rows, intervals)
 }
+
+// intervals is the column of the table that narrow terminals go without.
+const intervals = 3
 
 // metric is a row of the table: what was bad of the canary's and of stable's
 // requests at the step, and the evidence.

@@ -110,37 +110,55 @@ func clean(text string) string {
 }
 
 // table writes rows in columns, the first row dim. Where they don't fit side by
-// side each row becomes a paragraph.
-func (w *writer) table(rows [][]string) {
+// side it goes without the column named, and else makes each row a paragraph.
+func (w *writer) table(rows [][]string, without int) {
 	for _, row := range rows {
 		for i := range row {
 			row[i] = clean(row[i])
 		}
 	}
+	widths := columns(rows)
+	if total(widths) > w.width {
+		widths[without] = 0
+		if total(widths) > w.width {
+			w.paragraphs(rows)
+			return
+		}
+	}
+	for r, row := range rows {
+		line := ""
+		for i, cell := range row {
+			if widths[i] > 0 {
+				line += "  " + cell + strings.Repeat(" ", widths[i]-wide(cell))
+			}
+		}
+		if r == 0 {
+			line = w.paint(dim, strings.TrimRight(line, " "))
+		}
+		w.line(line)
+	}
+}
+
+// columns are how wide each column has to be.
+func columns(rows [][]string) []int {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], wide(cell))
 		}
 	}
-	total := 0
+	return widths
+}
+
+// total is how wide columns are with the space before each.
+func total(widths []int) int {
+	sum := 0
 	for _, width := range widths {
-		total += width + 2
-	}
-	if total > w.width {
-		w.paragraphs(rows)
-		return
-	}
-	for r, row := range rows {
-		line := ""
-		for i, cell := range row {
-			line += "  " + cell + strings.Repeat(" ", widths[i]-wide(cell))
+		if width > 0 {
+			sum += width + 2
 		}
-		if r == 0 {
-			line = w.paint(dim, line)
-		}
-		w.line(line)
 	}
+	return sum
 }
 
 // paragraphs writes each row as its first cell, and the others with their names.
