@@ -103,6 +103,7 @@ type breach struct {
 	seen         seen    // since the evidence last was 1 at most
 	against      float64 // logarithm
 	custom       int     // which of the operator's metrics
+	bound        float64 // in ms, beyond which requests are slow beside stable's
 }
 
 // conclude looks whether the evidence suffices, and what stable says to it.
@@ -131,8 +132,9 @@ func (e *evidence) look(b *Block, k known, settle bool) bool {
 	if e.total(excused|void) >= e.enough {
 		return e.prove(b, excused|void)
 	}
-	if settle {
+	if settle && void != 0 {
 		e.void(void)
+		e.voided = true
 	}
 	e.shared = excused != 0
 	return false
@@ -174,30 +176,33 @@ func (e *evidence) void(limits which) {
 	}
 }
 
-// prove notes the breach, and what has the greatest part in it.
+// prove notes the breach, and names what people can act on best: the limit that
+// was exceeded or, where no limit has much to do with it, the comparison.
 func (e *evidence) prove(b *Block, excused which) bool {
 	p := breach{proven: true, leg: e.leg, at: [2]int{b.Step, b.Weight}, against: logOf(e.total(excused))}
 	top := 0.0
-	note := func(odds float64, reason Reason, name string, limit float64, s seen) {
-		if odds > top {
-			top, p.reason, p.name, p.limit, p.seen = odds, reason, name, limit, s
-		}
-	}
 	for i := range e.limits() {
-		if excused&(1<<i) != 0 {
+		m := e.limitAt(i)
+		if excused&(1<<i) != 0 || m.odds() <= top || m.against.release.wealth() < stepOdds {
 			continue
 		}
-		m, reason := e.limitAt(i), ReasonCustom
-		if i < 2 {
-			reason = [2]Reason{ReasonErrorRate, ReasonLatency}[i]
-		} else if m.odds() > top {
+		top, p.name, p.limit, p.seen = m.odds(), m.name, m.limit, m.window.now
+		switch p.reason = ReasonCustom; i {
+		case 0:
+			p.reason = ReasonErrorRate
+		case 1:
+			p.reason = ReasonLatency
+		default:
 			p.custom = i - 2
 		}
-		note(m.odds(), reason, m.name, m.limit, m.window.now)
 	}
-	v, w := &e.errorsVs, &e.latencyVs
-	note(weighed(v.part, v.odds()), ReasonErrorRatio, v.name, v.test.rho, v.since)
-	note(weighed(w.part, w.odds()), ReasonSlower, w.name, w.test.rho, w.since)
+	if top == 0 {
+		v, reason := &e.errorsVs, ReasonErrorRatio
+		if w := &e.latencyVs; weighed(w.part, w.odds()) > weighed(v.part, v.odds()) {
+			v, reason = w, ReasonSlower
+		}
+		p.reason, p.name, p.limit, p.seen, p.bound = reason, v.name, v.test.rho, v.since, e.bound
+	}
 	e.proven, e.due, e.shared = p, false, false
 	return true
 }
@@ -254,9 +259,6 @@ func (e *evidence) warning(l *ledger) (warning, int, bool) {
 		if i > 0 {
 			m = &e.latency
 		}
-		if m.dropped {
-			continue
-		}
 		if w, ok := e.drifts[i].warns(m.limit, e.phis[i], l.covered, e.plan); ok {
 			return w, i, true
 		}
@@ -294,6 +296,6 @@ func (e *evidence) unresolved(l *ledger) bool {
 		return c.Requests > 0
 	}
 	limits := e.settings.Limits
-	return !e.resolved && !e.latency.dropped &&
+	return !e.resolved && !e.latency.raised &&
 		!c.surelySlow(limits).above(slowShare, 0) && c.possiblySlow(limits).above(slowShare, 0)
 }

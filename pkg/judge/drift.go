@@ -68,6 +68,7 @@ func (d *drift) add(x Tally, width time.Duration, plan schedule) {
 // warning is a share that grows, and when it will be at the limit.
 type warning struct {
 	first, last float64
+	limit       float64
 	over        time.Duration // from first to last
 	breach      time.Duration // from now until the limit, at this pace
 }
@@ -83,5 +84,5 @@ func (d *drift) warns(limit, phi float64, covered time.Duration, plan schedule) 
 	if seconds > (plan.deadline - covered).Seconds() {
 		return warning{}, false
 	}
-	return warning{first, last, d.older.span, time.Duration(seconds * float64(time.Second))}, true
+	return warning{first, last, limit, d.older.span, time.Duration(seconds * float64(time.Second))}, true
 }

@@ -31,9 +31,11 @@ type evidence struct {
 	phis     [3]float64 // of the drifts
 	stable   Histogram  // stable's latency, before and during the release
 
-	resolved bool // the limit is a bound of the canary's histogram
-	due      bool // a breach waits for stable's numbers
-	shared   bool // stable breaks the limit, too
+	resolved bool    // the limit is a bound of the canary's histogram
+	due      bool    // the evidence suffices, and stable's numbers of the same time are awaited
+	shared   bool    // stable breaks the limit, too
+	voided   bool    // what the canary did in an incident of both counts no more
+	bound    float64 // in ms, beyond which requests of the newest block were slow beside stable's
 	proven   breach
 }
 
@@ -66,11 +68,11 @@ func newEvidence(s Settings, before *baseline) *evidence {
 	e.stable.gather(before.total.Latency)
 	e.errorsVs.judged, e.latencyVs.judged = l.ErrorRatio > 0, l.P99Ratio > 0
 	if l.DefaultErrorRate && before.failed.breaks(l.ErrorRate) {
-		e.errors.drop(rho, levels, errors)
+		e.errors.raise(before.failed.kept(), rho, levels, errors)
 		e.errorsVs.judged = true
 	}
 	if l.DefaultP99 && before.slow.breaks(slowShare) {
-		e.latency.drop(levels.Rho, levels, slow)
+		e.latency.raise(before.slow.kept(), levels.Rho, levels, slow)
 		e.latencyVs.judged = true
 	}
 	for i, c := range s.Custom {
@@ -99,7 +101,7 @@ func (e *evidence) beginLeg(*Block) {
 	for _, v := range []*versus{&e.errorsVs, &e.latencyVs, &e.refused, &e.left} {
 		v.begin()
 	}
-	e.starving, e.drifts = starvation{}, [3]drift{}
+	e.starving, e.drifts, e.voided = starvation{}, [3]drift{}, false
 	if e.proven.leg != e.leg {
 		e.proven = breach{}
 	}
@@ -145,7 +147,7 @@ func (e *evidence) foldLatency(b *Block, bet, start mass, k known) {
 	e.latency.fold(t, bet, start)
 	var worse seen
 	if at, ok := e.comparedAt(); ok {
-		worse.canary, worse.stable, _ = slowOfBoth(c, s, at)
+		worse.canary, worse.stable, e.bound = slowOfBoth(c, s, at)
 	}
 	e.latencyVs.fold(worse.canary, worse.stable, bet, start, k)
 	e.drifts[1].add(t.surely.canary, b.Width, e.plan)

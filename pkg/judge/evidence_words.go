@@ -59,6 +59,9 @@ func (e *evidence) outlook(v *Verdict, l *ledger) (int64, time.Duration) {
 	var longest time.Duration
 	for i := range e.limits() {
 		m := e.limitAt(i)
+		if m.raised {
+			continue // it depends on stable
+		}
 		n := m.good.more(m.passing, m.all.share(), e.proof)
 		if n == 0 {
 			continue
@@ -98,7 +101,7 @@ func (e *evidence) sentence(v *Verdict, l *ledger) string {
 	case Promote:
 		return fmt.Sprintf("%s of %s failed, %s took longer than %s%s: evidence %s that it keeps the limits, %s suffices",
 			percent(c.failed()), requests(c.Requests, "canary "), slowRange(c, e.settings), duration(e.settings.Limits.P99),
-			besideStable(st), oddsOf(v.For), oddsOf(v.PromoteAt))
+			besideStable(st)+e.uncounted(), oddsOf(v.For), oddsOf(v.PromoteAt))
 	}
 	return e.holding(v, l)
 }
@@ -117,14 +120,33 @@ func (e *evidence) broken() string {
 	case ReasonErrorRatio:
 		return fmt.Sprintf("%s failed (%s), more than %s times stable's share: %s%s", ofAll(c), percent(c), number(p.limit), odds, beside)
 	case ReasonLatency:
-		return fmt.Sprintf("%s surely took longer than %s (%s), above 1%%: %s%s", ofAll(c), limit, percent(c), odds, beside)
+		return fmt.Sprintf("%s surely took longer than %s (%s), above %s: %s%s", ofAll(c), limit, percent(c), e.allowed(&e.latency), odds, beside)
 	case ReasonSlower:
-		return fmt.Sprintf("%s took longer than stable's slow ones may (%s), more than %s times stable's share: %s%s", ofAll(c), percent(c), number(p.limit), odds, beside)
+		return fmt.Sprintf("%s took longer than %s (%s), %s: %s%s", ofAll(c), bound(p.bound), percent(c), e.slower(p), odds, beside)
 	case ReasonCustom:
 		custom := e.settings.Custom[p.custom]
 		return fmt.Sprintf("%s of the canary, and the limit is %s: %s%s", custom.seen(c), custom.limit(custom.Bound), odds, beside)
 	}
-	return fmt.Sprintf("%s failed (%s), above the limit of %s: %s%s", ofAll(c), percent(c), share(p.limit), odds, beside)
+	return fmt.Sprintf("%s failed (%s), above %s: %s%s", ofAll(c), percent(c), e.allowed(&e.errors), odds, beside)
+}
+
+// slower says what makes requests slow beside stable's.
+func (e *evidence) slower(p *breach) string {
+	if ratio := e.settings.Limits.P99Ratio; ratio > 0 {
+		return fmt.Sprintf("which 1%% may, as it lies beyond %s times stable's 99th percentile", number(ratio))
+	}
+	return fmt.Sprintf("more than %s times stable's share", number(p.limit))
+}
+
+// allowed names a limit.
+func (e *evidence) allowed(m *metric) string {
+	if m.raised {
+		return share(m.limit) + ", which stable keeps though not the default"
+	}
+	if m == &e.latency {
+		return share(m.limit)
+	}
+	return "the limit of " + share(m.limit)
 }
 
 // ofAll writes a tally: 12 of 230 canary requests.
@@ -167,6 +189,9 @@ func (e *evidence) holding(v *Verdict, l *ledger) string {
 	case ReasonDrifting:
 		return e.drifting(l)
 	case ReasonSuspicious:
+		if e.due {
+			return fmt.Sprintf("the evidence against the canary suffices, %s: stable's numbers of the same time are awaited, in case it is not the canary alone", oddsOf(v.Against))
+		}
 		return fmt.Sprintf("%s of %s failed and %s surely took longer than %s: evidence %s against the canary at this step, too much to promote it, %s suffices to roll it back",
 			percent(c.failed()), requests(c.Requests, "canary "), percent(c.surelySlow(e.settings.Limits)), duration(e.settings.Limits.P99),
 			oddsOf(logOf(e.ofStep())), oddsOf(v.RollbackAt))
@@ -203,12 +228,8 @@ func (e *evidence) drifting(l *ledger) string {
 	if w.over < l.covered {
 		when = roughly(w.over) + " ago"
 	}
-	limit := e.errors.limit
-	if i > 0 {
-		limit = slowShare
-	}
 	return fmt.Sprintf("%s: %s %s, %s now; at this pace above %s in about %s",
-		what, share(w.first), when, share(w.last), share(limit), roughly(w.breach))
+		what, share(w.first), when, share(w.last), share(w.limit), roughly(w.breach))
 }
 
 func (e *evidence) unknown(c, st *Counts) string {
@@ -221,10 +242,18 @@ func (e *evidence) unknown(c, st *Counts) string {
 		duration(limits.P99), bound(low), bound(high), percent(c.possiblySlow(limits)), percent(st.possiblySlow(limits)), number(milliseconds(limits.P99)))
 }
 
+// uncounted tells that the numbers of a step hold what is no evidence.
+func (e *evidence) uncounted() string {
+	if e.voided {
+		return ", and what failed while stable did, too, is not counted"
+	}
+	return ""
+}
+
 // few says what a promotion still takes.
 func (e *evidence) few(v *Verdict, c *Counts) string {
-	so := fmt.Sprintf("%s so far, %d failed, %s took longer than %s",
-		requests(c.Requests, "canary "), c.Errors, slowRange(c, e.settings), duration(e.settings.Limits.P99))
+	so := fmt.Sprintf("%s so far, %d failed, %s took longer than %s%s",
+		requests(c.Requests, "canary "), c.Errors, slowRange(c, e.settings), duration(e.settings.Limits.P99), e.uncounted())
 	odds := fmt.Sprintf("evidence %s that it keeps the limits, %s suffices", oddsOf(v.For), oddsOf(v.PromoteAt))
 	switch {
 	case v.More == 0:

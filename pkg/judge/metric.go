@@ -8,7 +8,7 @@ type metric struct {
 	name    string
 	limit   float64 // theta, the share that may be bad
 	judged  bool    // it may roll back
-	dropped bool    // stable itself breaks the limit, so only the comparison counts
+	raised  bool    // stable itself breaks the limit; this one it keeps
 	part    float64 // its part of all evidence towards rollback
 	least   int64   // of stable's trials, that make it a witness of an incident
 	missing string  // why the newest block has no data of it
@@ -25,8 +25,8 @@ type metric struct {
 
 	window window
 	same   relativeTest // whether the canary is worse than stable at all
-	step   seen  // the present step
-	all    Tally // the canary's of the release, but for what is void
+	step   seen         // the present step
+	all    Tally        // the canary's of the release, but for what is void
 }
 
 // seen is what both tracks did in the same blocks.
@@ -47,9 +47,12 @@ func newMetric(name string, theta float64, levels Levels, b bursts) metric {
 	}
 }
 
-// drop takes the limit out, because stable breaks it, too.
-func (m *metric) drop(rho float64, levels Levels, b bursts) {
-	m.dropped, m.judged, m.compares = true, false, true
+// raise puts a share that stable keeps in the place of a limit that it breaks:
+// beyond that the canary is rolled back even where there is nothing to compare
+// with. A promotion compares it with stable, rho times as bad being too much.
+func (m *metric) raise(limit, rho float64, levels Levels, b bursts) {
+	m.raised, m.compares, m.limit = true, true, limit
+	m.test = newLimitTest(limit, b)
 	m.beside = newNoWorseTest(max(rho, levels.Kappa), b)
 }
 
@@ -87,7 +90,7 @@ func (m *metric) fold(t trial, bet, start mass) {
 // bucket the comparison with stable does, too.
 func (m *metric) forth() float64 {
 	switch {
-	case m.dropped:
+	case m.raised:
 		return m.beside.log(&m.besides)
 	case m.compares:
 		return max(m.good.log(&m.passing), m.beside.log(&m.besides))

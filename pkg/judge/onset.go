@@ -13,6 +13,9 @@ const grid = 9
 // factors are one number for each alternative.
 type factors [grid]float64
 
+// noChange is what a block without anything to say does to a bet.
+var noChange = factors{1, 1, 1, 1, 1, 1, 1, 1, 1}
+
 // most is what a bet can grow to. Whatever is lost above it only makes the
 // wealth smaller, so the promise stays; it keeps every sum finite.
 const most = 1e250

@@ -57,14 +57,14 @@ func (t *relativeTest) ratios(c comparison, ratio, start *factors) {
 	nc, ns := float64(c.canary.N), float64(c.stable.N)
 	against := t.rho*nc + ns
 	bad, after, before := float64(c.canary.Hits), float64(c.stable.Hits+c.after.Hits), float64(c.before.Hits)
+	if nc == 0 || ns == 0 || bad+after+before == 0 {
+		*ratio, *start = noChange, t.start // nothing to compare
+		return
+	}
 	for j := range ratio {
-		ratio[j], start[j] = 1, t.start[j]
-		if nc == 0 || ns == 0 {
-			continue // nothing to compare
-		}
 		d := math.Log1p((t.ratio[j] - t.rho) * nc / against)
 		ratio[j] = likely((bad*(t.gain[j]-d) - after*d) / t.phi)
-		start[j] *= likely(-before * d / t.phi)
+		start[j] = t.start[j] * likely(-before*d/t.phi)
 	}
 }
 
@@ -75,11 +75,12 @@ func (t *relativeTest) ratios(c comparison, ratio, start *factors) {
 // with the worst of stable's adjacent blocks (Waudby-Smith, Ramdas 2024).
 func (t *relativeTest) bet(c comparison, ratio, start *factors) {
 	worst := max(c.stable.share(), c.before.share(), c.after.share())
+	*ratio, *start = noChange, t.start
+	if c.canary.N == 0 || c.stable.N == 0 {
+		return
+	}
 	for j := range ratio {
-		ratio[j], start[j] = 1, t.start[j]
-		if c.canary.N > 0 && c.stable.N > 0 {
-			ratio[j] = 1 + stakes[j]/t.rho*(c.canary.share()-t.rho*worst)
-		}
+		ratio[j] = 1 + stakes[j]/t.rho*(c.canary.share()-t.rho*worst)
 	}
 }
 
