@@ -105,6 +105,20 @@ func TestCustom(t *testing.T) {
 			},
 		},
 		{
+			name: "good from a process that restarted and all from one that didn't", asked: with(checkouts, func(c *Custom) {
+				c.Template.Bad, c.Template.Good = "", okCheckouts
+				c.Template.Total = strings.ReplaceAll(okCheckouts, "ok", "any")
+			}),
+			world: func(_, canary, _ shop) {
+				canary.counts("ok", 100, 110, 3)
+				canary.counts("any", 100, 111, 122)
+			},
+			want: [2]string{
+				"stable 0 of 0, canary 1 of 11",
+				"missing: metric checkout-success of the canary: good and total don't come from the same processes",
+			},
+		},
+		{
 			name: "a restart counts from nothing", asked: checkouts,
 			world: func(stable, canary, _ shop) {
 				stable.counts("ok", 100, 190, 290)

@@ -203,6 +203,15 @@ func TestOpen(t *testing.T) {
 				}
 			},
 		},
+		{
+			name: "metrics that begin here are unclear",
+			last: func(_ []*envoy, db *tsdb) {
+				for i, e := range twoServers() {
+					e.answers(9, "500", "", "-", 5)
+					e.scrape(db, after(float64(32-i*5)), 0)
+				}
+			},
+		},
 		{name: "nobody reports", proxies: nil, last: func([]*envoy, *tsdb) {}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -374,6 +383,15 @@ func TestIntervals(t *testing.T) {
 				scraped(db, web("a"), 3, 5, nil)
 				scraped(db, web("b"), 4, 5, nil)
 				scraped(db, web("c"), 5, 5, func(n int) bool { return n%2 == 0 })
+			},
+			want: 5 * time.Second,
+		},
+		{
+			name: "of one job that of most of its targets",
+			world: func(db *tsdb) {
+				scraped(db, web("a"), 3, 5, nil)
+				scraped(db, web("b"), 4, 20, nil)
+				scraped(db, web("c"), 5, 5, nil)
 			},
 			want: 5 * time.Second,
 		},

@@ -188,7 +188,7 @@ func escape(value string, quote byte) string {
 	var out []byte
 	for _, r := range value {
 		switch r {
-		case '\\', rune(quote):
+		case rune(quote):
 			out = append(out, '\\', byte(r))
 		case '"', '\'':
 			out = append(out, byte(r))
