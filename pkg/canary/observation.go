@@ -68,14 +68,15 @@ type Tracks struct {
 type Track struct {
 	Deployment string
 	Subset     string
-	Template   string   // hash of the pod template
-	Complete   bool     // the Deployment's rollout is complete, with at least one replica
-	Wanted     int      // replicas
-	Ready      int      // Ready pods
-	Restarts   int      // container restarts of the pods of this template
-	Crashing   bool     // a container waits in CrashLoopBackOff, or pods fail again and again
-	Problem    string   // what keeps pods from starting (image pull, quota, unschedulable), for people
-	Digests    []string // image digests of the running pods, sorted, each once
+	Template   string    // hash of the pod template
+	Began      time.Time // when its ReplicaSet was made; zero when unknown
+	Complete   bool      // the Deployment's rollout is complete, with at least one replica
+	Wanted     int       // replicas
+	Ready      int       // Ready pods
+	Restarts   int       // container restarts of the pods of this template
+	Crashing   bool      // a container waits in CrashLoopBackOff, or pods fail again and again
+	Problem    string    // what keeps pods from starting (image pull, quota, unschedulable), for people
+	Digests    []string  // image digests of the running pods, sorted, each once
 }
 
 // Seen is a VirtualService's traffic as it is written now, and whose writing it is.

@@ -80,6 +80,8 @@ func (m moment) atSeenWeight() moment {
 		m.state.Stable == (Side{t.Stable.Deployment, t.Stable.Subset, t.Stable.Template})
 	switch {
 	case !same:
+		since = latest(since, latest(t.Canary.Began, t.Stable.Began))
+		m.o.Verdict = judge.Verdict{}
 		m.state = State{
 			Version: StateVersion, Rollout: rolloutID(t.Canary.Template, since), Phase: Watched, Started: since, Since: since,
 			Canary: Side{t.Canary.Deployment, t.Canary.Subset, t.Canary.Template},
@@ -87,9 +89,9 @@ func (m moment) atSeenWeight() moment {
 			Weight: weight,
 		}
 	case weight != m.state.Weight:
-		if m.state.Weight > 0 {
-			m.state.Legs = append(m.state.Legs, Leg{Step: m.state.Step, Weight: m.state.Weight, From: m.state.Since, To: since})
-		}
+		ended := m
+		ended.now = since
+		m.state.Legs = ended.legs()
 		m.state.Weight, m.state.Since, m.state.Reason, m.state.Message = weight, since, "", ""
 		m.o.Verdict = judge.Verdict{}
 	}

@@ -59,9 +59,10 @@ func newBench(o benchOptions) *bench {
 }
 
 // concerns tells whether there is something to be judged: a rollout is under
-// way, and not one that only takes back a canary no user ever reached.
+// way, led or only watched, and not one that only takes back a canary no user
+// ever reached.
 func concerns(s canary.State) bool {
-	return s.Phase.Active() && (s.Phase != canary.RollingBack || s.Peak > 0)
+	return s.Phase == canary.Watched || s.Phase.Active() && (s.Phase != canary.RollingBack || s.Peak > 0)
 }
 
 // follow takes note of where a rollout stands, so that what happens to it is

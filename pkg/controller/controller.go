@@ -80,6 +80,7 @@ type Controller struct {
 
 	mu      sync.Mutex
 	views   map[cluster.Key]canary.View
+	watched map[cluster.Key]canary.State
 	leading bool
 }
 
@@ -107,7 +108,7 @@ func New(o Options) (*Controller, error) {
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)),
 		own:   newOwnWrites(),
 		pace:  newPace(),
-		views: map[cluster.Key]canary.View{},
+		views: map[cluster.Key]canary.View{}, watched: map[cluster.Key]canary.State{},
 	}
 	c.told = newTeller(o.Kube, o.Logger, o.Meter)
 	c.bench = newBench(c.benchOptions())
@@ -241,8 +242,13 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 	now := time.Now()
 	s.observation.Verdict = c.bench.verdict(k, s.state, now)
 	plan := canary.Decide(s.spec, s.state, s.observation, now)
-	c.bench.follow(k, s.state, s.observation.Traffic)
-	c.cache.Follow(k, s.state.Phase.Active() || plan.Next.Phase.Active()) //nolint:contextcheck // a watch of pods outlives the pass that asks for it
+	if plan.Next.Phase == canary.Watched {
+		c.keepWatched(k, s, plan.Next)
+	} else {
+		c.forgetWatched(k)
+		c.bench.follow(k, s.state, s.observation.Traffic)
+	}
+	c.cache.Follow(k, s.state.Phase.Active() || plan.Next.Phase.Active() || plan.Next.Phase == canary.Watched) //nolint:contextcheck // a watch of pods outlives the pass that asks for it
 	writes, err := pair.Render(plan, s.objects, now)
 	if err != nil {
 		err = fmt.Errorf("%w of %s: %w", errUnwritable, k, err)
@@ -273,6 +279,7 @@ func (c *Controller) forget(k cluster.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.views, k)
+	delete(c.watched, k)
 }
 
 func (c *Controller) show(k cluster.Key, v canary.View) {
@@ -309,6 +316,7 @@ func (c *Controller) setLeading(on bool) {
 	c.leading = on
 	if !on {
 		clear(c.views)
+		clear(c.watched)
 	}
 }
 

@@ -41,7 +41,6 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	s := situation{key: k, objects: objects}
 	o := canary.Observation{History: kept}
 	s.state, o.Newer, o.Lost = pair.FindState(objects)
-	c.bench.learn(k, s.state, &o)
 	seen := pair.Observe(objects, s.state)
 	o.OptedIn, o.Gone = seen.OptedIn, seen.Gone
 	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
@@ -53,6 +52,10 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	if mistakes == nil {
 		o.Findings = append(o.Findings, pair.CheckSpec(objects, o.Tracks, s.spec)...)
 	}
+	if o.Observe && !s.state.Phase.Active() {
+		s.state = c.watchedState(k)
+	}
+	c.bench.learn(k, s.state, &o)
 	s.observation = o
 	return s, err
 }

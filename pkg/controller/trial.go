@@ -65,7 +65,8 @@ func (t *trial) blockWidth() time.Duration {
 // verdict is the judge's answer where the rollout stands in state s.
 func (t *trial) verdict(s canary.State, now time.Time) judge.Verdict {
 	v := t.reading.Case().Verdict(now)
-	here := v.Step == s.Step && v.Weight == s.Weight && !v.At.IsZero()
+	// A block of a step was read, if only one without data, where the case knows the step.
+	here := v.Step == s.Step && v.Weight == s.Weight && (s.Step > 0 || !v.At.IsZero())
 	switch {
 	case v.Open && s.Weight > 0: // only the present step is looked at before its blocks are closed
 		v.Step, v.Weight = s.Step, s.Weight

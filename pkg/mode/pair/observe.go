@@ -82,6 +82,7 @@ func track(o topology.Objects, r topology.Role) canary.Track {
 		return t
 	}
 	t.Template, t.Complete, t.Wanted, t.Ready = d.TemplateHash, d.Complete, d.Replicas, d.Ready
+	t.Began = d.ReplicaSetAt
 	digests := map[string]bool{}
 	pods := slices.Clone(d.Pods)
 	sort.Slice(pods, func(i, j int) bool { return pods[i].Name < pods[j].Name })

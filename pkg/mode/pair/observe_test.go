@@ -123,6 +123,7 @@ func TestTrackTellsHowThePodsAre(t *testing.T) {
 			got := Observe(o, canary.State{}).Tracks.Canary
 			want := c.want
 			want.Deployment, want.Subset, want.Template = "web-v2", "v2", o.Deployments[1].TemplateHash
+			want.Began = o.Deployments[1].ReplicaSetAt
 			want.Complete, want.Wanted, want.Ready = true, 1, 1
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
