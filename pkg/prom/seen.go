@@ -28,9 +28,9 @@ func (v *view) readStamps(r Reporter, asks []Ask) error {
 // known gives the times up to which all and up to which some of a track's proxies
 // are known at border i; zero when none is there.
 func (s *side) known(t track, i int) (all, some time.Time) {
-	for _, counters := range s.stamps[t] {
-		for _, v := range counters {
-			if !v.has(i) {
+	for p, stamps := range s.stamps[t] {
+		for _, v := range stamps {
+			if !v.has(i) || s.gone(t, p, i) {
 				continue
 			}
 			at := time.UnixMilli(int64(v[i])).UTC()
@@ -43,6 +43,13 @@ func (s *side) known(t track, i int) (all, some time.Time) {
 		}
 	}
 	return all, some
+}
+
+// gone tells that the proxy has no counters at border i, where those of its track
+// were read: VictoriaMetrics shows times for longer than counters, and for how
+// long depends on the stretch that is asked for.
+func (s *side) gone(t track, p proxy, i int) bool {
+	return s.requests != nil && s.requests.now[t] != nil && len(at(s.requests.now[t][p], i)) == 0
 }
 
 // seen gives up to when everything of stable and anything of the canary is known

@@ -100,6 +100,39 @@ func mustOpen(t *testing.T, db *tsdb, a Ask, now time.Time) []judge.Block {
 
 // TestOpen: two blocks of 10 s are closed at 33 s, and this is what is known of
 // the time since 20 s at 36 s.
+func TestTimesOfCountersThatWentAreNotSeen(t *testing.T) {
+	db, p := newTSDB(), append(twoServers(), proxyOf("destination", "web-v1", "v1-b"))
+	for i := range 4 {
+		ordinary(i, p)
+		p[2].answers(30, "200", "0", "-", 50)
+		for n, e := range p {
+			if at := after(float64(10*i + 3 + n)); n == 2 && i >= 2 {
+				e.fail(db, at, at)
+			} else {
+				e.scrape(db, at, 0)
+			}
+		}
+	}
+	db.now = after(53)
+	// lasting answers with times for longer than the counters are there.
+	lasting := func(ctx context.Context, promql string, start, end time.Time, step time.Duration) (Matrix, error) {
+		m, err := db.query(ctx, promql, start, end, step)
+		for i, s := range m.Series {
+			last := s.Points[len(s.Points)-1]
+			for at := last.At + step.Milliseconds(); strings.Contains(promql, "timestamp(") && at <= end.UnixMilli(); at += step.Milliseconds() {
+				m.Series[i].Points = append(m.Series[i].Points, Point{at, last.Value})
+			}
+		}
+		return m, err
+	}
+	a := theAsk()
+	a.From = after(20)
+	blocks := Blocks(context.Background(), lasting, []Ask{a}, db.now)["web"].Blocks
+	if got := told(blocks[1]); got != "stable 33s, canary 34s" {
+		t.Errorf("%s is known", got)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	for _, c := range []struct {
 		name    string
