@@ -49,7 +49,7 @@ know nothing, 2 for a wrong command line, 3 when data is missing.`,
   kubectl canary explain web --rollout 4f2a9c --prometheus http://localhost:9090`,
 		Args:              oneName,
 		ValidArgsFunction: t.completeNames,
-		RunE:              func(c *cobra.Command, args []string) error { return o.run(c, args[0]) },
+		RunE:              o.run,
 	}
 	f := c.Flags()
 	f.IntVar(&o.step, "step", 0, "show this step alone, 1 is the first")
@@ -62,7 +62,7 @@ know nothing, 2 for a wrong command line, 3 when data is missing.`,
 	return c
 }
 
-func (o *explainOptions) run(cmd *cobra.Command, name string) error {
+func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if o.step < 0 {
 		return usageError{fmt.Errorf("--step is %d; 1 is the first", o.step), cmd.CommandPath()}
 	}
@@ -75,7 +75,7 @@ func (o *explainOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	release, err := explain.Find(name, o.rollout, known)
+	release, err := explain.Find(args[0], o.rollout, known)
 	if err != nil {
 		return err
 	}

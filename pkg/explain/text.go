@@ -136,6 +136,10 @@ func (s Story) moments(w *writer, looks []Look) {
 	w.title("Verdicts")
 	turns := Turns(looks)
 	left := len(turns) - mostMoments
+	kinds := 0
+	for _, t := range turns {
+		kinds = max(kinds, len(t.Verdict.Kind)+2)
+	}
 	for i, t := range turns {
 		if left > 0 && i >= mostMoments/2 && i < len(turns)-mostMoments/2 {
 			if i == mostMoments/2 {
@@ -145,12 +149,10 @@ func (s Story) moments(w *writer, looks []Look) {
 		}
 		v := t.Verdict
 		head := fmt.Sprintf("  %s %4d%%  ", w.clock(t.Block.End()), t.Block.Weight)
-		kind := fmt.Sprintf("%-*s", kindWidth, v.Kind)
-		w.hanging(w.paint(dim, head)+w.paint(kindColour(v.Kind), kind), wide(head)+kindWidth, v.Sentence)
+		kind := fmt.Sprintf("%-*s", kinds, v.Kind)
+		w.hanging(w.paint(dim, head)+w.paint(kindColour(v.Kind), kind), wide(head)+kinds, v.Sentence)
 	}
 }
-
-const kindWidth = len(judge.SharedIncident) + 2
 
 func (s Story) fell(w *writer, looks []Look) {
 	l, ok := Fell(looks)
