@@ -53,10 +53,10 @@ var colours = [...][2]string{
 
 // The plot's place on the picture.
 const (
-	chartWidth, chartHeight     = 800.0, 400.0
-	plotLeft, plotRight         = 76.0, 620.0
-	plotTop, plotBottom         = 52.0, 340.0
-	labelApart, leastTextOfMark = 15.0, 6.0
+	chartWidth, chartHeight = 800.0, 400.0
+	plotLeft, plotRight     = 76.0, 620.0
+	plotTop, plotBottom     = 56.0, 340.0
+	labelApart              = 15.0
 )
 
 // place is where a value stands between two edges, 0 to 1.
@@ -129,12 +129,11 @@ func (c chart) mark(b *strings.Builder, m mark) {
 	if m.x {
 		x, _ := c.at(point{m.at, c.y.from})
 		fmt.Fprintf(b, "<path class=\"mark\" d=\"M%.1f %gV%g\"/>\n", x, plotTop, plotBottom)
-		c.text(b, "dim", x+leastTextOfMark, plotTop+12, "start", m.text)
+		c.text(b, "dim", x, plotTop-6, "middle", m.text)
 		return
 	}
 	_, y := c.at(point{c.x.from, m.at})
 	fmt.Fprintf(b, "<path class=\"mark\" d=\"M%g %.1fH%g\"/>\n", plotLeft, y, plotRight)
-	c.text(b, "dim", plotRight+8, y+4, "start", m.text)
 }
 
 func (c chart) line(b *strings.Builder, l line) {
@@ -159,25 +158,24 @@ func (c chart) line(b *strings.Builder, l line) {
 	fmt.Fprintf(b, "<path class=\"%s\" d=\"%s\"/>\n%s", class, path.String(), dots.String())
 }
 
-// names writes the lines' names beside their last points, from above to below, none over another.
+// names writes the names of lines beside their last points, and those of marks, none over another.
 func (c chart) names(b *strings.Builder) {
 	type name struct {
-		y      float64
-		colour int
-		text   string
+		y           float64
+		class, text string
 	}
 	var names []name
 	for _, m := range c.marks {
 		if !m.x {
 			_, y := c.at(point{c.x.from, m.at})
-			names = append(names, name{y: y})
+			names = append(names, name{y, "dim", m.text})
 		}
 	}
 	for _, l := range c.lines {
 		for i := len(l.points) - 1; i >= 0 && l.name != ""; i-- {
 			if !math.IsNaN(l.points[i].y) {
 				_, y := c.at(l.points[i])
-				names = append(names, name{y, l.colour, l.name})
+				names = append(names, name{y, fmt.Sprintf("f%d", l.colour), l.name})
 				break
 			}
 		}
@@ -187,12 +185,16 @@ func (c chart) names(b *strings.Builder) {
 			names[j], names[j-1] = names[j-1], names[j]
 		}
 	}
-	for i := range names {
-		if i > 0 {
-			names[i].y = max(names[i].y, names[i-1].y+labelApart)
-		}
+	// Each below the one before; but what would be below the plot goes up again.
+	for i := 1; i < len(names); i++ {
+		names[i].y = max(names[i].y, names[i-1].y+labelApart)
+	}
+	lowest := plotBottom
+	for i := len(names) - 1; i >= 0; i-- {
+		names[i].y = min(names[i].y, lowest)
+		lowest = names[i].y - labelApart
 		if names[i].text != "" {
-			c.text(b, fmt.Sprintf("f%d", names[i].colour), plotRight+8, names[i].y+4, "start", names[i].text)
+			c.text(b, names[i].class, plotRight+8, names[i].y+4, "start", names[i].text)
 		}
 	}
 }

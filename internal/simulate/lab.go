@@ -120,5 +120,5 @@ func (l *lab) how() string {
 		runs += len(c)
 	}
 	return fmt.Sprintf("`make simulate`, seed %d: %d simulated releases in %s, on %d cores.\n",
-		l.seed, runs, time.Since(l.begun).Round(time.Second), runtime.GOMAXPROCS(0))
+		l.seed, runs, time.Since(l.begun).Round(time.Second), runtime.NumCPU())
 }

@@ -121,22 +121,35 @@ func healthyReleases(l *lab) string {
 // fates says what becomes of healthy releases.
 func fates(l *lab) string {
 	t := columns("")
-	for _, share := range []float64{0.001, 0.005, 0.009} {
+	for _, row := range []struct {
+		what string
+		make func(rate float64) scene
+	}{
+		{"0.1% fail", func(r float64) scene { return healthy(r, 0.001) }},
+		{"0.5% fail", func(r float64) scene { return healthy(r, 0.005) }},
+		{"0.9% fail", func(r float64) scene { return healthy(r, 0.009) }},
+		{"0.9%, of stable 0.05%, limit `1%` alone", unlikeStable},
+	} {
 		for _, what := range []string{"on evidence", "on time", "held", "rolled back"} {
-			cells := []string{fmt.Sprintf("%s: %s", percent(share), what)}
+			cells := []string{row.what + ": " + what}
 			for _, rate := range rates {
-				c := l.play(healthy(rate, share), judge.ModeEvidence, full)
-				is := c.only(func(f fate) bool { return f.is() == what })
-				cell := percent(float64(len(is)) / float64(len(c)))
-				if what == "on evidence" && len(is) > 0 {
-					cell += ", " + span(is.quantile(0.5, whenPromoted))
-				}
-				cells = append(cells, cell)
+				cells = append(cells, l.fate(row.make(rate), what))
 			}
 			t.row(cells...)
 		}
 	}
 	return "What becomes of healthy releases at a step of an hour with a bake of 2 minutes: promoted on evidence (and the median time of those), promoted on time at the deadline, held, rolled back.\n\n" + t.String()
+}
+
+// fate is the share of a scene's runs that ended so and, on evidence, their median time.
+func (l *lab) fate(s scene, what string) string {
+	c := l.play(s, judge.ModeEvidence, full)
+	is := c.only(func(f fate) bool { return f.is() == what })
+	cell := percent(float64(len(is)) / float64(len(c)))
+	if what == "on evidence" && len(is) > 0 {
+		cell += ", " + span(is.quantile(0.5, whenPromoted))
+	}
+	return cell
 }
 
 // badReleases says how soon bad releases are rolled back, and how many bad answers that takes.
