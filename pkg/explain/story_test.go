@@ -136,6 +136,9 @@ func stories() map[string]Story {
 	broken.Baseline = judge.Baseline{Known: true, Over: []judge.Excess{{Metric: "latency", Limit: "500ms", Seen: "3% of 12000 requests took longer", Suggest: "1s", Written: true}}}
 	broken.Warnings = []string{"partial answer \x1b[31mred"}
 	forgotten := whole(release(rolledBack), 0, play(script{1, 5, 20, 0, "no istio_requests_total of web-v1 or web-v2"}))
+	open := whole(release(rolledBack), 2, append(play(script{1, 5, 40, .001, ""}, script{2, 25, 1, .001, ""}), play(script{2, 25, 1, 1, ""})...))
+	last := &open.Looks[len(open.Looks)-1]
+	last.Block.Start, last.Block.Width, last.Verdict.Open = open.Looks[40].Block.End(), 2300*time.Millisecond, true
 	days := play(script{1, 5, 20, .001, ""})
 	for i := 10; i < len(days); i++ {
 		days[i].Block.Start = days[i].Block.Start.Add(48 * time.Hour)
@@ -147,6 +150,7 @@ func stories() map[string]Story {
 		"threshold":        threshold,
 		"forgotten":        forgotten,
 		"nothing-yet":      whole(release(func(r *Release) { r.State.Phase, r.State.Step = canary.Testing, 0 }), 0, nil),
+		"open":             open,
 		"days":             whole(release(func(*Release) {}), 0, days),
 	}
 }

@@ -171,6 +171,9 @@ func (s Story) fell(w *writer, looks []Look) {
 	} else if from := stepBegan(looks, l); !from.IsZero() {
 		after = fmt.Sprintf(", %s into step %d", span(l.Block.End().Sub(from)), v.Step)
 	}
+	if v.Open {
+		after += ", on what came after the last closed block"
+	}
 	w.line("")
 	head := "The verdict fell at " + w.clock(l.Block.End()) + ": "
 	w.flow(w.paint(bold, head), wide(head), 2, string(v.Kind)+" ("+string(v.Reason)+")"+after+

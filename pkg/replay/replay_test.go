@@ -217,6 +217,45 @@ func TestTheOpenBlockAtTheEndIsAskedForWhereARolloutWasRolledBack(t *testing.T) 
 	}
 }
 
+func TestABreachProvenByTheOpenBlockIsShown(t *testing.T) {
+	s := rollout(func(s *canary.State) {
+		s.Phase, s.Weight = canary.RolledBack, 0
+		s.Spec = canary.Spec{Steps: []canary.Step{{Weight: 5}, {Weight: 25}}, StepDeadline: time.Hour, Limits: judge.Limits{ErrorRate: 0.01, P99: time.Second}, Rules: judge.DefaultRules()}
+	})
+	did := func(n, failed int64) judge.Sample {
+		return judge.Sample{Live: true, Seen: s.Legs[0].To, Counts: judge.Counts{Requests: n, Errors: failed}}
+	}
+	source := func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+		blocks := closedBlocks(asks[0], now)
+		return map[string]prom.Answer{asks[0].Key: {Blocks: blocks[:min(len(blocks), 100)]}}
+	}
+	for name, c := range map[string]struct {
+		failed int64
+		shown  bool
+	}{
+		"all failed":  {40, true},
+		"none failed": {0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			open := func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+				a := asks[0]
+				return map[string]prom.Answer{a.Key: {Blocks: []judge.Block{{
+					Start: a.From, Width: now.Sub(a.From), Step: a.Step, Weight: a.Weight, Stable: did(800, 0), Canary: did(40, c.failed),
+				}}}}
+			}
+			var last judge.Verdict
+			_, err := Run(t.Context(), source, Subject{Namespace: "shop", Service: "web", State: s, Open: open}, at(time.Hour),
+				func(_ Stretch, b judge.Block, held *judge.Case) { last = held.Verdict(b.End()) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if shown := last.Kind == judge.Rollback && last.Open; shown != c.shown {
+				t.Errorf("the last verdict is %s, open: %v: %s", last.Kind, last.Open, last.Sentence)
+			}
+		})
+	}
+}
+
 func TestOnlyBlocksOfTheReleaseAreFolded(t *testing.T) {
 	b := judge.Block{Start: began, Width: time.Second, Step: 1, Weight: 5, Canary: judge.Sample{Live: true}}
 	before, after := judge.Open(judge.Settings{Rules: judge.DefaultRules()}), judge.Open(judge.Settings{Rules: judge.DefaultRules()})
