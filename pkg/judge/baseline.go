@@ -112,7 +112,7 @@ func (f *baseline) over() []Excess {
 		}
 		found = append(found, Excess{
 			Metric: c.Name, Limit: c.limit(c.Bound), Written: true,
-			Seen:    c.seen(d.sum),
+			Seen:    c.Name + " was " + c.seen(d.sum),
 			Suggest: c.suggest(d.kept()),
 		})
 	}

@@ -11,6 +11,10 @@ const (
 	partCustom    = .25
 )
 
+// leastBad is how many bad requests a breach rests on at least: two may have one
+// cause, whatever their odds.
+const leastBad = 3
+
 // stepOdds is the evidence of a step alone below which it may be promoted.
 const stepOdds = 10
 
@@ -117,6 +121,7 @@ func (e *evidence) conclude(b *Block, k known) {
 // stable is asked whether it is an incident of both; where stable's numbers may
 // lag, one block later. Without settle nothing but a breach is noted.
 func (e *evidence) look(b *Block, k known, settle bool) bool {
+	e.thin = false
 	if e.total(0) < e.enough {
 		e.due, e.shared = false, false
 		return false
@@ -177,7 +182,8 @@ func (e *evidence) void(limits which) {
 }
 
 // prove notes the breach, and names what people can act on best: the limit that
-// was exceeded or, where no limit has much to do with it, the comparison.
+// was exceeded or, where no limit has much to do with it, the comparison. It
+// tells whether the breach stands.
 func (e *evidence) prove(b *Block, excused which) bool {
 	p := breach{proven: true, leg: e.leg, at: [2]int{b.Step, b.Weight}, against: logOf(e.total(excused))}
 	top := 0.0
@@ -202,6 +208,10 @@ func (e *evidence) prove(b *Block, excused which) bool {
 			v, reason = w, ReasonSlower
 		}
 		p.reason, p.name, p.limit, p.seen, p.bound = reason, v.name, v.test.rho, v.since, e.bound
+	}
+	if p.seen.canary.Hits < leastBad {
+		e.thin = true
+		return false
 	}
 	e.proven, e.due, e.shared = p, false, false
 	return true
@@ -239,7 +249,7 @@ func (e *evidence) held(l *ledger) Reason {
 	if _, _, ok := e.warning(l); ok {
 		return ReasonDrifting
 	}
-	if e.ofStep() >= stepOdds {
+	if e.due || e.thin || e.ofStep() >= stepOdds {
 		return ReasonSuspicious
 	}
 	return ""

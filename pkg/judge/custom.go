@@ -28,16 +28,16 @@ func (c Custom) limit(value float64) string {
 	return sign + share(value)
 }
 
-// seen says what a track did.
+// seen says what a track did: "88% of 100", "not <= 100 in 4 of 6 blocks".
 func (c Custom) seen(x Tally) string {
 	if c.Gauge {
-		return fmt.Sprintf("%s was not %s in %d of %d blocks", c.Name, c.limit(c.Bound), x.Hits, x.N)
+		return fmt.Sprintf("not %s in %d of %s", c.limit(c.Bound), x.Hits, plural(x.N, "block", "blocks"))
 	}
 	value := x.share()
 	if c.AtLeast {
 		value = 1 - value
 	}
-	return fmt.Sprintf("%s was %s of %d", c.Name, share(value), x.N)
+	return fmt.Sprintf("%s of %d", share(value), x.N)
 }
 
 // suggest writes a limit that allows the share of bad trials. How far beyond

@@ -33,6 +33,7 @@ type evidence struct {
 
 	resolved bool    // the limit is a bound of the canary's histogram
 	due      bool    // the evidence suffices, and stable's numbers of the same time are awaited
+	thin     bool    // the evidence suffices, but rests on too few bad requests
 	shared   bool    // stable breaks the limit, too
 	voided   bool    // what the canary did in an incident of both counts no more
 	bound    float64 // in ms, beyond which requests of the newest block were slow beside stable's

@@ -57,6 +57,12 @@ func TestEvidence(t *testing.T) {
 			sentence: "3 of 3 canary requests failed (100%), above the limit of 1%: evidence 31000 to 1, 100 to 1 suffices (stable 0% of 57)",
 		},
 		{
+			name:  "two failures may have one cause",
+			story: story{}.then(1, did(38, 0, 50), did(2, 2, 50)).seenAlike(),
+			kind:  Hold, reason: ReasonSuspicious,
+			sentence: "the evidence against the canary suffices, 360 to 1, but rests on fewer than 3 bad requests, which may have one cause",
+		},
+		{
 			name:  "where stable's numbers may lag, the next block is awaited",
 			story: story{}.then(1, did(57, 0, 50), did(3, 3, 50)),
 			kind:  Hold, reason: ReasonSuspicious,

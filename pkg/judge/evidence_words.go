@@ -125,7 +125,7 @@ func (e *evidence) broken() string {
 		return fmt.Sprintf("%s took longer than %s (%s), %s: %s%s", ofAll(c), bound(p.bound), percent(c), e.slower(p), odds, beside)
 	case ReasonCustom:
 		custom := e.settings.Custom[p.custom]
-		return fmt.Sprintf("%s of the canary, and the limit is %s: %s%s", custom.seen(c), custom.limit(custom.Bound), odds, beside)
+		return fmt.Sprintf("the canary's %s was %s, and the limit is %s: %s (stable %s)", p.name, custom.seen(c), custom.limit(custom.Bound), odds, custom.seen(st))
 	}
 	return fmt.Sprintf("%s failed (%s), above %s: %s%s", ofAll(c), percent(c), e.allowed(&e.errors), odds, beside)
 }
@@ -154,22 +154,24 @@ func ofAll(x Tally) string { return fmt.Sprintf("%d of %s", x.Hits, requests(x.N
 
 // incident says which limit both versions break.
 func (e *evidence) incident() string {
-	top := &e.errors
+	top, custom := &e.errors, -1
 	for i := range e.limits() {
 		if m := e.limitAt(i); m.odds() > top.odds() {
-			top = m
+			top, custom = m, i-2
 		}
 	}
+	const so = "so it is not the canary alone"
 	w := top.window.now
-	what := "failed"
-	switch {
-	case top == &e.latency:
-		what = "took longer than " + duration(e.settings.Limits.P99)
-	case top != &e.errors:
-		what = "were bad by " + top.name
+	if custom >= 0 {
+		c := e.settings.Custom[custom]
+		return fmt.Sprintf("of both versions %s is not %s: the canary's was %s, stable's %s, %s", c.Name, c.limit(c.Bound), c.seen(w.canary), c.seen(w.stable), so)
 	}
-	return fmt.Sprintf("both versions are over the limit of %s: %s of %s and %s of %s %s, so it is not the canary alone",
-		share(top.limit), percent(w.canary), requests(w.canary.N, "canary "), percent(w.stable), requests(w.stable.N, "stable "), what)
+	did := "failed"
+	if top == &e.latency {
+		did = "took longer than " + duration(e.settings.Limits.P99)
+	}
+	return fmt.Sprintf("both versions are over the limit of %s: %s of %s and %s of %s %s, %s",
+		share(top.limit), percent(w.canary), requests(w.canary.N, "canary "), percent(w.stable), requests(w.stable.N, "stable "), did, so)
 }
 
 func (e *evidence) holding(v *Verdict, l *ledger) string {
@@ -191,6 +193,9 @@ func (e *evidence) holding(v *Verdict, l *ledger) string {
 	case ReasonSuspicious:
 		if e.due {
 			return fmt.Sprintf("the evidence against the canary suffices, %s: stable's numbers of the same time are awaited, in case it is not the canary alone", oddsOf(v.Against))
+		}
+		if e.thin {
+			return fmt.Sprintf("the evidence against the canary suffices, %s, but rests on fewer than %d bad requests, which may have one cause", oddsOf(v.Against), leastBad)
 		}
 		return fmt.Sprintf("%s of %s failed and %s surely took longer than %s: evidence %s against the canary at this step, too much to promote it, %s suffices to roll it back",
 			percent(c.failed()), requests(c.Requests, "canary "), percent(c.surelySlow(e.settings.Limits)), duration(e.settings.Limits.P99),
@@ -242,6 +247,16 @@ func (e *evidence) unknown(c, st *Counts) string {
 		duration(limits.P99), bound(low), bound(high), percent(c.possiblySlow(limits)), percent(st.possiblySlow(limits)), number(milliseconds(limits.P99)))
 }
 
+// kept names what there is the least evidence for.
+func (e *evidence) kept(least float64) string {
+	for i := range e.custom {
+		if c := e.settings.Custom[i]; e.custom[i].forth() == least && e.errors.forth() > least {
+			return c.Name + " is " + c.limit(c.Bound)
+		}
+	}
+	return "it keeps the limits"
+}
+
 // uncounted tells that the numbers of a step hold what is no evidence.
 func (e *evidence) uncounted() string {
 	if e.voided {
@@ -254,7 +269,7 @@ func (e *evidence) uncounted() string {
 func (e *evidence) few(v *Verdict, c *Counts) string {
 	so := fmt.Sprintf("%s so far, %d failed, %s took longer than %s%s",
 		requests(c.Requests, "canary "), c.Errors, slowRange(c, e.settings), duration(e.settings.Limits.P99), e.uncounted())
-	odds := fmt.Sprintf("evidence %s that it keeps the limits, %s suffices", oddsOf(v.For), oddsOf(v.PromoteAt))
+	odds := fmt.Sprintf("evidence %s that %s, %s suffices", oddsOf(v.For), e.kept(v.For), oddsOf(v.PromoteAt))
 	switch {
 	case v.More == 0:
 		return so + ": " + odds

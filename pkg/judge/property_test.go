@@ -253,21 +253,6 @@ func TestHowSoonABadCanaryIsRolledBack(t *testing.T) {
 	}
 }
 
-func BenchmarkFoldAndEvaluate(b *testing.B) {
-	s := settings()
-	blocks := story{}.then(10, did(1000, 1, 50), did(50, 0, 50)).blocks(5)
-	b.ReportAllocs()
-	e := Open(s)
-	at := epoch
-	for i := 0; b.Loop(); i++ {
-		block := blocks[i%len(blocks)]
-		block.Start = at
-		at = block.End()
-		e.Fold(block)
-		e.Ruling(at)
-	}
-}
-
 func BenchmarkFold(b *testing.B) {
 	for name, levels := range map[string]func(*Settings){
 		"evidence":  func(*Settings) {},
@@ -297,5 +282,183 @@ func BenchmarkFold(b *testing.B) {
 				c.Ruling(at)
 			}
 		})
+	}
+}
+
+// history is a release of random blocks over three steps, with custom metrics.
+func history(random *rand.Rand, s Settings) []Block {
+	var blocks []Block
+	for i := range 30 {
+		n, m := random.Int64N(80), 400+random.Int64N(400)
+		b := Block{Start: epoch.Add(time.Duration(i) * 15 * time.Second), Width: 15 * time.Second, Step: i / 10, Weight: 5 + i/10*20}
+		b.Canary, b.Stable = did(n, min(n, random.Int64N(3)*random.Int64N(2)), 50), did(m, random.Int64N(4), 50)
+		if random.IntN(2) == 0 {
+			b.Canary.Seen, b.Stable.Seen = b.End(), b.End()
+		}
+		for range s.Custom {
+			b.Custom = append(b.Custom, Pair{Canary: Tally{random.Int64N(2), 20}, Stable: Tally{1, 400}})
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+func oddsAfter(s Settings, blocks []Block) (against, forth float64) {
+	c, _ := foldAll(blocks, s)
+	return c.Odds()
+}
+
+// TestMoreErrorsAreNeverBetter: one more failed request of the canary's never
+// lowers the evidence against it nor raises that for it; one more good answer of
+// its own, or one more failure of stable's, never raises the evidence against it.
+func TestMoreErrorsAreNeverBetter(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for run := range 400 {
+		s := evidenceSettings()
+		s.Steps, s.Levels.Strict = 3, run%2 == 1
+		s.Custom = []Custom{{Name: "checkout", AtLeast: true, Bound: .98}}
+		blocks := history(random, s)
+		k := random.IntN(len(blocks))
+		was := blocks[k]
+		against, forth := oddsAfter(s, blocks)
+		try := func(what string, change func(*Block), rises, falls bool) {
+			blocks[k] = was
+			blocks[k].Custom = append([]Pair(nil), was.Custom...)
+			change(&blocks[k])
+			a, f := oddsAfter(s, blocks)
+			if rises && a > against+1e-9 || falls && (a < against-1e-9 || f > forth+1e-9) {
+				t.Fatalf("run %d, block %d: %s: against %v, then %v; for %v, then %v", run, k, what, against, a, forth, f)
+			}
+			blocks[k] = was
+		}
+		if was.Canary.Errors < was.Canary.Requests {
+			try("one more error", func(b *Block) { b.Canary.Errors++ }, false, true)
+		}
+		try("one more error of a metric", func(b *Block) { b.Custom[0].Canary.Hits++ }, false, true)
+		try("one more good answer", func(b *Block) { b.Canary.Requests++ }, true, false)
+		try("one more error of stable", func(b *Block) { b.Stable.Errors++ }, true, false)
+	}
+}
+
+// TestManyAndNone: neither 0 nor a billion requests in a block bring forth what
+// is no number, and what is clear stays clear.
+func TestManyAndNone(t *testing.T) {
+	const many = 1_000_000_000
+	for _, c := range []struct {
+		name           string
+		stable, canary Sample
+		kind           Kind
+	}{
+		{"nothing at all", did(0, 0, 50), did(0, 0, 50), Hold},
+		{"a billion good ones", did(many, many/1000, 50), did(many, many/1000, 50), Promote},
+		{"a billion failures", did(many, 0, 50), did(many, many, 50), Rollback},
+		{"a billion failures of both", did(many, many, 50), did(many, many, 50), SharedIncident},
+		{"a billion slow ones", did(many, 0, 50), slow(many, many, 4000), Rollback},
+		{"single failures beside a billion", did(many, many/1000, 50), did(1, 1, 50), Rollback},
+		{"a billion beside one", did(1, 1, 50), did(many, many/1000, 50), Promote},
+	} {
+		for _, strict := range []bool{false, true} {
+			t.Run(c.name, func(t *testing.T) {
+				s := evidenceSettings()
+				s.Levels.Strict = strict
+				e := Open(s)
+				blocks := story{}.then(300, c.stable, c.canary).seenAlike().blocks(50)
+				for i, b := range blocks {
+					e.Fold(b)
+					v := e.Verdict(b.End())
+					sound(t, v)
+					if i == 299 && v.Kind != c.kind && (!strict || c.kind != SharedIncident) && (v.Kind != Starved) {
+						t.Errorf("%s: %s", v.Kind, v.Sentence)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestGapsAreNoEvidence: whatever gaps are strewn in, the evidence is the same.
+func TestGapsAreNoEvidence(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	for range 50 {
+		s := evidenceSettings()
+		s.Steps = 3
+		whole, holed := Open(s), Open(s)
+		for i, b := range history(random, s) {
+			b.Start = epoch.Add(time.Duration(i) * time.Minute)
+			gap := b
+			gap.Start, gap.Missing = b.Start.Add(-30*time.Second), "the query failed"
+			holed.Fold(gap)
+			if v := holed.Verdict(gap.End()); v.Kind != NoData && v.Kind != Rollback {
+				t.Fatalf("%s in a gap", v.Kind)
+			}
+			whole.Fold(b)
+			holed.Fold(b)
+			if v, w := whole.Verdict(b.End()), holed.Verdict(b.End()); !reflect.DeepEqual(v, w) {
+				t.Fatalf("%+v\n%+v", v, w)
+			}
+		}
+	}
+}
+
+// TestAReplayIsWhatWasSeenLive: a case opened anew and given all blocks at once
+// ends as the one that saw them one by one and was asked all the time, even when
+// the memory of the blocks is used again.
+func TestAReplayIsWhatWasSeenLive(t *testing.T) {
+	random := rand.New(rand.NewPCG(12, 8))
+	for _, mode := range []Mode{ModeEvidence, ModeThreshold} {
+		for range 30 {
+			s := evidenceSettings()
+			s.Mode, s.Steps = mode, 3
+			before, blocks := hourBefore(did(300, 1, 50)), history(random, s)
+			live, replayed := opener(s, before), opener(s, before)
+			for _, b := range blocks {
+				b.Canary.Latency = append(Histogram(nil), b.Canary.Latency...)
+				b.Stable.Latency = append(Histogram(nil), b.Stable.Latency...)
+				live.Fold(b)
+				clear(b.Canary.Latency)
+				clear(b.Stable.Latency)
+				live.Verdict(b.End())
+				live.Ruling(b.End())
+			}
+			for _, b := range blocks {
+				replayed.Fold(b)
+			}
+			end := blocks[len(blocks)-1].End()
+			if l, r := live.Verdict(end), replayed.Verdict(end); !reflect.DeepEqual(l, r) {
+				t.Fatalf("%+v\n%+v", l, r)
+			}
+		}
+	}
+}
+
+// TestAVerdictIsNotChangedByWhatComesLater: it shares no memory with the case.
+func TestAVerdictIsNotChangedByWhatComesLater(t *testing.T) {
+	s := evidenceSettings()
+	blocks := story{}.then(2, did(190, 0, 50), did(10, 0, 50)).blocks(5)
+	e := Open(s)
+	e.Fold(blocks[0])
+	v := e.Verdict(blocks[0].End())
+	e.Fold(blocks[1])
+	if v.Canary.Latency.Total() != 10 || v.Canary.Requests != 10 {
+		t.Errorf("%+v", v.Canary)
+	}
+}
+
+func TestFoldingAndAskingAllocateNothing(t *testing.T) {
+	for _, mode := range []Mode{ModeEvidence, ModeThreshold} {
+		s := evidenceSettings()
+		s.Mode = mode
+		e, at := Open(s), epoch
+		b := story{}.then(1, did(1000, 1, 50), did(50, 1, 50)).blocks(5)[0]
+		if n := testing.AllocsPerRun(100, func() {
+			b.Start = at
+			at = b.End()
+			e.Peek(b)
+			e.Fold(b)
+			e.Ruling(at)
+			e.Odds()
+		}); n > 0 {
+			t.Errorf("%s: %v allocations", mode, n)
+		}
 	}
 }

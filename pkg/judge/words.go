@@ -23,13 +23,15 @@ func plural(n int64, one, many string) string {
 
 func percent(t Tally) string { return share(t.share()) }
 
-// share writes a share as percent with two significant digits or more: 0.12%, 5.2%, 100%.
+// share writes a share as percent with two significant digits or more of it, or
+// of what is missing to the whole: 0.12%, 5.2%, 38%, 99.95%, 100%.
 func share(p float64) string {
 	digits := 0
-	switch p *= 100; {
-	case p < 1:
+	p *= 100
+	switch rest := min(p, 100-p); {
+	case p < 1 || rest > 0 && rest < 1:
 		digits = 2
-	case p < 10:
+	case rest < 10:
 		digits = 1
 	}
 	scale := math.Pow(10, float64(digits))
