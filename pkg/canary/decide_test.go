@@ -194,6 +194,24 @@ func TestARolloutThatWaitsForPodsTooLongIsToldToPeople(t *testing.T) {
 	}
 }
 
+func TestADeadlineWaitsForTheVerdictThatIsReadAgain(t *testing.T) {
+	w := newWorld()
+	w.state = State{
+		Version: StateVersion, Rollout: "r", Sequence: 1, Phase: Progressing, Step: 1, Weight: 5, Peak: 5, Width: time.Second,
+		Canary:  Side{Deployment: w.o.Tracks.Canary.Deployment, Subset: w.o.Tracks.Canary.Subset, Template: w.o.Tracks.Canary.Template},
+		Stable:  Side{Deployment: w.o.Tracks.Stable.Deployment, Subset: w.o.Tracks.Stable.Subset, Template: w.o.Tracks.Stable.Template},
+		Started: w.now.Add(-time.Hour), Since: w.now.Add(-time.Hour), Spec: w.spec,
+	}
+	w.spec.OnInconclusive, w.state.Spec.OnInconclusive = RollBack, RollBack
+	w.o.Traffic = map[ObjectKey]Seen{virtualService("web"): {Min: 5, Max: 5, Split: true, Header: true, Rollout: "r", Sequence: 1, At: w.now.Add(-time.Hour)}}
+	for replaying, want := range map[bool]Phase{true: Progressing, false: RollingBack} {
+		w.o.Replaying = replaying
+		if p := Decide(w.spec, w.state, w.o, w.now); p.Next.Phase != want {
+			t.Errorf("replaying %v: it is %s (%s), want %s", replaying, p.Next.Phase, p.View.Sentence, want)
+		}
+	}
+}
+
 func TestARecordHoldsWhatAReplayNeeds(t *testing.T) {
 	w := newWorld()
 	w.pass()

@@ -37,6 +37,9 @@ type Observation struct {
 	Baseline judge.Baseline
 	// Unanswered says why Prometheus does not answer; empty when it does, or was not asked.
 	Unanswered string
+	// Replaying tells that what was seen of the rollout is still being read from
+	// Prometheus again, as after a restart: no verdict is of now, but soon will be.
+	Replaying bool
 
 	Findings []Finding
 	// Invalid lists what is wrong in the annotations; empty when Spec is valid.

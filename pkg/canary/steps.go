@@ -135,7 +135,7 @@ func bearIncident(m moment) (Plan, bool) {
 // meetDeadline ends the waiting for a verdict as the team has set it. An
 // incident of both versions has a patience of its own.
 func meetDeadline(m moment) (Plan, bool) {
-	if m.state.Phase != Progressing || m.now.Sub(m.state.Since) < m.spec.StepDeadline || m.o.Verdict.Kind == judge.SharedIncident {
+	if m.state.Phase != Progressing || m.now.Sub(m.state.Since) < m.spec.StepDeadline || m.o.Verdict.Kind == judge.SharedIncident || m.o.Replaying {
 		return Plan{}, false
 	}
 	v, seen := m.o.Verdict, m.o.Verdict.Sentence

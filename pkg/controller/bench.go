@@ -121,8 +121,10 @@ func (b *bench) learn(k cluster.Key, s canary.State, o *canary.Observation) {
 	defer b.mu.Unlock()
 	t := b.trials[k]
 	if t == nil || t.state.Rollout != s.Rollout {
+		o.Replaying = s.Width > 0 && concerns(s)
 		return
 	}
+	o.Replaying = t.behind && t.unanswered == ""
 	o.Width, o.Baseline, o.Unanswered = t.blockWidth(), t.reading.Case().Baseline(), t.unanswered
 }
 

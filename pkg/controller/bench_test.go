@@ -424,6 +424,42 @@ func TestWhatIsLearnedBeforeTheFirstStep(t *testing.T) {
 	}
 }
 
+func TestARestartIsToldUntilAllIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{away: true}
+		b := newTestBench(m, zap.NewNop())
+		replaying := func(s canary.State) bool {
+			var o canary.Observation
+			b.learn(shopWeb, s, &o)
+			return o.Replaying
+		}
+		if replaying(begin().state) {
+			t.Error("a release that just begins has nothing to be read again")
+		}
+		r := atStep(1, 5)
+		pass(time.Hour)
+		if !replaying(r.state) {
+			t.Error("nothing was read of it, and it is not told")
+		}
+		r.show(b)
+		if !replaying(r.state) {
+			t.Error("nothing was asked yet, and it is not told")
+		}
+		defer start(t, b)()
+		pass(time.Second)
+		synctest.Wait()
+		if replaying(r.state) {
+			t.Error("Prometheus does not answer, which is no reason to wait for a verdict")
+		}
+		m.setAway(false)
+		pass(time.Minute)
+		synctest.Wait()
+		if replaying(r.state) {
+			t.Error("all was read, and it is still told")
+		}
+	})
+}
+
 func TestOtherLimitsJudgeTheWholeReleaseAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mesh{}
