@@ -21,10 +21,10 @@ VULN   := $(CACHE)/bin/govulncheck
 export SERIN_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix e2e e2e-core demo sandbox fuzz figures simulate vuln image docs clean
+.PHONY: help build test lint fix e2e e2e-core e2e-servers demo sandbox fuzz figures simulate vuln image docs clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 build: ## the controller and the kubectl plugin, into bin
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/serin ./cmd/serin
@@ -34,17 +34,22 @@ test: ## unit tests, golden files and transcripts; no sandbox
 	$(if $(RACE),,@echo "no C compiler: the tests run without the race detector")
 	go test $(RACE) ./...
 	cd e2e && go test $(RACE) $(E2E_UNIT)
+	cd e2e/promql && go test $(RACE) ./...
 
 lint: $(LINTER) ## formatting and static analysis
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && \
 	  { test -z "$$unformatted" || { echo "not formatted, run make fix:"; echo "$$unformatted"; exit 1; }; }
 	$(LINTER) run ./...
 	cd e2e && $(LINTER) run ./...
+	cd e2e/promql && $(LINTER) run ./...
+	cd e2e/servers && $(LINTER) run ./...
 
 fix: $(LINTER) ## format, and mend what the linters can mend themselves
 	git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -w
 	$(LINTER) run --fix ./...
 	cd e2e && $(LINTER) run --fix ./...
+	cd e2e/promql && $(LINTER) run --fix ./...
+	cd e2e/servers && $(LINTER) run --fix ./...
 
 e2e: ## every scenario on the real stack
 	cd e2e && go run ./cmd/build
@@ -55,6 +60,10 @@ e2e-core: ## the scenarios that no change may break
 	cd e2e && go run ./cmd/build
 	cd e2e && go test -count=1 -timeout 15m ./sandbox
 	cd e2e && go test -count=1 -timeout 30m -v ./scenarios -args -core $(ARGS)
+
+e2e-servers: ## what is read of Prometheus, tried on servers of several kinds and versions
+	cd e2e && go run ./cmd/build
+	cd e2e/servers && go test -count=1 -timeout 60m -v . $(ARGS)
 
 demo: ## a good and two bad releases, live in this terminal
 	@cd e2e && go run ./cmd/build ./demo

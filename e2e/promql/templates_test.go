@@ -7,11 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
 )
 
@@ -87,7 +89,7 @@ func shape(t *testing.T, promql string) (string, []*labels.Matcher) {
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 		if s, ok := n.(*parser.VectorSelector); ok {
 			for i, m := range s.LabelMatchers {
-				if m.Name == labels.MetricName {
+				if m.Name == "__name__" {
 					continue
 				}
 				matchers = append(matchers, m)
@@ -159,6 +161,40 @@ func TestTemplatesMeanRandomNames(t *testing.T) {
 		if everyTemplate(t, p); t.Failed() {
 			t.Fatalf("run %d of seed %d", i, seed)
 		}
+	}
+}
+
+// TestWhatIsSentForTemplatesParses: around the operator's text stands more, also
+// where it ends with a comment.
+func TestWhatIsSentForTemplatesParses(t *testing.T) {
+	a := askAbout("one", "shop", "web", "web-v1", `web "v2"`, 25)
+	a.Custom = []prom.Custom{
+		{Limit: judge.Custom{Name: "orders", Bound: 0.01}, Template: prom.Template{Name: "orders", Bad: "orders_total{pod=~'{{pods}}', ok='no'} # the \"bad", Total: "sum by (pod) (orders_total{pod=~`{{pods}}`})#"}},
+		{Limit: judge.Custom{Name: "queue", Bound: 1e12, Gauge: true}, Template: prom.Template{Name: "queue", Gauge: "max(queue{app='{{workload}}'}) # length"}},
+	}
+	s := newServer([]prom.Ask{a})
+	for _, workload := range []string{a.StableWorkload, a.CanaryWorkload} {
+		for _, ok := range []string{"yes", "no"} {
+			s.series = append(s.series, labels.FromStrings("__name__", "orders_total", "pod", workload+"-5d4b7c9f6-x2x9z", "ok", ok))
+		}
+		s.series = append(s.series, labels.FromStrings("__name__", "queue", "app", workload))
+	}
+	blocks := prom.Blocks(t.Context(), s.query, []prom.Ask{a}, epoch.Add(60*time.Second))["one"].Blocks
+	last := blocks[len(blocks)-1].Custom
+	if len(last) != 2 || last[0].Missing != "" || last[1].Missing != "" || last[0].Canary.N == 0 || last[1].Stable.N != 1 {
+		t.Errorf("the metrics say %+v", last)
+	}
+	carried := 0
+	for _, promql := range s.queries {
+		if _, err := parse(promql); err != nil {
+			t.Errorf("%q doesn't parse: %v", promql, err)
+		}
+		if strings.Contains(promql, "orders_total") && strings.Contains(promql, "last_over_time") {
+			carried++
+		}
+	}
+	if carried == 0 {
+		t.Error("nobody asked what the pods had counted before")
 	}
 }
 
