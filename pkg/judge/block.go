@@ -1,6 +1,3 @@
-// Package judge turns what two versions of a service did into a verdict:
-// promote, hold or roll back. It is pure: it does no I/O and never asks the
-// clock, so that the same blocks always give the same verdict, live or replayed.
 package judge
 
 import "time"

@@ -114,8 +114,3 @@ func median(t []time.Duration) time.Duration {
 	}
 	return t[len(t)/2]
 }
-
-func sortedMedian(t []time.Duration) time.Duration {
-	slices.Sort(t)
-	return median(t)
-}
