@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -157,6 +158,37 @@ func TestNoUserIsSentToACanaryWhilePrometheusDoesNotAnswer(t *testing.T) {
 		}
 		w.mesh.setAway(false)
 		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
+	})
+}
+
+func TestAPrometheusThatKnowsNothingIsNoReasonToGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var asked atomic.Int64
+		w.query = func(context.Context, string, time.Time, time.Time, time.Duration) (prom.Matrix, error) {
+			asked.Add(1)
+			return prom.Matrix{}, nil
+		}
+		c, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(time.Minute, "at the first step", func() bool { return w.weight("web") == 5 })
+		pass(5 * time.Minute)
+		before := asked.Load()
+		pass(15 * time.Minute)
+		synctest.Wait()
+		if got := w.weight("web"); got != 5 {
+			t.Errorf("of a mesh nobody scrapes the canary has %d%%, want 5%% still", got)
+		}
+		if kind := c.Views()[0].Verdict.Kind; kind != "NoData" {
+			t.Errorf("the verdict is %s", kind)
+		}
+		// In blocks of 15 s, the interval that is assumed, and four looks at each.
+		perBlock := float64(asked.Load()-before) / (15 * 4)
+		t.Logf("%.1f queries in each block", perBlock)
+		if perBlock > 30 {
+			t.Errorf("it asks %.1f queries in each block", perBlock)
+		}
 	})
 }
 

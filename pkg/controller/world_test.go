@@ -29,6 +29,7 @@ type world struct {
 	log       *zap.Logger
 	meter     Meter
 	templates []prom.Template // the operator's metrics, of which the mesh says nothing
+	query     prom.Query      // instead of the mesh, if given
 }
 
 const interval = 5 * time.Second
@@ -135,15 +136,16 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}}
 	c, err := New(Options{
 		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
-		Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
+		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
 		Defaults: annotation.Defaults(), Interval: 3 * interval, Templates: w.templates,
 		Elect: lease, Meter: w.meter,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	o := &c.bench.options
-	o.blocks, o.open, o.intervals = w.mesh.blocks, w.mesh.open, w.mesh.intervals
+	if o := &c.bench.options; w.query == nil {
+		o.blocks, o.open, o.intervals = w.mesh.blocks, w.mesh.open, w.mesh.intervals
+	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
