@@ -17,7 +17,7 @@ const openPoints = 12
 // as it is known at now: at most one block for each ask. Its canary's part ends
 // where everything of stable is known, so that what struck both tracks at once
 // never looks like the canary's fault for being scraped first; at a weight of
-// 100% it ends at now. It has no latencies and no metrics of the operator's.
+// 100%, or where the same scrapes tell of both, it ends at now. It has no latencies and no metrics of the operator's.
 //
 // All of it comes once more in closed blocks, and it may only prove a breach.
 // So wherever something is unclear (a proxy that went, came back or restarted,
@@ -110,7 +110,9 @@ func (v *view) open(a Ask) (judge.Block, bool) {
 	all := between{0, end}
 	r := v.reporter(a, all)
 	canaries := all
-	if a.Weight < 100 {
+	// A scrape of both tracks counts as a whole: what of it came while asking
+	// came of both.
+	if a.Weight < 100 && !v.sides[r].together(a, end) {
 		stable, _ := v.seen(a, r, end, v.lost(a, all))
 		canaries.to = v.grid.before(stable)
 	}

@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"maps"
 	"math"
 	"time"
 )
@@ -59,7 +60,10 @@ func (s *side) gone(t track, p proxy, i int) bool {
 func (v *view) seen(a Ask, r Reporter, i int, lost bool) (stable, canary time.Time) {
 	stable, _ = v.sides[r].known(a.stable(), i)
 	_, canary = v.sides[r].known(a.canary(), i)
-	if r == Source || !lost {
+	switch {
+	case v.sides[r].together(a, i):
+		return canary, canary
+	case r == Source || !lost:
 		return stable, canary
 	}
 	all, _ := v.sides[Source].known(a.stable(), i)
@@ -71,6 +75,28 @@ func (v *view) seen(a Ask, r Reporter, i int, lost bool) (stable, canary time.Ti
 		canary = some
 	}
 	return stable, canary
+}
+
+// together tells that the same proxies report on both tracks, each by the same
+// scrape, as gateways do. Then both are always known equally far, however long
+// ago some of the proxies were scraped: what struck both tracks at once shows in
+// both, or in neither.
+func (s *side) together(a Ask, i int) bool {
+	stable, canary := s.newest(a.stable(), i), s.newest(a.canary(), i)
+	return len(canary) > 0 && maps.Equal(stable, canary)
+}
+
+// newest is when each of a track's proxies was scraped last, at border i.
+func (s *side) newest(t track, i int) map[proxy]float64 {
+	out := map[proxy]float64{}
+	for p, stamps := range s.stamps[t] {
+		for _, v := range stamps {
+			if v.has(i) && !s.gone(t, p, i) {
+				out[p] = max(out[p], v[i])
+			}
+		}
+	}
+	return out
 }
 
 // lost tells that failures are charged to the canary which its own proxies

@@ -22,6 +22,13 @@ func told(b judge.Block) string {
 	return fmt.Sprintf("stable %s, canary %s", show(b.Stable.Seen), show(b.Canary.Seen))
 }
 
+func twoGateways() []*envoy {
+	return []*envoy{
+		proxyOf("source", "web-v1", "gw-a"), proxyOf("source", "web-v2", "gw-a"),
+		proxyOf("source", "web-v1", "gw-b"), proxyOf("source", "web-v2", "gw-b"),
+	}
+}
+
 func TestSeenIsAllOfStableAndAnyOfTheCanary(t *testing.T) {
 	crew := func(reporter string) []*envoy {
 		return []*envoy{
@@ -45,6 +52,14 @@ func TestSeenIsAllOfStableAndAnyOfTheCanary(t *testing.T) {
 		{
 			name: "one gateway that reports on both", proxies: oneGateway(),
 			at: [2][]float64{{5, 5}, {15, 15}}, want: "stable 15s, canary 15s",
+		},
+		{
+			name: "several gateways that report on both are known equally far of both", proxies: twoGateways(),
+			at: [2][]float64{{5, 5, 8, 8}, {15, 15, 18, 18}}, want: "stable 18s, canary 18s",
+		},
+		{
+			name: "one of several gateways that no canary request came through", proxies: twoGateways()[:3],
+			at: [2][]float64{{5, 5, 2}, {15, 15, 12}}, want: "stable 12s, canary 15s",
 		},
 		{
 			name: "a failed scrape of stable's leaves it unknown", proxies: crew("destination"), gone: 1,
@@ -169,7 +184,17 @@ func TestOpen(t *testing.T) {
 				p[0].scrape(db, after(33), 0)
 				p[1].scrape(db, after(33), 0)
 			},
-			want: "stable 9 errors 9 untimed; canary 0 untimed; stable 33s, canary 15s",
+			want: "stable 9 errors 9 untimed; canary 5 errors 5 untimed; stable 33s, canary 33s",
+		},
+		{
+			name: "of several gateways what each of them tells of both", proxies: twoGateways(),
+			last: func(p []*envoy, db *tsdb) {
+				p[0].answers(9, "500", "", "-", 5)
+				p[1].answers(5, "500", "", "-", 5)
+				p[0].scrape(db, after(33), 0)
+				p[1].scrape(db, after(33), 0)
+			},
+			want: "stable 9 errors 9 untimed; canary 5 errors 5 untimed; stable 33s, canary 33s",
 		},
 		{
 			name: "a new canary's first errors", proxies: twoServers()[:1],
