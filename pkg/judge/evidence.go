@@ -95,17 +95,20 @@ func (e *evidence) begin(b Block) {
 }
 
 // beginLeg begins another step or weight. What the open look proved of it stays.
-func (e *evidence) beginLeg(*Block) {
-	e.leg++
+// Without weight there is nothing to judge, and no leg is used up.
+func (e *evidence) beginLeg(b *Block) {
+	if b.Weight > 0 {
+		e.leg++
+	}
+	if b.Weight <= 0 || e.proven.leg != e.leg {
+		e.proven = breach{}
+	}
 	e.errors.begin()
 	e.latency.begin()
 	for _, v := range []*versus{&e.errorsVs, &e.latencyVs, &e.refused, &e.left} {
 		v.begin()
 	}
 	e.starving, e.drifts, e.voided = starvation{}, [3]drift{}, false
-	if e.proven.leg != e.leg {
-		e.proven = breach{}
-	}
 }
 
 func (e *evidence) accept(b Block, l *ledger) {
@@ -113,7 +116,7 @@ func (e *evidence) accept(b Block, l *ledger) {
 		return // whoever is sent to a canary without weight tries it out
 	}
 	from := l.covered - b.Width
-	bet, start, k := e.plan.at(e.leg, from, b.Width), e.plan.at(0, 0, 0), knownOf(&b)
+	bet, start, k := e.plan.at(e.leg, from, b.Width), e.plan.at(0, 0, 0), knownOf(&b, l.idle())
 	e.foldErrors(&b, bet, start, k)
 	e.foldLatency(&b, bet, start, k)
 	e.foldCustom(&b, bet, start)
@@ -202,7 +205,7 @@ func (e *evidence) foldCustom(b *Block, bet, start mass) {
 // whether they prove a breach. Stable must be known as far as the canary, for
 // there is no next block to wait for.
 func (e *evidence) peek(b Block, l *ledger) bool {
-	k := knownOf(&b)
+	k := knownOf(&b, l.idle())
 	if b.Weight <= 0 || e.proven.proven || k == later {
 		return false
 	}

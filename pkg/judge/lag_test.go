@@ -42,19 +42,21 @@ func TestHowFarStableIsKnown(t *testing.T) {
 		stable, canary time.Time
 		weight         int
 		requests       int64
+		idle           bool
 		want           known
 	}{
-		{"at the same moment", at, at, 5, 9, together},
-		{"stable is known further", at.Add(time.Second), at, 5, 9, further},
-		{"stable is known less far", at, at.Add(time.Second), 5, 9, later},
-		{"nobody knows of stable", time.Time{}, at, 5, 9, later},
-		{"nobody knows of the canary", at, time.Time{}, 5, 9, later},
-		{"without a comparator there is nothing to wait for", time.Time{}, at, 100, 0, further},
-		{"nor with an idle one", time.Time{}, at, 5, 0, further},
+		{"at the same moment", at, at, 5, 9, false, together},
+		{"stable is known further", at.Add(time.Second), at, 5, 9, false, further},
+		{"stable is known less far", at, at.Add(time.Second), 5, 9, false, later},
+		{"nobody knows of stable", time.Time{}, at, 5, 9, false, later},
+		{"nobody knows of the canary", at, time.Time{}, 5, 9, false, later},
+		{"without a comparator there is nothing to wait for", time.Time{}, at, 100, 0, false, further},
+		{"nor with an idle one", time.Time{}, at, 5, 0, true, further},
+		{"one block without a request is not idle", time.Time{}, at, 5, 0, false, later},
 	} {
 		b := Block{Weight: c.weight, Stable: did(c.requests, 0, 50), Canary: did(1, 0, 50)}
 		b.Stable.Seen, b.Canary.Seen = c.stable, c.canary
-		if got := knownOf(&b); got != c.want {
+		if got := knownOf(&b, c.idle); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -192,5 +194,29 @@ func TestSlowBesideStable(t *testing.T) {
 	// nobody knows stable yet: the first block is no evidence
 	if v := run(nil, quick[:1]); v.Kind == Rollback {
 		t.Errorf("%s: %s", v.Kind, v.Sentence)
+	}
+}
+
+// TestWithoutWeightNothingIsJudged: whoever tries the canary out by a header
+// gives no evidence, and the odds of the first step stay whole.
+func TestWithoutWeightNothingIsJudged(t *testing.T) {
+	s := evidenceSettings()
+	e, at := Open(s), epoch
+	for range 5 {
+		b := Block{Start: at, Width: 15 * time.Second, Stable: did(100, 0, 50), Canary: did(100, 100, 50)}
+		e.Fold(b)
+		at = b.End()
+		if v := e.Verdict(at); v.Kind != Hold {
+			t.Fatalf("%s: %s", v.Kind, v.Sentence)
+		}
+	}
+	b := Block{Start: at, Width: 15 * time.Second, Weight: 5, Stable: did(57, 0, 50), Canary: did(3, 3, 50)}
+	b.Stable.Seen, b.Canary.Seen = b.End(), b.End()
+	fresh := Open(s)
+	e.Fold(b)
+	fresh.Fold(b)
+	against, _ := e.Odds()
+	if want, _ := fresh.Odds(); math.Abs(against-want) > 1e-9 || e.Verdict(b.End()).Kind != Rollback {
+		t.Errorf("against %v, without the blocks before %v", against, want)
 	}
 }

@@ -142,6 +142,16 @@ func (l *ledger) rate(requests func(recent) int64) float64 {
 	return float64(n) / width.Seconds()
 }
 
+// idle tells that stable answered nothing in the last blocks of the step.
+func (l *ledger) idle() bool {
+	for _, r := range l.recent {
+		if r.stable > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // tracks are sums of both tracks over the same blocks. add and set reuse the
 // histograms' memory, so a copy of a tracks shares it.
 type tracks struct{ stable, canary Counts }

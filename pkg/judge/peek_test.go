@@ -3,6 +3,7 @@ package judge
 import (
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -24,7 +25,8 @@ func TestPeek(t *testing.T) {
 		open   Block
 		change func(*Block)
 		proven bool
-		of     int // step of the verdict
+		idle   bool // stable answered nothing before, either
+		of     int  // step of the verdict
 	}{
 		{name: "failures since the last closed block prove a breach", open: opened(before, 4, 4, 57, 0), proven: true},
 		{name: "one failure proves nothing", open: opened(before, 4, 1, 57, 0)},
@@ -38,7 +40,11 @@ func TestPeek(t *testing.T) {
 			change: func(b *Block) { b.Stable.Seen = time.Time{} },
 		},
 		{
-			name: "an idle stable needs no comparison", open: opened(before, 4, 4, 0, 0), proven: true,
+			name: "a moment without requests is not idle", open: opened(before, 4, 4, 0, 0),
+			change: func(b *Block) { b.Stable.Seen = time.Time{} },
+		},
+		{
+			name: "an idle stable needs no comparison", open: opened(before, 4, 4, 0, 0), proven: true, idle: true,
 			change: func(b *Block) { b.Stable.Seen = time.Time{} },
 		},
 		{
@@ -55,6 +61,12 @@ func TestPeek(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			before := slices.Clone(before)
+			for i := range before {
+				if c.idle {
+					before[i].Stable = did(0, 0, 50)
+				}
+			}
 			e, now := foldAll(before, evidenceSettings())
 			if c.change != nil {
 				c.change(&c.open)

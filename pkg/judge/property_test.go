@@ -91,6 +91,9 @@ func FuzzEvidence(f *testing.F) {
 		for i := range blocks {
 			k := int64(i)
 			blocks[i].Custom = []Pair{{Canary: Tally{k % 3, 3 + k%50}, Stable: Tally{1, 500}}, {Canary: Tally{k % 2, 1}, Stable: Tally{0, 1}}}
+			if i%3 > 0 {
+				blocks[i].Canary.Seen, blocks[i].Stable.Seen = blocks[i].End(), blocks[i].End().Add(time.Duration(i%3-1)*time.Second)
+			}
 			if i%5 == 4 {
 				blocks[i].Custom[0].Missing = "no such series"
 			}
@@ -106,9 +109,11 @@ func foldSoundly(t *testing.T, s Settings, blocks []Block) {
 	var last Block
 	var breach bool
 	for _, b := range blocks {
+		c.Peek(b)
 		c.Fold(b)
 		v := c.Verdict(b.End())
 		c.Fold(b)
+		c.Peek(b)
 		if again := c.Verdict(b.End()); !reflect.DeepEqual(v, again) {
 			t.Fatalf("folding a block twice is not the same as once:\n%+v\n%+v", v, again)
 		}

@@ -144,12 +144,12 @@ const (
 	together              // just as far
 )
 
-// knownOf tells how far stable is known beside the canary. Where stable gets no
-// request there is nothing to wait for.
-func knownOf(b *Block) known {
+// knownOf tells how far stable is known beside the canary. An idle stable, one
+// that got no request of late, is not waited for.
+func knownOf(b *Block, idle bool) known {
 	s, c := b.Stable.Seen, b.Canary.Seen
 	switch {
-	case b.Weight >= 100 || b.Stable.Requests == 0 && b.Stable.Live:
+	case b.Weight >= 100 || idle && b.Stable.Requests == 0 && b.Stable.Live:
 		return further
 	case s.IsZero() || c.IsZero() || s.Before(c):
 		return later
