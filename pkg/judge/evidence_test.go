@@ -124,6 +124,13 @@ func TestEvidence(t *testing.T) {
 			sentence: "8.8% of 1000 canary requests failed, 0% took longer than 1s, stable 8.1% of 19000, and what failed while stable did, too, is not counted: evidence 1200 to 1 that it keeps the limits, 20 to 1 suffices",
 		},
 		{
+			name:     "in strict mode as well an incident of both ends with stable's recovery",
+			story:    story{}.then(2, good, some).then(8, did(1900, 380, 50), did(100, 22, 50)).then(4, good, some).seenAlike(),
+			settings: func(s *Settings) { s.Levels.Strict = true },
+			kind:     Hold, reason: ReasonFewRequests,
+			sentence: "1400 canary requests so far, 176 failed, 0% took longer than 1s, and what failed while stable did, too, is not counted: evidence 1 to 1 that it keeps the limits, 20 to 1 suffices; about 22900 more requests, about 57 minutes at this rate",
+		},
+		{
 			name:  "a canary that goes on failing after stable recovered is rolled back",
 			story: story{}.then(2, good, some).then(4, did(1900, 380, 50), did(100, 22, 50)).then(4, good, did(100, 20, 50)).seenAlike(),
 			kind:  Rollback, reason: ReasonErrorRate,

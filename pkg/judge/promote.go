@@ -73,8 +73,12 @@ func (t *goodTest) step(j int, bad, good float64) float64 {
 	if t.strict {
 		return math.Log1p(t.stake[j] * (t.bad - bad/(bad+good)))
 	}
-	return bad*t.hit[j] + good*t.miss[j]
+	return t.count(j, bad, good)
 }
+
+// count is what so many bad and good requests add, as if each were independent
+// but for the bursts.
+func (t *goodTest) count(j int, bad, good float64) float64 { return bad*t.hit[j] + good*t.miss[j] }
 
 func (t *goodTest) log(g *goodness) float64 { return g.log(&t.start) }
 

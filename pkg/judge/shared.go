@@ -46,7 +46,7 @@ func (w *window) soothe(m *metric, stable Tally) {
 		return
 	}
 	const alternative = 2 // a quarter of what is clearly bad
-	w.calm += m.good.step(alternative, float64(stable.Hits), float64(max(stable.N-stable.Hits, 0)))
+	w.calm += m.good.count(alternative, float64(stable.Hits), float64(max(stable.N-stable.Hits, 0)))
 	enough := logOf(calmOdds)
 	w.calm = min(max(w.calm, 0), enough)
 	if w.calm < enough {
@@ -57,10 +57,10 @@ func (w *window) soothe(m *metric, stable Tally) {
 }
 
 // shared tells that stable broke the limit, too, and that the canary isn't
-// clearly worse, by odds of enough. If stable's numbers may lag, the canary's newest block isn't
-// compared. Stable's bad requests of the blocks beside the window count, but
-// not its requests, so that a scrape at another moment never makes the canary
-// the worse one (see comparison).
+// clearly worse, by odds of enough. If stable's numbers may lag, the canary's
+// newest block isn't compared. Stable's bad requests of the blocks beside the
+// window count, but not its requests, so that a scrape at another moment never
+// makes the canary the worse one (see comparison).
 func (w *window) shared(m *metric, k known, enough float64) bool {
 	stable := w.now.stable
 	if stable.N < m.least || stable.Hits < witnessBad || !stable.above(m.limit, 0) {
