@@ -38,7 +38,7 @@ func aFrame() frame {
 			{"v3", "blue", "canary", 5, figures{9.8, 0.051, 3200 * time.Millisecond}},
 		},
 		testers: "v3",
-		judge:   "Hold (LimitExceeded): 72 canary requests, 4 failed",
+		judge:   "Hold: 4 of 72 failed; odds: bad 45:1 of 100:1, good 1.5:1 of 20:1",
 	}
 }
 
@@ -86,7 +86,7 @@ func TestColoursAddNothingButSequences(t *testing.T) {
 }
 
 func TestALineWhereThereIsNoTerminal(t *testing.T) {
-	want := "v2 95% 190.2/s failed 0.0% P99 4 ms | v3 5% 9.8/s failed 5.1% P99 3.2 s | testers to v3 | judge Hold (LimitExceeded): 72 canary requests, 4 failed"
+	want := "v2 95% 190.2/s failed 0.0% P99 4 ms | v3 5% 9.8/s failed 5.1% P99 3.2 s | testers to v3 | judge Hold: 4 of 72 failed; odds: bad 45:1 of 100:1, good 1.5:1 of 20:1"
 	if got := aFrame().line(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -146,23 +148,62 @@ func (j judge) sentence(ctx context.Context) string {
 		return ""
 	}
 	defer answer.Body.Close()
-	var kind, reason, requests, failed string
+	var kind, requests, failed string
+	against, good := odds{side: "bad"}, odds{side: "good"}
 	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
 		series, value, _ := strings.Cut(lines.Text(), "} ")
 		switch {
 		case strings.HasPrefix(series, "serin_rollout_verdict{"):
-			kind, reason = label(series, "kind"), label(series, "reason")
+			kind = label(series, "kind")
 		case strings.HasPrefix(series, "serin_rollout_requests{") && label(series, "track") == "canary":
 			requests = value
 		case strings.HasPrefix(series, "serin_rollout_errors{") && label(series, "track") == "canary":
 			failed = value
+		case label(series, "towards") == "rollback":
+			against.read(series, value)
+		case label(series, "towards") == "promotion":
+			good.read(series, value)
 		}
 	}
 	if kind == "" || lines.Err() != nil {
 		return ""
 	}
-	return fmt.Sprintf("%s (%s): %s canary requests, %s failed", kind, reason, requests, failed)
+	text := fmt.Sprintf("%s: %s of %s failed", kind, failed, requests)
+	if against.needed != "" && good.needed != "" {
+		text += fmt.Sprintf("; odds: %s, %s", against, good)
+	}
+	return text
+}
+
+// odds are where the evidence stands, and where it suffices.
+type odds struct{ side, now, needed string }
+
+func (o *odds) read(series, value string) {
+	switch {
+	case strings.HasPrefix(series, "serin_rollout_evidence_together{"):
+		o.now = toOne(value)
+	case strings.HasPrefix(series, "serin_rollout_evidence_needed{"):
+		o.needed = toOne(value)
+	}
+}
+
+func (o odds) String() string { return fmt.Sprintf("%s %s of %s", o.side, o.now, o.needed) }
+
+// toOne writes a common logarithm of odds as people do.
+func toOne(logarithm string) string {
+	l, err := strconv.ParseFloat(logarithm, 64)
+	switch {
+	case err != nil:
+		return "?"
+	case l >= 6:
+		return "over 1000000:1"
+	case l < 0:
+		return "below 1:1"
+	case l < 1:
+		return fmt.Sprintf("%.1f:1", math.Pow(10, l))
+	}
+	return fmt.Sprintf("%.0f:1", math.Pow(10, l))
 }
 
 // label is the value of a label in a series of the text format.

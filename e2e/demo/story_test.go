@@ -90,8 +90,15 @@ serin_rollout_requests{namespace="shop",service="web",track="canary"} 122
 serin_rollout_errors{namespace="shop",service="web",track="canary"} 6
 serin_rollout_verdict{kind="Rollback",namespace="shop",reason="ErrorRateTooHigh",service="web"} 1
 `
+	const evidence = `serin_rollout_evidence{metric="errors",namespace="shop",service="web",towards="rollback"} 5
+serin_rollout_evidence_together{namespace="shop",service="web",towards="promotion"} -0.3
+serin_rollout_evidence_together{namespace="shop",service="web",towards="rollback"} 2.1
+serin_rollout_evidence_needed{namespace="shop",service="web",towards="promotion"} 1.30103
+serin_rollout_evidence_needed{namespace="shop",service="web",towards="rollback"} 2
+`
 	for text, want := range map[string]string{
-		metrics:                  "Rollback (ErrorRateTooHigh): 122 canary requests, 6 failed",
+		metrics:                  "Rollback: 6 of 122 failed",
+		metrics + evidence:       "Rollback: 6 of 122 failed; odds: bad 126:1 of 100:1, good below 1:1 of 20:1",
 		"serin_build_info{} 1\n": "",
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) }))
@@ -99,6 +106,14 @@ serin_rollout_verdict{kind="Rollback",namespace="shop",reason="ErrorRateTooHigh"
 			t.Errorf("got %q, want %q", got, want)
 		}
 		server.Close()
+	}
+}
+
+func TestOddsAreWrittenToOne(t *testing.T) {
+	for logarithm, want := range map[string]string{"0": "1.0:1", "0.3": "2.0:1", "1.30103": "20:1", "2": "100:1", "7": "over 1000000:1", "-1": "below 1:1", "x": "?"} {
+		if got := toOne(logarithm); got != want {
+			t.Errorf("%s: got %s, want %s", logarithm, got, want)
+		}
 	}
 }
 
