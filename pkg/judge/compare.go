@@ -17,14 +17,35 @@ func (t Tally) above(limit float64, least int64) bool {
 
 // clearlyWorse tells that t's share exceeds o's by more than errors standard
 // errors of their difference (the pooled two-proportion statistic), which two
-// equal versions seldom do: at 2 in one of 40 looks, at 4 in one of 30,000.
+// equal versions seldom do: at 2 in one of 40 looks, at 4 in one of 30,000. A
+// standard error is no measure of a few hits, so for them the exact chance that
+// so many of all hits are t's must be as small, too.
 func (t Tally) clearlyWorse(o Tally, errors float64) bool {
 	if t.N <= 0 || o.N <= 0 {
 		return false
 	}
 	n, m := float64(t.N), float64(o.N)
 	pooled := min(float64(t.Hits+o.Hits)/(n+m), 1)
-	return t.share()-o.share() > errors*math.Sqrt(pooled*(1-pooled)*(1/n+1/m))
+	if t.share()-o.share() <= errors*math.Sqrt(pooled*(1-pooled)*(1/n+1/m)) {
+		return false
+	}
+	hits := t.Hits + o.Hits
+	return hits > fewHits || chanceOf(t.Hits, hits, n/(n+m)) < math.Erfc(errors/math.Sqrt2)/2
+}
+
+// fewHits is up to how many hits their number is no normal variable.
+const fewHits = 100
+
+// chanceOf is the chance that at least x of n hits fall on whom each falls on
+// with probability p, 0 < p < 1 (the upper tail of the binomial distribution).
+func chanceOf(x, n int64, p float64) (sum float64) {
+	all, _ := math.Lgamma(float64(n + 1))
+	for k := x; k <= n; k++ {
+		in, _ := math.Lgamma(float64(k + 1))
+		out, _ := math.Lgamma(float64(n - k + 1))
+		sum += math.Exp(all - in - out + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
+	}
+	return sum
 }
 
 // tooFew tells that t, hits among n requests of which share should have been
