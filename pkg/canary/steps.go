@@ -133,7 +133,8 @@ func bearIncident(m moment) (Plan, bool) {
 }
 
 // meetDeadline ends the waiting for a verdict as the team has set it. An
-// incident of both versions has a patience of its own.
+// incident of both versions has a patience of its own. A metric without data is
+// no few requests: nobody goes on over what isn't known.
 func meetDeadline(m moment) (Plan, bool) {
 	if m.state.Phase != Progressing || m.now.Sub(m.state.Since) < m.spec.StepDeadline || m.o.Verdict.Kind == judge.SharedIncident || m.o.Replaying {
 		return Plan{}, false
@@ -142,7 +143,7 @@ func meetDeadline(m moment) (Plan, bool) {
 	if seen == "" {
 		seen = "no data yet"
 	}
-	onTime := v.Kind == judge.Hold && v.NoWorse && v.Covered >= m.step().Bake
+	onTime := v.Kind == judge.Hold && v.Reason != judge.ReasonNoData && v.NoWorse && v.Covered >= m.step().Bake
 	switch {
 	case m.spec.OnInconclusive == Proceed && onTime:
 		return m.advance(ProceedOnTime, "On time, not on evidence: "+v.Sentence), true
