@@ -21,7 +21,7 @@ const scrapeConfig = `global:
 scrape_configs:
 - job_name: envoy
   file_sd_configs:
-  - files: [%s]
+  - files: [%q]
 `
 
 // process starts a program that ends with the test; its output is a file in dir.

@@ -94,8 +94,11 @@ func TestServers(t *testing.T) {
 func try(t *testing.T, s server, w *world, url string) {
 	closed, open := &counter{}, &counter{}
 	every := time.Tick(look)
+	started := time.Now()
 	for w.pods["a"].scraped() < 3 || w.pods["b"].scraped() < 3 || w.pods["gateway"].scraped() < 3 {
-		<-every
+		if <-every; time.Since(started) > time.Minute+10*s.width {
+			t.Fatal("the server doesn't scrape its targets")
+		}
 	}
 	begin := time.Now()
 	ask := prom.Ask{
