@@ -168,7 +168,7 @@ func badReleases(l *lab) string {
 		{"5% after 10 minutes", lateBad},
 		{"5% are slow", slow},
 	} {
-		times, failed := []string{row.what}, []string{row.what}
+		times, failed, fails := []string{row.what}, []string{row.what}, true
 		for _, rate := range rates {
 			s := row.make(rate)
 			n := runs
@@ -178,12 +178,30 @@ func badReleases(l *lab) string {
 			e, th := l.both(s, n)
 			times = append(times, caught(e, s.onset)+" / "+caught(th, s.onset))
 			failed = append(failed, count(e.failed())+" / "+count(th.failed()))
+			fails = s.world.slow[canary] == 0
 		}
 		t.row(times...)
-		answers.row(failed...)
+		if fails {
+			answers.row(failed...)
+		}
 	}
 	return "Median time until a bad release is rolled back; 2,000 releases per cell, at 0.05/s and 5/s 10,000.\n\n" + t.String() +
-		"\nThe failed answers that users saw until then, on average. The judge looks every 15 s.\n\n" + answers.String()
+		"\nThe failed answers that users saw until then, on average. The judge looks every 15 s.\n\n" + answers.String() + "\n" + badOnes(l)
+}
+
+// badOnes says what becomes of bad releases that there is too little traffic to find.
+func badOnes(l *lab) string {
+	t := columns("")
+	for _, share := range []float64{0.02, 0.05, 0.2} {
+		for _, what := range []string{"rolled back", "held", "on time", "on evidence"} {
+			cells := []string{percent(share) + " fail: " + what}
+			for _, rate := range rates {
+				cells = append(cells, l.fate(bad(rate, share), what))
+			}
+			t.row(cells...)
+		}
+	}
+	return "What becomes of bad releases at a step of an hour.\n\n" + t.String()
 }
 
 // looking says how often chance alone brings a canary down that fails exactly as often as it may.
@@ -243,7 +261,7 @@ func trouble(l *lab) string {
 		}
 		t.row(append(cells, percent(l.play(make(5), judge.ModeThreshold, full).rolledBack()))...)
 	}
-	for _, share := range []float64{0.05, 0.2, 1} {
+	for _, share := range []float64{0.03, 0.05, 0.2, 1} {
 		healthyAt("both fail by "+percent(share)+" for 10 minutes", func(r float64) scene { return incident(r, share, usual()) })
 	}
 	healthyAt("the same by 20%, limit `1%` alone", func(r float64) scene { return incident(r, 0.2, alone()) })
