@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -26,7 +27,12 @@ var ErrNewerState = errors.New("the state was written by a newer version of Seri
 // EncodeState is the state as it is stored: JSON of at most MaxStateBytes, with
 // this build's StateVersion and times in UTC. It fails for a state that
 // DecodeState would refuse and for one that is too large. Where not everything
-// fits, the oldest legs are left out: a replay then begins later.
+// fits, the oldest legs are left out first: a replay then begins later. After
+// them goes what of the message is beyond a line, and at rest the digests: then
+// no promotion returns home by itself.
+//
+// A release under way has to leave room for what comes: whatever can begin must
+// be able to go back, whatever happens to it in between.
 func EncodeState(s State) (string, error) {
 	s.Version = StateVersion
 	s.Message = shorten(s.Message, MaxMessageBytes)
@@ -36,18 +42,60 @@ func EncodeState(s State) (string, error) {
 	if err := s.check(); err != nil {
 		return "", fmt.Errorf("encode state: %w", err)
 	}
-	for {
-		b, err := compact(s)
-		switch {
-		case err != nil:
-			return "", fmt.Errorf("encode state: %w", err)
-		case len(b) <= MaxStateBytes:
-			return b, nil
-		case len(s.Legs) == 0:
-			return "", fmt.Errorf("encode state: %d bytes, at most %d fit: give the release fewer steps or the VirtualService fewer routes to the Service", len(b), MaxStateBytes)
-		}
-		s.Legs = s.Legs[1:]
+	legs, most := s.Legs, MaxStateBytes-reserve(s.Phase)
+	s.Legs = nil
+	b, err := compact(s)
+	if err == nil && len(b) > most {
+		s.Message = line(s.Message)
+		b, err = compact(s)
 	}
+	if err == nil && len(b) > most && !s.Phase.Active() {
+		s.Digests = nil
+		b, err = compact(s)
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("encode state: %w", err)
+	case len(b) > most:
+		return "", fmt.Errorf("encode state: %d bytes, at most %d fit while the release is %s: give the release fewer steps, metrics or values of its header, or the VirtualService fewer routes to the Service",
+			len(b), most, s.Phase)
+	}
+	for s.Legs = legs; len(s.Legs) > 0; s.Legs = s.Legs[1:] {
+		if all, err := compact(s); err != nil {
+			return "", fmt.Errorf("encode state: %w", err)
+		} else if len(all) <= MaxStateBytes {
+			return all, nil
+		}
+	}
+	return b, nil
+}
+
+// room is for what a state gains from one stage of a release to the next: the id
+// of a command, reasons, counts, and fractions of seconds. Legs give way to it.
+const room = 320
+
+// reserve is the room that a state has to leave, in bytes: before the first user
+// for all that comes, under way for the way back, which needs no more of it.
+func reserve(p Phase) int {
+	switch {
+	case p == Testing:
+		return 2 * room
+	case p.Active() && p != RollingBack:
+		return room
+	}
+	return 0
+}
+
+// line is the beginning of a message, without what JSON spells long.
+func line(message string) string {
+	const most = 64
+	plain := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '"' || r == '\\' || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, message)
+	return shorten(plain, most)
 }
 
 // compact is JSON that spells <, > and & as they are: nobody puts it into HTML.

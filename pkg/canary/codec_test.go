@@ -149,7 +149,7 @@ func TestEncodeState(t *testing.T) {
 	t.Run("refuses what would not fit", func(t *testing.T) {
 		s := stored()
 		s.Marks = []string{strings.Repeat("m", MaxStateBytes)}
-		if _, err := EncodeState(s); err == nil || !strings.Contains(err.Error(), "at most 4096") {
+		if _, err := EncodeState(s); err == nil || !strings.Contains(err.Error(), "at most 3776 fit") {
 			t.Error(err)
 		}
 	})
@@ -161,6 +161,64 @@ func TestEncodeState(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestAReleaseThatBeganFitsToItsEnd grows a state until a release of it can't
+// begin. Whatever can begin must be able to go on, and above all to go back: a
+// rollback whose state finds no room would leave the users where they are.
+func TestAReleaseThatBeganFitsToItsEnd(t *testing.T) {
+	begun := largest()
+	begun.Phase, begun.Step, begun.Weight, begun.Width, begun.Legs = Testing, 0, 0, 0, nil
+	begun.Sequence, begun.Reason, begun.Message = 1, ReleaseStarted, "Release begins"
+	goOn := func(s *State, phase Phase) {
+		s.Phase, s.Step, s.Weight, s.Peak = phase, len(s.Spec.Steps), 100, 100
+		s.Sequence, s.Width, s.Since, s.At = 123456, 600*time.Second, s.Since.Add(1), s.At.Add(1)
+		s.Handled, s.Reverts, s.Lowered = strings.Repeat("i", 64), MaxReverts, true
+		s.Reason, s.Message = ClientErrors, strings.Repeat("\x1b\"\n", MaxMessageBytes)
+		s.Legs = largest().Legs
+	}
+	digests := make([]string, 20)
+	for i := range digests {
+		digests[i] = "sha256:" + strings.Repeat("d", 64)
+	}
+	began := 0
+	for n := 0; ; n += 9 {
+		s := begun
+		for i := range n {
+			s.Marks = append(s.Marks, fmt.Sprintf("%06x+", i))
+		}
+		if _, err := EncodeState(s); err != nil {
+			break
+		}
+		began = n
+		for _, phase := range []Phase{Progressing, Paused, Inconclusive, RollingBack, RolledBack, Succeeded} {
+			later := s
+			goOn(&later, phase)
+			if phase == Succeeded {
+				later.Digests = digests
+			}
+			if _, err := EncodeState(later); err != nil {
+				t.Fatalf("began with %d marks, but can't be %s: %v", n, phase, err)
+			}
+		}
+		// What a change of the annotations in mid-release may add still lets it go back.
+		changed := s
+		goOn(&changed, Progressing)
+		for range 40 {
+			changed.Spec.Header.Match += "0123456789"
+			if _, err := EncodeState(changed); err != nil {
+				break
+			}
+			back := changed
+			goOn(&back, RollingBack)
+			if _, err := EncodeState(back); err != nil {
+				t.Fatalf("goes on with %d marks, but can't go back: %v", n, err)
+			}
+		}
+	}
+	if began < 50 {
+		t.Errorf("a release began with at most %d marks", began)
+	}
 }
 
 // largest is a state in which everything is as long as annotations and names let it be.
