@@ -36,8 +36,8 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 		o.Verdict = judge.Verdict{} // of another step: no evidence for this one
 	}
 	m := moment{spec: spec, state: state, o: o, now: now}
-	if o.Observe && !state.Phase.Active() {
-		return watch(m)
+	if o.Observe && (state.Rollout == "" || state.Phase == Watched) {
+		return watch(m) // what a release of Serin's left on the routes is taken off first
 	}
 	chain := resting
 	if state.Phase.Active() {

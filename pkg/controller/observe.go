@@ -41,21 +41,39 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	s := situation{key: k, objects: objects}
 	o := canary.Observation{History: kept}
 	s.state, o.Newer, o.Lost = pair.FindState(objects)
-	seen := pair.Observe(objects, s.state)
-	o.OptedIn, o.Gone = seen.OptedIn, seen.Gone
-	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
-
-	d, _ := topology.ByName(objects, seen.Subject)
-	parsed, mistakes := annotation.Parse(d.Annotations, c.vocabulary)
-	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
-	o.OptedIn, o.Observe = o.OptedIn && !parsed.Observe, parsed.Observe
-	if mistakes == nil {
-		o.Findings = append(o.Findings, pair.CheckSpec(objects, o.Tracks, s.spec)...)
+	watched := c.watchedState(k)
+	if watched.Rollout == "" || s.state.Rollout != "" {
+		c.look(&s, &o)
+	} else {
+		// Who was watched is watched on, however people split the traffic. With
+		// nobody to watch any more, the objects alone say who is who.
+		led := s.state
+		s.state = watched
+		if c.look(&s, &o); !o.Observe {
+			s.state = led
+			c.look(&s, &o)
+		}
 	}
-	if o.Observe && !s.state.Phase.Active() {
-		s.state = c.watchedState(k)
+	if o.Observe && s.state.Rollout == "" {
+		s.state = watched
 	}
 	c.bench.learn(k, s.state, &o)
 	s.observation = o
 	return s, err
+}
+
+// look reads tracks, traffic and annotations off the objects, as the state says
+// who is who.
+func (c *Controller) look(s *situation, o *canary.Observation) {
+	seen := pair.Observe(s.objects, s.state)
+	o.OptedIn, o.Gone = seen.OptedIn, seen.Gone
+	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
+
+	d, _ := topology.ByName(s.objects, seen.Subject)
+	parsed, mistakes := annotation.Parse(d.Annotations, c.vocabulary)
+	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
+	o.OptedIn, o.Observe = o.OptedIn && !parsed.Observe, parsed.Observe
+	if mistakes == nil {
+		o.Findings = append(o.Findings, pair.CheckSpec(s.objects, o.Tracks, s.spec)...)
+	}
 }

@@ -17,13 +17,13 @@ type roles struct {
 	claimed        []canary.Finding // about Deployments that must wait their turn
 }
 
-// assign says who is who: by the state while a rollout is under way, else by who
-// is opted in and who has the traffic.
+// assign says who is who: by the state while a rollout is under way, led or only
+// watched, else by who is opted in and who has the traffic.
 func assign(o topology.Objects, state canary.State) roles {
 	candidates := names(topology.Candidates(o))
 	r := roles{where: topology.Find(o, hints(o))}
 	switch {
-	case state.Phase.Active(), len(candidates) == 0:
+	case state.Phase.Active(), len(candidates) == 0, r.split(state) && slices.Contains(candidates, state.Canary.Deployment):
 		r.canary = topology.Role{Deployment: state.Canary.Deployment, Subset: state.Canary.Subset}
 		r.stable = topology.Role{Deployment: state.Stable.Deployment, Subset: state.Stable.Subset}
 		if slices.Contains(candidates, r.canary.Deployment) {
@@ -36,6 +36,12 @@ func assign(o topology.Objects, state canary.State) roles {
 	r.both = slices.Contains(candidates, r.canary.Deployment) && slices.Contains(candidates, r.stable.Deployment)
 	r.claim(o, candidates)
 	return r
+}
+
+// split tells that a release which people lead is under way: both versions have
+// users. Whoever has more of them, the canary stays the canary.
+func (r *roles) split(state canary.State) bool {
+	return state.Phase == canary.Watched && r.where.Shares[state.Canary.Subset] > 0 && r.where.Shares[state.Stable.Subset] > 0
 }
 
 // atRest assigns the roles among candidates when no rollout is under way.
