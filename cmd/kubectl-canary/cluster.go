@@ -21,7 +21,17 @@ import (
 	"serin.dev/serin/pkg/topology"
 )
 
-var routes = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}
+var (
+	routes = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}
+	rules  = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}
+)
+
+// Requests per second to the API server, and at once: one command asks little,
+// and waits for nothing but answers.
+const (
+	requestsPerSecond = 50
+	requestsAtOnce    = 100
+)
 
 // cluster reads what is known of releases in one namespace.
 type cluster struct {
@@ -38,6 +48,7 @@ func (t *tool) connect() (cluster, error) {
 		return cluster{}, fmt.Errorf("find the cluster: %w; name a file with --kubeconfig, or a context with --context", err)
 	}
 	config.UserAgent = "kubectl-canary/" + thisVersion()
+	config.QPS, config.Burst = requestsPerSecond, requestsAtOnce
 	config.WarningHandler = rest.NoWarnings{}
 	namespace, _, err := t.cluster.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
@@ -53,12 +64,9 @@ func (t *tool) connect() (cluster, error) {
 	return c, nil
 }
 
-// known is all that is known of releases in the namespace, by Service.
-func (c cluster) known(ctx context.Context) ([]explain.Known, error) {
-	routes, err := c.routes(ctx)
-	if err != nil {
-		return nil, err
-	}
+// known is all that is known of releases in the namespace, by Service, without
+// those that are only observed.
+func (c cluster) known(ctx context.Context, routes []topology.VirtualService) ([]explain.Known, error) {
 	revisions, err := c.revisions(ctx)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -35,7 +36,8 @@ func newExplain(t *tool) *cobra.Command {
 		Long: `Replays a release from Prometheus through the same judge that decided it, and
 shows the evidence over time, each change of the verdict, and what is not known
 any more. NAME is a Service or one of its Deployments; service/NAME and
-deployment/NAME say which.
+deployment/NAME say which. A release that Serin only observes is replayed since
+its weights, or a version, changed last.
 
 Ends with 0 when explained, 1 when the cluster or Prometheus can't be asked or
 know nothing, 2 for a wrong command line, 3 when data is missing.`,
@@ -71,15 +73,18 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	known, err := c.known(ctx)
+	settings, unread := o.settings(ctx, c)
+	release, notes, err := o.find(ctx, c, args[0], settings, now)
 	if err != nil {
 		return err
 	}
-	release, err := explain.Find(args[0], o.rollout, known)
-	if err != nil {
-		return err
+	if unread != nil && (o.config != "" || o.prometheus == "") {
+		return fmt.Errorf("find Prometheus: %w; name it with --prometheus URL", unread)
 	}
-	query, notes, err := o.query(ctx, c, release, now)
+	if unread != nil {
+		notes = append(notes, fmt.Sprintf("%v: the defaults are assumed", unread))
+	}
+	query, err := o.query(ctx, c, release, settings, now)
 	if err != nil {
 		return err
 	}
@@ -99,29 +104,54 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// query finds Prometheus, and what the operator's configuration says of how it
-// is asked; notes are what had to be assumed.
-func (o *explainOptions) query(ctx context.Context, c cluster, r explain.Release, now time.Time) (explain.Query, []string, error) {
-	settings, err := o.settings(ctx, c)
-	var notes []string
-	if err != nil && (o.config != "" || o.prometheus == "") {
-		return explain.Query{}, nil, fmt.Errorf("find Prometheus: %w; name it with --prometheus URL", err)
-	}
+// find picks the release that is meant. Whether it is one that Serin only
+// observes is asked for where no state is of a release under way: of that it
+// stands on no object. notes are what could not be known.
+func (o *explainOptions) find(ctx context.Context, c cluster, name string, settings config.Config, now time.Time) (explain.Release, []string, error) {
+	routes, err := c.routes(ctx)
 	if err != nil {
-		notes = append(notes, fmt.Sprintf("%v: the defaults are assumed", err))
-		settings = config.Default()
+		return explain.Release{}, nil, err
 	}
+	known, err := c.known(ctx, routes)
+	if err != nil {
+		return explain.Release{}, nil, err
+	}
+	release, err := explain.Find(name, o.rollout, known)
+	if o.rollout != "" || err == nil && release.State.Phase.Active() || err != nil && !errors.Is(err, explain.ErrNothing) {
+		return release, nil, err
+	}
+	observed, unread := c.observed(ctx, routes, settings.ClusterDomain)
+	switch {
+	case unread != nil && err != nil:
+		return release, nil, fmt.Errorf("%w; whether it is one that is only observed can't be told: %w", err, unread)
+	case unread != nil:
+		return release, []string{fmt.Sprintf("whether a newer release is observed: %v", unread)}, nil
+	}
+	release, err = explain.Find(name, "", c.withObserved(known, observed))
+	if err != nil || !release.Observed() {
+		return release, nil, err
+	}
+	watched, err := c.watched(ctx, release.Service, settings)
+	if err != nil {
+		return release, nil, fmt.Errorf("explain %s/%s, which is only observed: %w", release.Namespace, release.Service, err)
+	}
+	release, err = watched.Release(release.Namespace, release.Service, now)
+	return release, nil, err
+}
+
+// query finds Prometheus, and how it is asked by the operator's configuration.
+func (o *explainOptions) query(ctx context.Context, c cluster, r explain.Release, settings config.Config, now time.Time) (explain.Query, error) {
 	address := settings.Prometheus.URL
 	if o.prometheus != "" {
 		address = o.prometheus
 	}
 	ways, err := c.waysTo(address, o.prometheus != "")
 	if err != nil {
-		return explain.Query{}, nil, err
+		return explain.Query{}, err
 	}
 	query, err := reach(ctx, ways, now)
 	if err != nil {
-		return explain.Query{}, nil, err
+		return explain.Query{}, err
 	}
 	return explain.Query{
 		Blocks: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
@@ -130,17 +160,29 @@ func (o *explainOptions) query(ctx context.Context, c cluster, r explain.Release
 		Open: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			return prom.Open(ctx, query, asks, now)
 		},
+		Intervals: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Interval {
+			return prom.Intervals(ctx, query, asks, now)
+		},
+		Assumed:  settings.Prometheus.Interval,
 		Reporter: prom.Reporter(settings.Prometheus.Reporter),
 		Custom:   templates(r.State, settings.Metrics),
-	}, notes, nil
+	}, nil
 }
 
-// settings is the controller's configuration: of a file, or the one in use.
+// settings is the controller's configuration: of a file, or the one in use. With
+// an error it is the defaults.
 func (o *explainOptions) settings(ctx context.Context, c cluster) (config.Config, error) {
+	var found config.Config
+	var err error
 	if o.config != "" {
-		return configFile(o.config)
+		found, err = configFile(o.config)
+	} else {
+		found, err = c.configInUse(ctx, o.controller)
 	}
-	return c.configInUse(ctx, o.controller)
+	if err != nil {
+		return config.Default(), err
+	}
+	return found, nil
 }
 
 // templates are the operator's metrics that the release is judged by, in its
@@ -162,7 +204,7 @@ func template(limit judge.Custom, defined []config.Metric) prom.Template {
 	return prom.Template{Name: limit.Name}
 }
 
-// completeNames completes the names of Services with releases.
+// completeNames completes the names of Services with releases, led or observed.
 func (t *tool) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -171,9 +213,12 @@ func (t *tool) completeNames(cmd *cobra.Command, args []string, _ string) ([]str
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	known, err := c.known(cmd.Context())
+	routes, err := c.routes(cmd.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return explain.Names(known), cobra.ShellCompDirectiveNoFileComp
+	// Half of the names are better than none.
+	known, _ := c.known(cmd.Context(), routes)
+	observed, _ := c.observed(cmd.Context(), routes, config.Default().ClusterDomain)
+	return explain.Names(c.withObserved(known, observed)), cobra.ShellCompDirectiveNoFileComp
 }

@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"exits":  exits,
 			"forget": forget,
 			"forbid": forbid,
+			"allow":  allow,
 		},
 	})
 }
@@ -89,7 +90,21 @@ func forget(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// forbid takes the right to reach Services through the API server.
-func forbid(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Value("town").(*town).forbidden.Store(true)
+// forbid takes the right to list resources, or, without any, to reach Services
+// through the API server.
+func forbid(ts *testscript.TestScript, _ bool, args []string) {
+	w := ts.Value("town").(*town)
+	if len(args) == 0 {
+		w.forbidden.Store(true)
+	}
+	for _, resource := range args {
+		w.hidden.Store(resource, true)
+	}
+}
+
+// allow gives back what forbid took.
+func allow(ts *testscript.TestScript, _ bool, args []string) {
+	for _, resource := range args {
+		ts.Value("town").(*town).hidden.Delete(resource)
+	}
 }

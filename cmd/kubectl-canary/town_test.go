@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,11 +31,13 @@ var (
 )
 
 // town is an API server and a Prometheus that know one release of Service web
-// in namespace shop: under way in namespace shop, over in namespace past.
+// in namespace shop: under way in namespace shop, over in namespace past. In
+// namespace watched people lead it, and nothing is kept of it.
 type town struct {
 	prometheus, api *httptest.Server
 	from            atomic.Pointer[time.Time] // what Prometheus still knows
 	forbidden       atomic.Bool               // to reach Services through the API server
+	hidden          sync.Map                  // resources that may not be listed
 }
 
 func newTown(t *testing.T) *town {
@@ -89,22 +92,31 @@ func (w *town) apiServer() http.Handler {
 	}
 	mux := http.NewServeMux()
 	list := func(path, kind, version string, items ...any) {
-		mux.HandleFunc("GET "+path, func(out http.ResponseWriter, _ *http.Request) {
-			out.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(out).Encode(map[string]any{"kind": kind + "List", "apiVersion": version, "metadata": map[string]any{}, "items": append([]any{}, items...)})
+		mux.HandleFunc("GET "+path, func(out http.ResponseWriter, r *http.Request) {
+			w.list(out, r, kind, version, items)
 		})
 	}
-	for _, namespace := range []string{"shop", "past", "empty"} {
+	for _, namespace := range []string{"shop", "past", "empty", "watched"} {
 		var routes, records []any
+		var led ledByHand
 		switch namespace {
 		case "shop":
 			routes = []any{vs(namespace, "web", text)}
+		case "watched":
+			led = byHand(namespace)
+			routes = led.routes
 		case "past":
 			records = []any{record}
 		}
 		list("/apis/networking.istio.io/v1/namespaces/"+namespace+"/virtualservices", "VirtualService", "networking.istio.io/v1", routes...)
 		list("/apis/apps/v1/namespaces/"+namespace+"/controllerrevisions", "ControllerRevision", "apps/v1", records...)
+		list("/apis/networking.istio.io/v1/namespaces/"+namespace+"/destinationrules", "DestinationRule", "networking.istio.io/v1", led.rules...)
+		list("/apis/apps/v1/namespaces/"+namespace+"/deployments", "Deployment", "apps/v1", led.deployments...)
+		list("/apis/apps/v1/namespaces/"+namespace+"/replicasets", "ReplicaSet", "apps/v1", led.sets...)
+		list("/api/v1/namespaces/"+namespace+"/services", "Service", "v1", led.services...)
+		list("/api/v1/namespaces/"+namespace+"/pods", "Pod", "v1")
 	}
+	list("/api/v1/namespaces", "Namespace", "v1", map[string]any{"metadata": map[string]any{"name": "watched"}})
 	list("/apis/apps/v1/namespaces/serin-system/deployments", "Deployment", "apps/v1", installed())
 	mux.HandleFunc("GET /api/v1/namespaces/serin-system/configmaps/serin-abc", func(out http.ResponseWriter, _ *http.Request) {
 		out.Header().Set("Content-Type", "application/json")
@@ -184,8 +196,10 @@ func meant(query string) []counter {
 		return nil
 	}
 	namespace := "shop"
-	if strings.Contains(query, `"past"`) {
-		namespace = "past"
+	for _, other := range []string{"past", "watched"} {
+		if strings.Contains(query, `"`+other+`"`) {
+			namespace = other
+		}
 	}
 	var out []counter
 	for _, workload := range []string{"web-v1", "web-v2"} {

@@ -17,6 +17,9 @@ type Known struct {
 	// Newer tells that there is a state that a newer version of Serin wrote.
 	Newer   bool
 	History []canary.Release // newest first
+	// Observed are its Deployments where people lead its releases and Serin only
+	// judges them (serin.dev/canary: observe); empty for others.
+	Observed []string
 }
 
 // ErrNothing tells that no release is known that could be explained.
@@ -26,6 +29,8 @@ var ErrNothing = errors.New("no release is known")
 // its two Deployments, also written service/NAME, deployment/NAME and as kubectl
 // shortens them. rollout is an id, or the beginning of one; empty means the
 // newest. It fails with ErrNothing when there is none, and names what there is.
+// Of a release that is only observed nothing is known but that (Release.Observed):
+// the caller puts what it reads of it in its place (Watched.Release).
 func Find(name, rollout string, all []Known) (Release, error) {
 	kind, short, err := split(name)
 	if err != nil {
@@ -75,6 +80,9 @@ func (k Known) deploys(name string) bool {
 	if k.State.Rollout != "" && (k.State.Canary.Deployment == name || k.State.Stable.Deployment == name) {
 		return true
 	}
+	if slices.Contains(k.Observed, name) {
+		return true
+	}
 	return slices.ContainsFunc(k.History, func(r canary.Release) bool {
 		return r.Canary.Deployment == name || r.Stable.Deployment == name
 	})
@@ -85,6 +93,9 @@ func (k Known) deploys(name string) bool {
 func (k Known) pick(rollout string) (Release, error) {
 	if k.State.Rollout != "" && k.State.Phase.Active() && strings.HasPrefix(k.State.Rollout, rollout) {
 		return Release{Namespace: k.Namespace, Service: k.Service, State: k.State}, nil
+	}
+	if rollout == "" && len(k.Observed) > 0 {
+		return Release{Namespace: k.Namespace, Service: k.Service, State: canary.State{Phase: canary.Watched}}, nil
 	}
 	for _, r := range k.History {
 		if strings.HasPrefix(r.Rollout, rollout) {

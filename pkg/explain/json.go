@@ -24,6 +24,7 @@ type (
 		Service   string       `json:"service"`
 		Rollout   string       `json:"rollout"`
 		Phase     string       `json:"phase"`
+		Observed  bool         `json:"observed"` // people set the weights
 		Reason    string       `json:"reason"`
 		Message   string       `json:"message"`
 		Stable    string       `json:"stable"` // Deployment
@@ -159,7 +160,7 @@ func (s Story) shape() jsonStory {
 	st := s.State
 	j := jsonStory{
 		Version: jsonVersion, Namespace: s.Namespace, Service: s.Service, Rollout: st.Rollout,
-		Phase: string(st.Phase), Reason: string(st.Reason), Message: st.Message,
+		Phase: string(st.Phase), Observed: s.Observed(), Reason: string(st.Reason), Message: st.Message,
 		Stable: st.Stable.Deployment, Canary: st.Canary.Deployment,
 		Started: st.Started.UTC(), Ended: instant(s.Ended), Asked: s.Asked.UTC(), Step: s.Step,
 		Mode: string(s.Settings.Mode), Limits: s.limitsShape(), Baseline: s.baselineShape(),

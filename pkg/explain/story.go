@@ -24,7 +24,13 @@ type Release struct {
 	State canary.State
 	// Ended is when the release was over; zero while it is under way.
 	Ended time.Time
+	// Watched is what was read of a release that is only observed; nil for others.
+	Watched *Watched
 }
+
+// Observed tells that people lead the release and Serin only judges it, so that
+// its state stands on no object.
+func (r Release) Observed() bool { return r.State.Phase == canary.Watched }
 
 // Look is a block of the release, and the verdict after it. With Verdict.Open
 // the block is the open one that proved the breach.
@@ -63,6 +69,10 @@ type Query struct {
 	Open     replay.Source // nil: only closed blocks are judged
 	Reporter prom.Reporter
 	Custom   []prom.Custom // in the order of the release's own metrics
+	// Intervals finds out how often is scraped, for releases whose state does
+	// not say how long their blocks are; Assumed is for where nothing tells it.
+	Intervals func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Interval
+	Assumed   time.Duration
 }
 
 // Tell replays a release as far as it is known now. step limits what is shown,
@@ -70,9 +80,14 @@ type Query struct {
 // Prometheus doesn't answer or the release has no such step.
 func Tell(ctx context.Context, q Query, r Release, step int, now time.Time) (Story, error) {
 	s := Story{Release: r, Step: step, Settings: canary.SettingsOf(r.State), Asked: now}
-	if n := len(r.State.Spec.Steps); step < 0 || step > n {
-		return s, fmt.Errorf("explain step %d of %s/%s: rollout %s has the steps 1 to %d", step, r.Namespace, r.Service, r.State.Rollout, n)
+	if err := r.has(step); err != nil {
+		return s, err
 	}
+	var err error
+	if r.State.Width, err = q.width(ctx, r, now); err != nil {
+		return s, err
+	}
+	s.State = r.State
 	subject := replay.Subject{
 		Namespace: r.Namespace, Service: r.Service, State: r.State,
 		Reporter: q.Reporter, Custom: q.Custom, Open: q.Open,
@@ -80,7 +95,6 @@ func Tell(ctx context.Context, q Query, r Release, step int, now time.Time) (Sto
 	if r.Ended.IsZero() {
 		subject.From = r.State.At
 	}
-	var err error
 	s.Warnings, err = replay.Run(ctx, q.Blocks, subject, now, func(of replay.Stretch, b judge.Block, c *judge.Case) {
 		s.Baseline = c.Baseline()
 		if of.Before {
@@ -94,8 +108,21 @@ func Tell(ctx context.Context, q Query, r Release, step int, now time.Time) (Sto
 	if err != nil {
 		return s, fmt.Errorf("explain %s/%s: %w", r.Namespace, r.Service, err)
 	}
+	s.lookOn()
 	s.findUnknown()
 	return s, nil
+}
+
+// has fails when a step is asked for that the release has not.
+func (r Release) has(step int) error {
+	n := len(r.State.Spec.Steps)
+	switch {
+	case step < 0 || step > n:
+		return fmt.Errorf("explain step %d of %s/%s: rollout %s has the steps 1 to %d", step, r.Namespace, r.Service, r.State.Rollout, n)
+	case r.Observed() && step > 0 && step != r.State.Step:
+		return fmt.Errorf("explain step %d of %s/%s: it is only observed, at %d%%, %s; leave --step out", step, r.Namespace, r.Service, r.State.Weight, r.present())
+	}
+	return nil
 }
 
 // Shown are the looks at the step that is to be shown, or at all.
@@ -149,6 +176,8 @@ func (s *Story) findUnknown() {
 	}
 	had := accepted(s.Looks)
 	switch {
+	case s.Observed() && s.State.Weight == 0:
+		s.note("a canary without weight can't be judged")
 	case len(s.Looks) == 0 && s.Ended.IsZero():
 		s.note("no block of a step with weight is closed yet")
 	case len(s.Looks) == 0:

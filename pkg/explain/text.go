@@ -84,6 +84,9 @@ func (s Story) header(w *writer) {
 	if st.Message != "" {
 		w.hanging("  ", 2, st.Message)
 	}
+	if s.Observed() {
+		w.hanging("  ", 2, "People set the weights and Serin only judges: this is the time since the weights, or a version, changed last")
+	}
 	w.wrapped("Limits: ", limits(s.Settings.Limits, s.Settings.Custom))
 	for _, e := range s.Baseline.Over {
 		w.flow(w.paint(yellow, "Stable itself breaks a limit: "), wide("Stable itself breaks a limit: "), 2,
@@ -95,6 +98,8 @@ func (s Story) header(w *writer) {
 func (s Story) where() string {
 	st, steps := s.State, len(s.State.Spec.Steps)
 	switch {
+	case s.Observed():
+		return fmt.Sprintf(" %d%%, %s", st.Weight, s.present())
 	case st.Phase == canary.Succeeded:
 		return fmt.Sprintf(" over %d steps", steps)
 	case st.Step == 0:
