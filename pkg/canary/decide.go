@@ -12,6 +12,10 @@ import (
 // rollout before the rollout gives way and stays at stable.
 const MaxReverts = 3
 
+// maxInterruptions is how often a step may be begun anew until a further raise by
+// somebody else ends the release.
+const maxInterruptions = 10
+
 // How long things may take before somebody is told, or something gives way.
 const (
 	noDataAlert   = 5 * time.Minute  // without data until it is told as a warning

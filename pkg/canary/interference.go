@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"slices"
 	"sort"
 	"time"
 )
@@ -61,13 +62,30 @@ func pauseForPerson(m moment) (Plan, bool) {
 	}, true, PausedByPerson, "%s lowered the canary to %d%% in %s: paused there until the command resume#id", seen.Writer, weight, key), true
 }
 
+// undoRaise takes back what was given too early. Each time the bake and the
+// blocks begin anew, so where it does not stop nobody could judge the canary.
 func undoRaise(m moment) (Plan, bool) {
 	key, seen, found := m.strayed(func(s Seen) bool { return s.Raised })
 	if !found {
 		return Plan{}, false
 	}
+	if m.interruptions() >= maxInterruptions {
+		return m.rollBack(RaiseUndone, "%s raises the canary in %s again and again, so that nobody can judge it: the release goes back to stable. Only one may lead a release: stop the other, or take the annotation off %s",
+			seen.Writer, key, m.state.Canary.Deployment), true
+	}
 	return m.aside(func(*State) {}, true, RaiseUndone,
 		"%s raised the canary to %d%% in %s: set back to %d%%; use the command promote#id or skip#id to go faster", seen.Writer, seen.Max, key, m.state.Weight), true
+}
+
+// interruptions counts how often the present step was begun anew at its weight.
+func (m moment) interruptions() (n int) {
+	for _, leg := range slices.Backward(m.state.Legs) {
+		if leg.Step != m.state.Step || leg.Weight != m.state.Weight {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // routesMet tells whether every VirtualService carries this state and its weights.
