@@ -140,6 +140,9 @@ func meetDeadline(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	v, seen := m.o.Verdict, m.o.Verdict.Sentence
+	if v.Kind == judge.NoData && m.now.Sub(v.At) < noDataAlert {
+		return Plan{}, false // a gap of a scrape or two ends no release: what comes after it tells more
+	}
 	if seen == "" {
 		seen = "no data yet"
 	}
