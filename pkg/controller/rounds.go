@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"serin.dev/serin/pkg/judge"
@@ -131,12 +132,27 @@ func (b *bench) catchUp(ctx context.Context) {
 }
 
 // round asks for blocks, adds them, and wakes the Services: also where there
-// was no answer, for no data has consequences too.
+// was no answer, for no data has consequences too. Those with blocks of other
+// widths are asked for apart: the quickest must not end the others' patience.
 func (b *bench) round(ctx context.Context, questions []question, now time.Time) {
 	if len(questions) == 0 {
 		return
 	}
-	asking, cancel := context.WithTimeout(ctx, patience(questions))
+	patient := map[time.Duration][]question{}
+	for _, q := range questions {
+		p := patience(q.ask.Width)
+		patient[p] = append(patient[p], q)
+	}
+	var wg sync.WaitGroup
+	for p, some := range patient {
+		wg.Go(func() { b.roundWithin(ctx, p, some, now) })
+	}
+	wg.Wait()
+	b.tellLoops()
+}
+
+func (b *bench) roundWithin(ctx context.Context, limit time.Duration, questions []question, now time.Time) {
+	asking, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	answers := b.options.blocks(asking, asksOf(questions), now)
 	if ctx.Err() != nil {
@@ -149,16 +165,11 @@ func (b *bench) round(ctx context.Context, questions []question, now time.Time) 
 			b.options.wake(q.trial.key)
 		}
 	}
-	b.tellLoops()
 }
 
-// patience is how long an answer is waited for: three blocks of the quickest.
-func patience(questions []question) time.Duration {
-	shortest := longestPatience
-	for _, q := range questions {
-		shortest = min(shortest, 3*q.ask.Width)
-	}
-	return max(shortest, shortestPatience)
+// patience is how long an answer is waited for: three blocks.
+func patience(width time.Duration) time.Duration {
+	return min(max(3*width, shortestPatience), longestPatience)
 }
 
 // take adds an answer, unless what it was asked for is over, and tells whether
