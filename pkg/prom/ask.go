@@ -186,6 +186,10 @@ func closed(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer 
 			answers[a.Key] = Answer{Err: a.unread(err)}
 			continue
 		}
+		if odd := v.unreadable(a); odd != nil {
+			answers[a.Key] = Answer{Err: odd}
+			continue
+		}
 		blocks := make([]judge.Block, 0, g.borders-1)
 		for i := 1; i < g.borders; i++ {
 			blocks = append(blocks, v.block(a, i))

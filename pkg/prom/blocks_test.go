@@ -654,6 +654,43 @@ func TestAFailedQueryIsAnErrorAndNoBlocks(t *testing.T) {
 	}
 }
 
+func TestOddValuesOfOneServiceHarmNoOther(t *testing.T) {
+	odd := theAsk()
+	odd.Key, odd.Service, odd.StableWorkload, odd.CanaryWorkload = "cart", "cart", "cart-v1", "cart-v2"
+	q := func(ctx context.Context, promql string, start, end time.Time, step time.Duration) (Matrix, error) {
+		m, err := newTSDB().query(ctx, promql, start, end, step)
+		m.Series = append(m.Series, Series{Labels: Labels{{labelNamespace, "shop"}, {labelWorkload, "cart-v2"}, {labelBound, "+Inf"}},
+			Points: []Point{{end.UnixMilli(), math.NaN()}}})
+		return m, err
+	}
+	for name, ask := range map[string]func([]Ask) map[string]Answer{
+		"closed blocks": func(asks []Ask) map[string]Answer { return Blocks(t.Context(), q, asks, after(60)) },
+		"the open block": func(asks []Ask) map[string]Answer {
+			for i := range asks {
+				asks[i].From = floor(after(40), asks[i].Width)
+			}
+			return Open(t.Context(), q, asks, after(60))
+		},
+		"scrape intervals": func(asks []Ask) map[string]Answer {
+			out := map[string]Answer{}
+			for key, i := range Intervals(t.Context(), q, asks, after(60)) {
+				out[key] = Answer{Err: i.Err}
+			}
+			return out
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ask([]Ask{theAsk(), odd})
+			if got["web"].Err != nil {
+				t.Errorf("web: %v", got["web"].Err)
+			}
+			if err := got["cart"].Err; err == nil || !strings.Contains(err.Error(), "cart-v2: the value NaN") {
+				t.Errorf("cart: %v", err)
+			}
+		})
+	}
+}
+
 func one(points ...Point) Matrix {
 	return Matrix{Series: []Series{{Labels: Labels{{labelNamespace, "shop"}, {labelWorkload, "web-v1"}}, Points: points}}}
 }

@@ -35,14 +35,21 @@ func (v values) has(i int) bool { return !math.IsNaN(v[i]) }
 // family are the counters of one query, by version and proxy.
 type family map[track]map[proxy]map[group]values
 
-// read sorts an answer into a family.
-func (f family) read(m Matrix, g grid, of func(Labels) track) error {
+// read sorts an answer into a family. A version with values that can't be is
+// told in odd, and nobody else suffers from it.
+func (f family) read(m Matrix, g grid, of func(Labels) track, odd map[track]error) error {
 	for _, s := range m.Series {
 		t := of(s.Labels)
 		what := group{code: s.Labels.Get(labelCode), grpc: s.Labels.Get(labelGRPC), flags: s.Labels.Get(labelFlags)}
-		if err := f.at(t, livesIn(s.Labels), what, g).fill(s.Points, g); err != nil {
-			return fmt.Errorf("series of %s: %w", t.workload, err)
+		err := f.at(t, livesIn(s.Labels), what, g).fill(s.Points, g)
+		if err == nil {
+			continue
 		}
+		err = fmt.Errorf("series of %s: %w", t.workload, err)
+		if !errors.Is(err, errOdd) {
+			return err
+		}
+		odd[t] = err
 	}
 	return nil
 }
@@ -71,6 +78,9 @@ func absent(n int) values {
 	return v
 }
 
+// errOdd tells that a series has a value that can't be.
+var errOdd = errors.New("it can't be used")
+
 func (v values) fill(points []Point, g grid) error {
 	for _, p := range points {
 		i, err := g.index(p.At)
@@ -78,9 +88,9 @@ func (v values) fill(points []Point, g grid) error {
 		case err != nil:
 			return err
 		case v.has(i):
-			return errors.New("two values at one time, so it was answered twice")
+			return fmt.Errorf("two values at one time, so it was answered twice: %w", errOdd)
 		case !countable(p.Value):
-			return fmt.Errorf("the value %v, which no counter has", p.Value)
+			return fmt.Errorf("the value %v, which no counter has: %w", p.Value, errOdd)
 		}
 		v[i] = p.Value
 	}

@@ -50,6 +50,10 @@ func intervals(v *view, asks []Ask) map[string]Interval {
 				out[a.Key] = Interval{Err: a.unread(err)}
 				continue
 			}
+			if odd := v.unreadable(a); odd != nil {
+				out[a.Key] = Interval{Err: odd}
+				continue
+			}
 			out[a.Key] = Interval{Width: v.sides[r].interval(a)}
 		}
 		unknown = pick(unknown, func(a Ask) bool { return out[a.Key] == Interval{} })

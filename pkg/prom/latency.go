@@ -2,6 +2,7 @@ package prom
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -33,7 +34,11 @@ func (v *view) readLatency(r Reporter, asks []Ask) error {
 			into[t][bound] = absent(v.grid.borders)
 		}
 		if err := into[t][bound].fill(s.Points, v.grid); err != nil {
-			return fmt.Errorf("histogram of %s: %w", t.workload, err)
+			err = fmt.Errorf("histogram of %s: %w", t.workload, err)
+			if !errors.Is(err, errOdd) {
+				return err
+			}
+			v.odd[t] = err
 		}
 	}
 	return nil

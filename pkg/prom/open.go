@@ -55,6 +55,10 @@ func open(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer {
 			answers[a.Key] = Answer{Err: a.unread(err)}
 			continue
 		}
+		if odd := v.unreadable(a); odd != nil {
+			answers[a.Key] = Answer{Err: odd}
+			continue
+		}
 		answer := Answer{Warnings: v.warnings}
 		if b, ok := v.open(a); ok {
 			answer.Blocks = []judge.Block{b}

@@ -23,7 +23,7 @@ func (v *view) readStamps(r Reporter, asks []Ask) error {
 			s.Points[i].Value = math.Round(s.Points[i].Value * 1000)
 		}
 	}
-	return stamps.read(m, v.grid, workloads.track)
+	return stamps.read(m, v.grid, workloads.track, v.odd)
 }
 
 // known gives the times up to which all and up to which some of a track's proxies

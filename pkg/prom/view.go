@@ -21,6 +21,7 @@ type view struct {
 	// past asks for what was known of proxies before they came back.
 	past     func(promql string) (Matrix, error)
 	warnings []string
+	odd      map[track]error // versions, and Services, with values that can't be
 
 	sides   map[Reporter]*side
 	flags   *counted // what only the clients' side saw, where the servers' side counts
@@ -39,7 +40,7 @@ func newView(ctx context.Context, q Query, g grid) *view {
 	ask := func(promql string) (Matrix, error) {
 		return q(ctx, promql, g.border(0), g.border(g.borders-1), g.width)
 	}
-	return &view{grid: g, query: ask, past: ask, sides: map[Reporter]*side{Destination: {}, Source: {}}}
+	return &view{grid: g, query: ask, past: ask, odd: map[track]error{}, sides: map[Reporter]*side{Destination: {}, Source: {}}}
 }
 
 // counted are counters, and what was known of them before.
@@ -108,6 +109,16 @@ func (v *view) reporter(a Ask, b between) Reporter {
 		return Destination
 	}
 	return Source
+}
+
+// unreadable says why nothing can be told of an ask; nil if something can.
+func (v *view) unreadable(a Ask) error {
+	for _, t := range []track{a.canary(), a.stable(), a.service()} {
+		if err := v.odd[t]; err != nil {
+			return a.unread(err)
+		}
+	}
+	return nil
 }
 
 // anyBlock picks the asks for which something holds in one of the blocks.
@@ -223,7 +234,7 @@ func (v *view) counters(asks []Ask, by []string, about subject, also ...string) 
 	if err != nil {
 		return nil, err
 	}
-	return c, c.carried.read(m, v.grid, about.track)
+	return c, c.carried.read(m, v.grid, about.track, v.odd)
 }
 
 func (v *view) ask(promql string) (Matrix, error) { return v.noted(v.query(promql)) }
@@ -243,5 +254,5 @@ func (v *view) into(f family, promql string, of func(Labels) track) error {
 	if err != nil {
 		return err
 	}
-	return f.read(m, v.grid, of)
+	return f.read(m, v.grid, of, v.odd)
 }
