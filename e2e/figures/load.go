@@ -11,15 +11,15 @@ import (
 // many is how many Deployments are opted in at most.
 const many = 10
 
-// ticks measures what rollouts under way cost the API server and Prometheus,
-// per scrape interval.
+// ticks measures what rollouts under way cost the API server and Prometheus, per
+// second.
 func ticks(ctx context.Context, b *bench) (string, error) {
 	stages, err := b.openAll(ctx, numbered("tick", many), 10)
 	defer closeAll(stages)
 	if err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("\n| rollouts under way, counted for %s with a tick of 1 s | Prometheus queries per tick | API requests per tick, without the Lease | which in all |\n|---|---|---|---|\n", b.tick)
+	text := fmt.Sprintf("\n| rollouts under way, counted for %s | Prometheus queries per second | API requests per second, without the Lease | which in all |\n|---|---|---|---|\n", b.tick)
 	started := 0
 	for _, active := range []int{0, 1, many} {
 		for ; started < active; started++ {

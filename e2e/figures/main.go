@@ -32,11 +32,12 @@ func main() {
 
 // settings are the flags.
 type settings struct {
-	only  []string
-	kinds []string
-	runs  int
-	tick  time.Duration
-	idle  time.Duration
+	only   []string
+	kinds  []string
+	runs   int
+	scrape time.Duration
+	tick   time.Duration
+	idle   time.Duration
 }
 
 // measure prints what it has found as Markdown.
@@ -60,6 +61,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	f.StringVar(&only, "only", "releases,tick,idle", "comma-separated `names` of what is measured")
 	f.StringVar(&releases, "releases", strings.Join(kindNames(), ","), "comma-separated `kinds` of releases")
 	f.IntVar(&c.runs, "runs", 5, "releases of each kind, 1 to 100")
+	f.DurationVar(&c.scrape, "scrape-interval", time.Second, "how often Prometheus scrapes the proxies, 1s to 1m")
 	f.DurationVar(&c.tick, "tick-time", time.Minute, "how long requests per tick are counted, 10s to 1h")
 	f.DurationVar(&c.idle, "idle-time", 10*time.Minute, "how long idle requests are counted, 10s to 2h")
 	if err := f.Parse(args); err != nil {
@@ -82,6 +84,9 @@ func parse(args []string, out io.Writer) (settings, error) {
 	}
 	if c.runs < 1 || c.runs > 100 {
 		errs = append(errs, fmt.Errorf("--runs is %d: want 1 to 100", c.runs))
+	}
+	if c.scrape < time.Second || c.scrape > time.Minute {
+		errs = append(errs, fmt.Errorf("--scrape-interval is %s: want 1s to 1m", c.scrape))
 	}
 	if c.tick < 10*time.Second || c.tick > time.Hour {
 		errs = append(errs, fmt.Errorf("--tick-time is %s: want 10s to 1h", c.tick))
@@ -148,7 +153,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // take takes one measure, on a sandbox of its own.
 func (c settings) take(ctx context.Context, measure func(context.Context, *bench) (string, error)) (string, error) {
-	s, err := sandbox.Start(ctx, sandbox.Options{ScrapeInterval: time.Second, Progress: os.Stderr})
+	s, err := sandbox.Start(ctx, sandbox.Options{ScrapeInterval: c.scrape, Progress: os.Stderr})
 	if err != nil {
 		return "", err
 	}

@@ -75,6 +75,26 @@ func prometheusAway(t *testing.T, name string) {
 	st.close("v2", "v2")
 }
 
+// prometheusHangs takes all answers away: who asks isn't even refused.
+func prometheusHangs(t *testing.T, name string) {
+	st := open(t, name, script{})
+	st.release("25%/2s, 50%/10s, 100%/2s", nil)
+	before := st.reachesWeight(50)
+	if err := st.box.Pause("prometheus"); err != nil {
+		t.Fatal(err)
+	}
+	back := sync.OnceFunc(func() {
+		if err := st.box.Resume("prometheus"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(back)
+	st.heldWithoutData(before)
+	back()
+	st.reachesPhase("Succeeded")
+	st.close("v2", "v2")
+}
+
 // heldWithoutData waits for longer than the bake, which counts only the time
 // covered by data, and looks whether anything moved.
 func (st *stage) heldWithoutData(before invariant.State) {

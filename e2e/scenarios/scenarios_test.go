@@ -78,6 +78,7 @@ var scenarios = []scenario{
 	{"the controller is killed as it goes back", "killed-going-back", killedGoingBack, further},
 	{"a restart in mid-step changes no verdict", "replay", replayed, core},
 	{"Prometheus is away for a while", "prometheus-away", prometheusAway, alone},
+	{"Prometheus hangs for a while", "prometheus-hangs", prometheusHangs, alone},
 	{"metrics grow old", "stale", staleMetrics, alone},
 	{"there are no metrics yet", "no-metrics", noMetrics, alone},
 	{"istiod is away for a while", "istiod-away", istiodAway, alone},
