@@ -153,6 +153,9 @@ func (s State) check() error {
 	if s.Step < 0 || s.Step > len(s.Spec.Steps) {
 		bad("step is %d of %d", s.Step, len(s.Spec.Steps))
 	}
+	if s.Step == 0 && (s.Phase == Progressing || s.Phase == Inconclusive) {
+		bad("step is 0 while the release is %s", s.Phase)
+	}
 	if s.Sequence < 0 {
 		bad("seq is %d, must be 0 or more", s.Sequence)
 	}

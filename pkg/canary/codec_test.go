@@ -65,6 +65,7 @@ func TestDecodeStateRefuses(t *testing.T) {
 		"something behind it":          {good + "{}", "after top-level value"},
 		"a weight above 100":           {swap(`"weight":25`, `"weight":101`), "weight is 101"},
 		"a step that is none":          {swap(`"step":1`, `"step":4`), "step is 4 of 3"},
+		"a step before the first":      {swap(`"step":1`, `"step":0`), "step is 0 while the release is Progressing"},
 		"a phase that is only shown":   {swap(`"phase":"Progressing"`, `"phase":"Waiting"`), "Waiting"},
 		"no version":                   {swap(`"v":1,`, ``), "v is 0"},
 		"one subset for both":          {swap(`"s":"v2"`, `"s":"v1"`), "two different"},

@@ -273,7 +273,7 @@ func TestFindState(t *testing.T) {
 		return text
 	}
 	plain := copyOf(func(*canary.State) {})
-	later := copyOf(func(s *canary.State) { s.Sequence, s.Weight, s.Phase = 5, 100, canary.Progressing })
+	later := copyOf(func(s *canary.State) { s.Sequence, s.Step, s.Weight, s.Phase = 5, 1, 100, canary.Progressing })
 	snapped := copyOf(func(s *canary.State) { s.Sequence, s.Phase, s.Reason = 4, canary.RollingBack, canary.NoData })
 	reread := copyOf(func(s *canary.State) { s.At, s.Marks = start.Add(time.Hour), []string{"m"} })
 	next := copyOf(func(s *canary.State) { s.Rollout, s.Started, s.Sequence = "r2", start.Add(time.Minute), 1 })
