@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"time"
 
@@ -120,7 +121,9 @@ func (b *bench) learn(k cluster.Key, s canary.State, o *canary.Observation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.trials[k]
-	if t == nil || t.state.Rollout != s.Rollout {
+	// What was learned for other limits says nothing about those that were
+	// written since, of which the trial isn't told yet.
+	if t == nil || t.state.Rollout != s.Rollout || !reflect.DeepEqual(canary.SettingsOf(t.state), canary.SettingsOf(s)) {
 		o.Replaying = s.Width > 0 && concerns(s)
 		return
 	}

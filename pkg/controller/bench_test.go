@@ -424,6 +424,33 @@ func TestWhatIsLearnedBeforeTheFirstStep(t *testing.T) {
 	}
 }
 
+func TestNothingIsLearnedForLimitsThatWereWrittenSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		r := begin()
+		r.show(b)
+		pass(time.Minute)
+		learned := func() (o canary.Observation) {
+			b.learn(shopWeb, r.state, &o)
+			return o
+		}
+		if !learned().Baseline.Known {
+			t.Fatal("what stable did before isn't known after a minute")
+		}
+		r.state.Spec.Limits.ErrorRate = 0.0001
+		if learned().Baseline.Known {
+			t.Error("what was learned for other limits passes for these")
+		}
+		r.show(b)
+		pass(time.Minute)
+		if !learned().Baseline.Known {
+			t.Error("what stable did before isn't known for the new limits")
+		}
+	})
+}
+
 func TestARestartIsToldUntilAllIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mesh{away: true}
