@@ -140,7 +140,7 @@ func (c *Case) Verdict(now time.Time) Verdict {
 	v := Verdict{
 		Covered: l.covered, Quiet: l.quiet, Since: l.since, At: l.at,
 		Step: l.step, Weight: l.weight,
-		NoWorse: l.noWorse(c.settings.Limits),
+		NoWorse: l.noWorse(c.settings.Limits, c.before.total.Requests > 0),
 		Stable:  l.measure(&l.total.stable, func(r recent) int64 { return r.stable }),
 		Canary:  l.measure(&l.total.canary, func(r recent) int64 { return r.canary }),
 	}

@@ -60,11 +60,11 @@ func (e *evidence) limitAt(i int) *metric {
 }
 
 // total is the evidence of the release towards rollback, without the limits
-// that are excused.
-func (e *evidence) total(excused which) float64 {
-	sum := e.compared()
+// that are excused, and without all that is thin.
+func (e *evidence) total(excused, thin which) float64 {
+	sum := e.compared(thin)
 	for i := range e.limits() {
-		if excused&(1<<i) == 0 {
+		if (excused|thin)&(1<<i) == 0 {
 			sum += e.limitAt(i).odds()
 		}
 	}
@@ -72,8 +72,32 @@ func (e *evidence) total(excused which) float64 {
 }
 
 // compared is the part of it that lies in comparisons with stable.
-func (e *evidence) compared() float64 {
-	return weighed(e.errorsVs.part, e.errorsVs.odds()) + weighed(e.latencyVs.part, e.latencyVs.odds())
+func (e *evidence) compared(thin which) (sum float64) {
+	if thin&1 == 0 {
+		sum += weighed(e.errorsVs.part, e.errorsVs.odds())
+	}
+	if thin&2 == 0 {
+		sum += weighed(e.latencyVs.part, e.latencyVs.odds())
+	}
+	return sum
+}
+
+// thinOnes are the limits, and the comparisons with them, that rest on too few
+// bad requests for a breach.
+func (e *evidence) thinOnes() (thin which) {
+	for i := range e.limits() {
+		hits := e.limitAt(i).window.now.canary.Hits
+		switch i {
+		case 0:
+			hits = max(hits, e.errorsVs.since.canary.Hits)
+		case 1:
+			hits = max(hits, e.latencyVs.since.canary.Hits)
+		}
+		if hits < leastBad {
+			thin |= 1 << i
+		}
+	}
+	return thin
 }
 
 // ofStep is the evidence of the present step alone.
@@ -121,21 +145,22 @@ func (e *evidence) conclude(b *Block, k known) {
 // stable is asked whether it is an incident of both; where stable's numbers may
 // lag, one block later. Without settle nothing but a breach is noted.
 func (e *evidence) look(b *Block, k known, settle bool) bool {
-	e.thin = false
-	if e.total(0) < e.enough {
-		e.due, e.shared = false, false
+	thin := e.thinOnes()
+	if e.total(0, thin) < e.enough {
+		e.thin, e.due, e.shared = e.total(0, 0) >= e.enough, false, false
 		return false
 	}
-	if e.compared() >= e.enough {
-		return e.prove(b, 0)
+	e.thin = false
+	if e.compared(thin) >= e.enough {
+		return e.prove(b, 0, thin)
 	}
 	if k == later && !e.due {
 		e.due = true
 		return false
 	}
 	excused, void := e.excused(b, k)
-	if e.total(excused|void) >= e.enough {
-		return e.prove(b, excused|void)
+	if e.total(excused|void, thin) >= e.enough {
+		return e.prove(b, excused|void, thin)
 	}
 	if settle && void != 0 {
 		e.void(void)
@@ -182,14 +207,13 @@ func (e *evidence) void(limits which) {
 }
 
 // prove notes the breach, and names what people can act on best: the limit that
-// was exceeded or, where no limit has much to do with it, the comparison. It
-// tells whether the breach stands.
-func (e *evidence) prove(b *Block, excused which) bool {
-	p := breach{proven: true, leg: e.leg, at: [2]int{b.Step, b.Weight}, against: logOf(e.total(excused))}
+// was exceeded or, where no limit has much to do with it, the comparison.
+func (e *evidence) prove(b *Block, excused, thin which) bool {
+	p := breach{proven: true, leg: e.leg, at: [2]int{b.Step, b.Weight}, against: logOf(e.total(excused, thin))}
 	top := 0.0
 	for i := range e.limits() {
 		m := e.limitAt(i)
-		if excused&(1<<i) != 0 || m.odds() <= top || m.against.release.wealth() < stepOdds {
+		if (excused|thin)&(1<<i) != 0 || m.odds() <= top || m.against.release.wealth() < stepOdds {
 			continue
 		}
 		top, p.name, p.limit, p.seen = m.odds(), m.name, m.limit, m.window.now
@@ -204,14 +228,10 @@ func (e *evidence) prove(b *Block, excused which) bool {
 	}
 	if top == 0 {
 		v, reason := &e.errorsVs, ReasonErrorRatio
-		if w := &e.latencyVs; weighed(w.part, w.odds()) > weighed(v.part, v.odds()) {
+		if w := &e.latencyVs; thin&1 != 0 || thin&2 == 0 && weighed(w.part, w.odds()) > weighed(v.part, v.odds()) {
 			v, reason = w, ReasonSlower
 		}
 		p.reason, p.name, p.limit, p.seen, p.bound = reason, v.name, v.test.rho, v.since, e.bound
-	}
-	if p.seen.canary.Hits < leastBad {
-		e.thin = true
-		return false
 	}
 	e.proven, e.due, e.shared = p, false, false
 	return true
@@ -249,17 +269,49 @@ func (e *evidence) held(l *ledger) Reason {
 	if _, _, ok := e.warning(l); ok {
 		return ReasonDrifting
 	}
-	if e.due || e.thin || e.ofStep() >= stepOdds {
+	if e.due || e.thin || e.ofStep() >= stepOdds || e.lately() >= 0 {
 		return ReasonSuspicious
 	}
 	return ""
+}
+
+// lately is the limit that the canary has begun to exceed; -1 if there is none.
+// A bet on an onset begins small, so the odds need a moment in which a canary
+// that was good so far, and has just begun to fail, would be promoted for its past.
+func (e *evidence) lately() int {
+	for i := range e.limits() {
+		if h := &e.limitAt(i).heat; h.level >= logOf(heatOdds) && h.seen.Hits >= leastBad {
+			return i
+		}
+	}
+	return -1
 }
 
 // muchMore tells that the canary refuses, or loses, many more requests than
 // stable. Clients cause that, too, so it is no limit; but whoever answers 404 to
 // everything must not be promoted.
 func (e *evidence) muchMore(v *versus) bool {
-	return v.stepOdds() >= e.enough && v.step.canary.muchAbove(v.step.stable)
+	c, beside, now := v.step.canary, v.beside(), v.step.stable
+	if !c.muchAbove(beside) {
+		return false
+	}
+	if beside == now {
+		return v.stepOdds() >= e.enough
+	}
+	return c.Hits >= leastBad && c.share() > v.test.rho*beside.share() && c.clearlyWorse(beside, usualErrors)
+}
+
+// usualErrors is by how many standard errors more than before the release is
+// more than by chance.
+const usualErrors = 4
+
+// beside is what the canary is compared with: stable at the same step or, where
+// that has next to no requests, as at 100%, what it did before the release.
+func (v *versus) beside() Tally {
+	if v.step.stable.N < witnessRequests && v.usual.N >= overRequests {
+		return v.usual
+	}
+	return v.step.stable
 }
 
 // warning is the drift that leads to a limit, and of which kind it is.
@@ -276,12 +328,16 @@ func (e *evidence) warning(l *ledger) (warning, int, bool) {
 	return warning{}, 0, false
 }
 
-// lacking says what a promotion lacks; empty if it lacks nothing.
+// lacking says what a promotion lacks; empty if it lacks nothing. Whatever the
+// steps before were like, a canary has to answer at this one.
 func (e *evidence) lacking(l *ledger) Reason {
 	for i := range e.custom {
 		if e.custom[i].missing != "" {
 			return ReasonNoData
 		}
+	}
+	if l.total.canary.Requests == 0 {
+		return ReasonFewRequests
 	}
 	for i := range e.limits() {
 		m := e.limitAt(i)

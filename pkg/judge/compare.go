@@ -30,17 +30,26 @@ func (t Tally) clearlyWorse(o Tally, errors float64) bool {
 		return false
 	}
 	hits := t.Hits + o.Hits
-	return hits > fewHits || chanceOf(t.Hits, hits, n/(n+m)) < math.Erfc(errors/math.Sqrt2)/2
+	return hits > fewHits || chanceOf(t.Hits, hits, hits, n/(n+m)) < math.Erfc(errors/math.Sqrt2)/2
+}
+
+// clearlyAbove tells that t's share exceeds a limit by more than errors standard
+// errors, and that so many hits are as seldom by chance where they are few.
+func (t Tally) clearlyAbove(limit, errors float64) bool {
+	if t.N <= 0 || t.share()-limit <= errors*math.Sqrt(limit*(1-limit)/float64(t.N)) {
+		return false
+	}
+	return t.Hits > fewHits || 1-chanceOf(0, t.Hits-1, t.N, limit) < math.Erfc(errors/math.Sqrt2)/2
 }
 
 // fewHits is up to how many hits their number is no normal variable.
 const fewHits = 100
 
-// chanceOf is the chance that at least x of n hits fall on whom each falls on
-// with probability p, 0 < p < 1 (the upper tail of the binomial distribution).
-func chanceOf(x, n int64, p float64) (sum float64) {
+// chanceOf is the chance that of n trials, each of which hits with probability p,
+// 0 < p < 1, from least to most do (the binomial distribution).
+func chanceOf(least, most, n int64, p float64) (sum float64) {
 	all, _ := math.Lgamma(float64(n + 1))
-	for k := x; k <= n; k++ {
+	for k := least; k <= most; k++ {
 		in, _ := math.Lgamma(float64(k + 1))
 		out, _ := math.Lgamma(float64(n - k + 1))
 		sum += math.Exp(all - in - out + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))

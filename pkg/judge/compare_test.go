@@ -34,7 +34,7 @@ func TestTheChanceOfHitsIsThatOfTheBinomialDistribution(t *testing.T) {
 	}{
 		{0, 7, .3, 1}, {1, 1, .05, .05}, {1, 2, .05, .0975}, {2, 4, .05, .01401875}, {3, 3, .5, .125},
 	} {
-		if got := chanceOf(c.x, c.n, c.p); math.Abs(got-c.want) > 1e-9 {
+		if got := chanceOf(c.x, c.n, c.n, c.p); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("at least %d of %d at %v: %v, want %v", c.x, c.n, c.p, got, c.want)
 		}
 	}

@@ -67,6 +67,7 @@ func newEvidence(s Settings, before *baseline) *evidence {
 		resolved:  true,
 	}
 	e.stable.gather(before.total.Latency)
+	e.refused.usual, e.left.usual = before.total.refused(), before.total.left()
 	e.errorsVs.judged, e.latencyVs.judged = l.ErrorRatio > 0, l.P99Ratio > 0
 	if l.DefaultErrorRate && before.failed.breaks(l.ErrorRate) {
 		e.errors.raise(before.failed.kept(), rho, levels, errors)
@@ -115,8 +116,7 @@ func (e *evidence) accept(b Block, l *ledger) {
 	if b.Weight <= 0 {
 		return // whoever is sent to a canary without weight tries it out
 	}
-	from := l.covered - b.Width
-	bet, start, k := e.plan.at(e.leg, from, b.Width), e.plan.at(0, 0, 0), knownOf(&b, l.idle())
+	bet, start, k := e.bet(&b, l.covered-b.Width), e.plan.at(0, 0, 0), knownOf(&b, l.idle())
 	e.foldErrors(&b, bet, start, k)
 	e.foldLatency(&b, bet, start, k)
 	e.foldCustom(&b, bet, start)
@@ -125,6 +125,16 @@ func (e *evidence) accept(b Block, l *ledger) {
 	e.starving.fold(&b, e.plan, e.usual())
 	e.stable.gather(b.Stable.Latency)
 	e.conclude(&b, k)
+}
+
+// bet is the mass for a block that begins at a time of the leg. Past the
+// deadline nothing is bet on a block in which the canary answered nothing: the
+// bets of a quiet weekend would add up, and one unlucky request win them all.
+func (e *evidence) bet(b *Block, from time.Duration) mass {
+	if b.Canary.Requests == 0 && from >= e.plan.deadline {
+		return mass{}
+	}
+	return e.plan.at(e.leg, from, b.Width)
 }
 
 func (e *evidence) foldErrors(b *Block, bet, start mass, k known) {
@@ -214,7 +224,7 @@ func (e *evidence) peek(b Block, l *ledger) bool {
 		trial.beginLeg(&b)
 		from = 0
 	}
-	trial.foldErrors(&b, trial.plan.at(trial.leg, from, b.Width), trial.plan.at(0, 0, 0), k)
+	trial.foldErrors(&b, trial.bet(&b, from), trial.plan.at(0, 0, 0), k)
 	if !trial.look(&b, k, false) {
 		return false
 	}
@@ -231,5 +241,5 @@ func (e *evidence) odds() (against, forth float64) {
 	for i := range e.custom {
 		forth = min(forth, e.custom[i].forth())
 	}
-	return logOf(e.total(0)), forth
+	return logOf(e.total(0, 0)), forth
 }

@@ -53,18 +53,22 @@ func (v *versus) tell(phi float64) Metric {
 }
 
 // outlook is about how many more requests a promotion takes at the canary's
-// present share of bad ones, and how long that is at its present rate.
+// present share of bad ones, and how long that is at its present rate. Where
+// no number of requests would do, or nobody knows it, it is unknown (0).
 func (e *evidence) outlook(v *Verdict, l *ledger) (int64, time.Duration) {
 	var requests float64
 	var longest time.Duration
+	if l.total.canary.Requests == 0 {
+		requests = 1
+	}
 	for i := range e.limits() {
 		m := e.limitAt(i)
-		if m.raised {
-			continue // it depends on stable
+		if m.forth() >= e.proof {
+			continue
 		}
 		n := m.good.more(m.passing, m.all.share(), e.proof)
-		if n == 0 {
-			continue
+		if m.raised || math.IsInf(n, 1) || i == 1 && e.unresolved(l) {
+			return 0, 0 // raised: it depends on stable
 		}
 		if i < 2 && !m.good.strict {
 			requests = max(requests, n)
@@ -178,16 +182,16 @@ func (e *evidence) holding(v *Verdict, l *ledger) string {
 	c, st := &l.total.canary, &l.total.stable
 	switch v.Reason {
 	case ReasonErrorRatio:
-		return worse(&e.errorsVs, "failed")
+		return worse(&e.errorsVs, &e.errors, "failed")
 	case ReasonSlower:
-		return worse(&e.latencyVs, "took longer than "+duration(e.settings.Limits.P99))
+		return worse(&e.latencyVs, &e.latency, "took longer than "+duration(e.settings.Limits.P99))
 	case ReasonClientErrors:
 		if e.muchMore(&e.refused) {
-			return fmt.Sprintf("%s of %s were refused with 4xx, much more than stable's %s of %d",
-				percent(c.refused()), requests(c.Requests, "canary "), percent(st.refused()), st.Requests)
+			return fmt.Sprintf("%s of %s were refused with 4xx, much more than stable's %s",
+				percent(c.refused()), requests(c.Requests, "canary "), besides(&e.refused))
 		}
-		return fmt.Sprintf("%s of the canary's clients left before the answer (%d), much more than stable's %s of %d",
-			percent(c.left()), c.Disconnects, percent(st.left()), st.left().N)
+		return fmt.Sprintf("%s of the canary's clients left before the answer (%d), much more than stable's %s",
+			percent(c.left()), c.Disconnects, besides(&e.left))
 	case ReasonDrifting:
 		return e.drifting(l)
 	case ReasonSuspicious:
@@ -196,6 +200,9 @@ func (e *evidence) holding(v *Verdict, l *ledger) string {
 		}
 		if e.thin {
 			return fmt.Sprintf("the evidence against the canary suffices, %s, but rests on fewer than %d bad requests, which may have one cause", oddsOf(v.Against), leastBad)
+		}
+		if i := e.lately(); i >= 0 && e.ofStep() < stepOdds {
+			return e.begun(i)
 		}
 		return fmt.Sprintf("%s of %s failed and %s surely took longer than %s: evidence %s against the canary at this step, too much to promote it, %s suffices to roll it back",
 			percent(c.failed()), requests(c.Requests, "canary "), percent(c.surelySlow(e.settings.Limits)), duration(e.settings.Limits.P99),
@@ -212,10 +219,38 @@ func (e *evidence) holding(v *Verdict, l *ledger) string {
 	return e.few(v, c)
 }
 
-func worse(v *versus, did string) string {
-	return fmt.Sprintf("%s of %s %s, within the limit but more than %s times stable's %s of %d: evidence %s",
-		percent(v.since.canary), requests(v.since.canary.N, "canary "), did, number(v.test.rho),
+// besides says what a comparison's canary is held against: 0.1% of 1900.
+func besides(v *versus) string {
+	x, when := v.beside(), ""
+	if x != v.step.stable {
+		when = " before the release"
+	}
+	return fmt.Sprintf("%s of %d%s", percent(x), x.N, when)
+}
+
+func worse(v *versus, m *metric, did string) string {
+	within := "within the limit"
+	if v.since.canary.above(m.limit, 0) {
+		within = "not surely over the limit"
+	}
+	return fmt.Sprintf("%s of %s %s, %s but more than %s times stable's %s of %d: evidence %s",
+		percent(v.since.canary), requests(v.since.canary.N, "canary "), did, within, number(v.test.rho),
 		percent(v.since.stable), v.since.stable.N, oddsOf(logOf(v.odds())))
+}
+
+// begun says which limit the canary has begun to exceed.
+func (e *evidence) begun(i int) string {
+	m := e.limitAt(i)
+	c := m.heat.seen
+	const until = "not promoted until it is clear whether that goes on"
+	switch i {
+	case 0:
+		return fmt.Sprintf("of late %s failed (%s), above %s: %s", ofAll(c), percent(c), e.allowed(m), until)
+	case 1:
+		return fmt.Sprintf("of late %s surely took longer than %s (%s), above %s: %s", ofAll(c), duration(e.settings.Limits.P99), percent(c), e.allowed(m), until)
+	}
+	custom := e.settings.Custom[i-2]
+	return fmt.Sprintf("of late the canary's %s was %s, and the limit is %s: %s", m.name, custom.seen(c), custom.limit(custom.Bound), until)
 }
 
 func (e *evidence) drifting(l *ledger) string {
@@ -267,8 +302,14 @@ func (e *evidence) uncounted() string {
 
 // few says what a promotion still takes.
 func (e *evidence) few(v *Verdict, c *Counts) string {
-	so := fmt.Sprintf("%s so far, %d failed, %s took longer than %s%s",
-		requests(c.Requests, "canary "), c.Errors, slowRange(c, e.settings), duration(e.settings.Limits.P99), e.uncounted())
+	if c.Requests == 0 && v.For >= v.PromoteAt {
+		return fmt.Sprintf("no canary request at this step yet; evidence of the steps before is %s that it keeps the limits", oddsOf(v.For))
+	}
+	took := fmt.Sprintf("%s took longer than %s", slowRange(c, e.settings), duration(e.settings.Limits.P99))
+	if c.Requests > 0 && c.Latency.Total() == 0 {
+		took = "no histogram came with them"
+	}
+	so := fmt.Sprintf("%s so far, %d failed, %s%s", requests(c.Requests, "canary "), c.Errors, took, e.uncounted())
 	odds := fmt.Sprintf("evidence %s that %s, %s suffices", oddsOf(v.For), e.kept(v.For), oddsOf(v.PromoteAt))
 	switch {
 	case v.More == 0:

@@ -16,11 +16,12 @@ type ledger struct {
 	width        time.Duration
 	missing      string // why the newest block was no data; empty if it was accepted
 
-	covered time.Duration
-	quiet   int
-	total   tracks // of the step
-	recent  [recentBlocks]recent
-	seen    int // accepted blocks of the step
+	covered  time.Duration
+	quiet    int
+	answered bool   // the canary answered a request at this step or before
+	total    tracks // of the step
+	recent   [recentBlocks]recent
+	seen     int // accepted blocks of the step
 
 	kind  Kind // what the accepted blocks say, and since when without a break
 	since time.Time
@@ -45,7 +46,7 @@ func (l *ledger) begin(b Block) {
 	if l.kind == Rollback && l.since.After(b.Start) { // what the open look proved of this step
 		kind, since = l.kind, l.since
 	}
-	*l = ledger{begun: true, step: b.Step, weight: b.Weight, end: l.end, at: l.at, total: total, kind: kind, since: since}
+	*l = ledger{begun: true, step: b.Step, weight: b.Weight, end: l.end, at: l.at, answered: l.answered, total: total, kind: kind, since: since}
 }
 
 // fold enters the block, and tells whether it was accepted.
@@ -60,7 +61,7 @@ func (l *ledger) fold(b Block) bool {
 	l.seen++
 	l.quiet++
 	if b.Canary.Requests > 0 {
-		l.quiet = 0
+		l.quiet, l.answered = 0, true
 	}
 	l.total.add(tracks{b.Stable.Counts, b.Canary.Counts})
 	return true
@@ -113,13 +114,37 @@ func (l *ledger) noData(now time.Time) string {
 }
 
 // noWorse compares the step's estimates with stable's or, where stable has no
-// traffic, with the limits.
-func (l *ledger) noWorse(limits Limits) bool {
+// traffic, with the limits. Beside a stable with little traffic a canary may be
+// clearly over a limit and yet not clearly worse: that is worse than stable
+// unless stable is over the limit as well. A canary that answers nothing though
+// requests are due is no better. traffic tells that the service had some before
+// the release.
+func (l *ledger) noWorse(limits Limits, traffic bool) bool {
 	c, st := &l.total.canary, &l.total.stable
+	if c.Requests == 0 && l.due(traffic || l.answered) {
+		return false
+	}
 	if st.Requests == 0 {
 		return !c.failed().above(limits.ErrorRate, 0) && !c.surelySlow(limits).above(slowShare, 0)
 	}
-	return !c.failed().clearlyWorse(st.failed(), 2) && !l.total.possiblySlowerThanStable(limits)
+	alone := func(c, st Tally, limit float64) bool {
+		return c.clearlyAbove(limit, 2) && !st.above(limit, 0)
+	}
+	return !c.failed().clearlyWorse(st.failed(), 2) && !l.total.possiblySlowerThanStable(limits) &&
+		!alone(c.failed(), st.failed(), limits.ErrorRate) && !alone(c.surelySlow(limits), st.surelySlow(limits), slowShare)
+}
+
+// dueRequests is how many requests are due to a canary that got none only by
+// chance once in fifty times.
+const dueRequests = 4
+
+// due tells that some requests should have come to the canary. With all the
+// traffic, whatever the service gets should have.
+func (l *ledger) due(traffic bool) bool {
+	if l.weight >= 100 {
+		return traffic
+	}
+	return l.total.stable.Requests*int64(l.weight) >= dueRequests*int64(100-l.weight)
 }
 
 func (l *ledger) measure(c *Counts, requests func(recent) int64) Measure {

@@ -24,6 +24,7 @@ type metric struct {
 	compares bool     // besides is kept
 
 	window window
+	heat   heat
 	same   relativeTest // whether the canary is worse than stable at all
 	step   seen         // the present step
 	all    Tally        // the canary's of the release, but for what is void
@@ -60,6 +61,28 @@ func (m *metric) begin() {
 	m.against.step, m.step = onset{}, seen{}
 }
 
+// heat is whether the canary exceeds the limit of late: the evidence for three
+// times its odds, never below zero (CUSUM, Page 1954). It keeps from a promotion
+// and does nothing else, for between two false ones lie heatOdds blocks only.
+type heat struct {
+	level float64
+	seen  Tally // since it was zero
+}
+
+const (
+	heatOdds = 100
+	mostHeat = 1e4 // bounds it, so that it ends soon after what caused it
+)
+
+func (h *heat) fold(t *limitTest, x Tally) {
+	const alternative = 3 // of multiples
+	h.seen.add(x)
+	h.level += float64(x.Hits)*t.hit[alternative] + float64(max(x.N-x.Hits, 0))*t.miss[alternative]
+	if h.level = min(h.level, logOf(mostHeat)); h.level <= 0 {
+		*h = heat{}
+	}
+}
+
 // trial is what a block says of a metric: what surely is bad, against the
 // canary, and what is possibly bad, for a promotion. They differ where the
 // limit lies inside a bucket of the histogram.
@@ -83,6 +106,7 @@ func (m *metric) fold(t trial, bet, start mass) {
 	}
 	m.step.add(t.surely.canary, t.surely.stable)
 	m.all.add(t.possibly.canary)
+	m.heat.fold(&m.test, t.surely.canary)
 	m.window.fold(m, t.surely)
 }
 
@@ -113,7 +137,8 @@ type versus struct {
 	floored  bool   // else there is no floor
 	fresh    bool   // of the floor, as in metric
 
-	since seen // since the evidence last was 1 at most
+	usual Tally // stable's before the release; of what only holds
+	since seen  // since the evidence last was 1 at most
 	step  seen
 }
 
@@ -139,7 +164,7 @@ func (v *versus) fold(c, s Tally, bet, start mass, k known) {
 	}
 	v.step.add(c, s)
 	v.since.add(c, s)
-	if v.odds() <= 1 {
+	if !v.speaks() {
 		v.since = seen{}
 	}
 }
@@ -151,6 +176,11 @@ func (v *versus) odds() float64 {
 		e = min(e, v.above.release.wealth())
 	}
 	return e
+}
+
+// speaks tells that both parts of the evidence say something.
+func (v *versus) speaks() bool {
+	return v.relative.release.speaks() && (!v.floored || v.above.release.speaks())
 }
 
 // stepOdds are the evidence of the present step alone.

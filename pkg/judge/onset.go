@@ -53,6 +53,10 @@ func (o *onset) wealth() float64 {
 	return e
 }
 
+// speaks tells that the wealth is more than it would be had nothing been seen:
+// 1, or past the deadline all that was bet. What rounding adds says nothing.
+func (o *onset) speaks() bool { return o.wealth() > max(1, o.spent)*(1+1e-9) }
+
 // likely makes a likelihood ratio of its logarithm, finite in any case.
 func likely(log float64) float64 { return math.Exp(min(log, 575)) }
 

@@ -83,8 +83,8 @@ func (t *goodTest) count(j int, bad, good float64) float64 { return bad*t.hit[j]
 func (t *goodTest) log(g *goodness) float64 { return g.log(&t.start) }
 
 // more is about how many more requests of which the share p is bad bring the
-// evidence to enough; 0 if it is there, or if they would never do. In strict
-// mode it is the number of blocks.
+// evidence to enough; 0 if it is there, infinite if they would never do. In
+// strict mode it is the number of blocks.
 func (t *goodTest) more(g goodness, p, enough float64) float64 {
 	if t.log(&g) >= enough {
 		return 0
@@ -103,7 +103,7 @@ func (t *goodTest) more(g goodness, p, enough float64) float64 {
 	high := 1.0
 	for after(high) < enough {
 		if high *= 2; high > 1e12 {
-			return 0
+			return math.Inf(1)
 		}
 	}
 	low := high / 2

@@ -30,7 +30,7 @@ func (w *window) fold(m *metric, t seen) {
 	w.last = w.now
 	w.now.add(t.canary, t.stable)
 	w.soothe(m, t.stable)
-	if m.against.release.wealth() <= 1 {
+	if !m.against.release.speaks() {
 		w.restart(m, t.stable)
 	}
 }
@@ -87,7 +87,7 @@ func (w *window) over() bool { return w.calmFor >= calmBlocks }
 // With a fresh mass the evidence begins anew, so that a healthy canary isn't
 // rolled back afterwards, and one that still fails is caught.
 func (m *metric) void() {
-	m.against, m.fresh = wealth{}, true
+	m.against, m.fresh, m.heat = wealth{}, true, heat{}
 	m.passing, m.besides, m.all = m.window.goodThen, m.window.nextThen, m.window.allThen
 	m.window.restart(m, Tally{})
 }

@@ -51,7 +51,7 @@ func (w *starvation) fold(b *Block, plan schedule, usual time.Duration) {
 	w.covered += b.Width
 	w.canary += b.Canary.Requests
 	w.expected += s * weight / (1 - weight)
-	if w.wealth.wealth() <= 1 {
+	if !w.wealth.speaks() {
 		w.canary, w.expected = 0, 0
 	}
 }

@@ -349,7 +349,11 @@ func TestNoWorse(t *testing.T) {
 		{"clearly slower is worse", did(1000, 0, 50), slow(1000, 30, 2400), false},
 		{"without stable's traffic the limits count", did(0, 0, 50), did(150, 1, 50), true},
 		{"without stable's traffic a limit exceeded counts", did(0, 0, 50), did(50, 1, 50), false},
-		{"no requests at all are no worse", did(100, 0, 50), did(0, 0, 50), true},
+		{"no request is no worse where one or two are due", did(30, 0, 50), did(0, 0, 50), true},
+		{"no request is worse where five are due", did(100, 0, 50), did(0, 0, 50), false},
+		{"no request to either version is no worse", did(0, 0, 50), did(0, 0, 50), true},
+		{"clearly over the limit is worse, however little stable has to show", did(60, 0, 50), did(60, 3, 50), false},
+		{"clearly over the limit is no worse if stable is, too", did(60, 1, 50), did(60, 3, 50), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := settings()

@@ -63,8 +63,9 @@ type Verdict struct {
 	More     int64
 	MoreTime time.Duration
 	// NoWorse tells that the canary's own estimates of this step are no worse
-	// than stable's (or within the limits where stable has no traffic): what
-	// "proceed at the deadline" demands.
+	// than stable's (or within the limits where stable has no traffic), and that
+	// it answers if the service has traffic: what "proceed at the deadline"
+	// demands.
 	NoWorse bool
 
 	Stable, Canary Measure // of the current step so far
