@@ -20,7 +20,8 @@ const maxInterruptions = 10
 const (
 	noDataAlert   = 5 * time.Minute  // without data until it is told as a warning
 	starvedGrace  = 30 * time.Second // from a starved verdict to the rollback
-	verifyLimit   = time.Minute      // for the canary's traffic to be seen at zero after a rollback
+	verifyLimit   = time.Minute      // for the canary's traffic to be seen at zero after a rollback, at least
+	verifyBlocks  = 8                // likewise, in blocks: the quiet ones, one before, and the time until they are closed
 	quietBlocks   = 3                // blocks without canary traffic that verify a rollback
 	revertWindow  = 24 * time.Hour   // a second GitOps revert at rest within it is left alone
 	recheckMoving = 10 * time.Second // while a rollout is active, should no event come

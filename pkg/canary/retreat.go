@@ -52,7 +52,7 @@ func finishRollback(m moment) (Plan, bool) {
 		return m.rolledBack(RollbackVerified, "The release ended before any user was on %s. The reason was: %s", m.state.Canary.Deployment, m.state.Message), true
 	case m.o.Verdict.Quiet >= quietBlocks:
 		return m.rolledBack(RollbackVerified, "Rolled back: all users are on %s, %s gets no requests any more. The reason was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.state.Message), true
-	case m.now.Sub(m.state.Since) >= verifyLimit:
+	case m.now.Sub(m.state.Since) >= max(verifyLimit, verifyBlocks*m.state.Width):
 		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s. The reason of the rollback was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual(), m.state.Message), true
 	}
 	return m.hold(m.state.Reason, "%s", m.state.Message), true
