@@ -89,8 +89,11 @@ func (s Story) header(w *writer) {
 	}
 	w.wrapped("Limits: ", limits(s.Settings.Limits, s.Settings.Custom))
 	for _, e := range s.Baseline.Over {
-		w.flow(w.paint(yellow, "Stable itself breaks a limit: "), wide("Stable itself breaks a limit: "), 2,
-			fmt.Sprintf("%s within %s, but %s; it would keep %s", e.Metric, e.Limit, e.Seen, e.Suggest))
+		said := fmt.Sprintf("%s within %s, but %s", e.Metric, e.Limit, e.Seen)
+		if e.Suggest != "" {
+			said += "; it would keep " + e.Suggest
+		}
+		w.flow(w.paint(yellow, "Stable itself breaks a limit: "), wide("Stable itself breaks a limit: "), 2, said)
 	}
 }
 

@@ -5,14 +5,6 @@ import (
 	"time"
 )
 
-// afterHour shows the case the hour before the release.
-func afterHour(c *Case, stable Sample) *Case {
-	for i := range 60 {
-		c.Before(Block{Start: epoch.Add(time.Duration(i-62) * time.Minute), Width: time.Minute, Stable: stable})
-	}
-	return c
-}
-
 // TestWithNobodyToCompareWith: at 100% stable gets nothing, and the hour before
 // the release takes its place for what is no error.
 func TestWithNobodyToCompareWith(t *testing.T) {
@@ -48,7 +40,7 @@ func TestWithNobodyToCompareWith(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e, now := afterHour(Open(evidenceSettings()), c.hour), epoch
+			e, now := opener(evidenceSettings(), hourBefore(c.hour)), epoch
 			s := story{}.then(10, did(1900, 0, 50), did(100, 0, 50)).then(8, nobody, c.canary).blocks(5)
 			for i, b := range s {
 				if i >= 10 {
@@ -191,5 +183,18 @@ func TestAGoodPastPromotesNobodyWhoBeginsToFail(t *testing.T) {
 	e, now := foldAll(story{}.then(20, did(100, 0, 50), good).then(2, did(100, 0, 50), bad).then(8, did(100, 0, 50), good).blocks(50), evidenceSettings())
 	if v := e.Verdict(now); v.Kind != Promote {
 		t.Errorf("what ended holds nobody: %s (%s): %s", v.Kind, v.Reason, v.Sentence)
+	}
+}
+
+// TestNobodyKnowsWhenAMetricWithoutATrialSuffices: the other limits' need for
+// requests says nothing of it.
+func TestNobodyKnowsWhenAMetricWithoutATrialSuffices(t *testing.T) {
+	s := evidenceSettings()
+	s.Custom = []Custom{{Name: "checkout", AtLeast: true, Bound: .99}}
+	blocks := story{}.then(1, did(190, 0, 50), did(10, 0, 50)).blocks(5)
+	blocks[0].Custom = []Pair{{}}
+	c, now := foldAll(blocks, s)
+	if v := c.Verdict(now); v.Reason != ReasonFewRequests || v.More != 0 || v.MoreTime != 0 {
+		t.Errorf("%s: %d more, %s", v.Reason, v.More, v.MoreTime)
 	}
 }

@@ -95,7 +95,7 @@ func (f *baseline) over() []Excess {
 		found = append(found, Excess{
 			Metric: nameErrors, Limit: share(l.ErrorRate), Written: !l.DefaultErrorRate,
 			Seen:    fmt.Sprintf("%s of %s failed", percent(f.failed.sum), requests(f.failed.sum.N)),
-			Suggest: share(f.failed.kept()),
+			Suggest: suggested(f.failed.kept()),
 		})
 	}
 	if f.slow.breaks(slowShare) {
@@ -119,10 +119,19 @@ func (f *baseline) over() []Excess {
 	return found
 }
 
-// kept is a share that stable keeps, with room, rounded up.
+// kept is a share that stable keeps, with room, rounded up: half as many bad
+// requests again, or for large shares a third fewer good ones.
 func (d *dispersion) kept() float64 {
 	_, high := confidence(d.sum, d.phi())
-	return pleasant(min(high*roomAbove, 1))
+	return pleasant(min(high*roomAbove, 1-(1-high)/roomAbove))
+}
+
+// suggested writes a limit; one that nothing breaks is none.
+func suggested(limit float64) string {
+	if limit >= 1 {
+		return ""
+	}
+	return share(limit)
 }
 
 // keptBound is the lowest bound of the histogram that 99% keep.

@@ -65,7 +65,7 @@ func TestBaseline(t *testing.T) {
 			},
 			over: []Excess{
 				{Metric: "checkout", Limit: ">= 99%", Seen: "checkout was 97% of 6000", Suggest: ">= 94%", Written: true},
-				{Metric: "cache-miss", Limit: "<= 50%", Seen: "cache-miss was 60% of 6000", Suggest: "<= 100%", Written: true},
+				{Metric: "cache-miss", Limit: "<= 50%", Seen: "cache-miss was 60% of 6000", Suggest: "<= 80%", Written: true},
 			},
 		},
 	} {
@@ -135,5 +135,19 @@ func TestPleasantNumbers(t *testing.T) {
 		if got := share(pleasant(p)); got != want {
 			t.Errorf("%v becomes %s, want %s", p, got, want)
 		}
+	}
+}
+
+// TestWhatAlwaysFailsHasNoLimitToSuggest: 100% is no limit that anybody may write.
+func TestWhatAlwaysFailsHasNoLimitToSuggest(t *testing.T) {
+	s := evidenceSettings()
+	s.Custom = []Custom{{Name: "checkout", AtLeast: true, Bound: .99}}
+	c := Open(s)
+	b := Block{Start: epoch, Width: time.Minute, Stable: did(1000, 1000, 50)}
+	b.Custom = []Pair{{Stable: Tally{1000, 1000}}}
+	c.Before(b)
+	over := c.Baseline().Over
+	if len(over) != 2 || over[0].Suggest != "" || over[1].Suggest != "" {
+		t.Errorf("%+v", over)
 	}
 }

@@ -41,10 +41,10 @@ func (c Custom) seen(x Tally) string {
 }
 
 // suggest writes a limit that allows the share of bad trials. How far beyond
-// its bound a gauge was nobody knows.
+// its bound a gauge was nobody knows, and a limit that nothing breaks is none.
 func (c Custom) suggest(bad float64) string {
 	switch {
-	case c.Gauge:
+	case c.Gauge || bad >= 1:
 		return ""
 	case c.AtLeast:
 		return c.limit(1 - bad)

@@ -75,6 +75,9 @@ func (e *evidence) outlook(v *Verdict, l *ledger) (int64, time.Duration) {
 			longest = max(longest, timeFor(n, v.Canary.Rate))
 			continue
 		}
+		if m.step.canary.N == 0 && i >= 2 {
+			return 0, 0
+		}
 		longest = max(longest, e.blocksFor(n, m, l))
 	}
 	if needed := longest.Seconds() * v.Canary.Rate; needed > requests {

@@ -261,7 +261,7 @@ func TestTheMassIsOneInAll(t *testing.T) {
 // TestEveryBetIsFair computes the mean of each likelihood ratio exactly: at the
 // limit it is 1 at most, or the promise wouldn't hold.
 func TestEveryBetIsFair(t *testing.T) {
-	const n, theta = 12, .03
+	const n = 12
 	chances := func(p float64) []float64 {
 		out := make([]float64, n+1)
 		for x := range out {
@@ -272,9 +272,11 @@ func TestEveryBetIsFair(t *testing.T) {
 		}
 		return out
 	}
-	for _, strict := range []bool{false, true} {
+	for i := range 18 {
+		theta, strict := []float64{1e-6, 1e-4, .01, .03, .2, .5, .9, .99, 1 - 1e-6}[i/2], i%2 == 1
 		b := bursts{phi: 1, strict: strict}
-		limit, good := newLimitTest(theta, b), newGoodTest(2*theta, b)
+		bad := clearlyBad(theta, 2)
+		limit, good := newLimitTest(theta, b), newGoodTest(bad, b)
 		versus, noWorse := newRelativeTest(2, b), newNoWorseTest(2, b)
 		var means, compared factors
 		var goods, beside [cases]float64
@@ -296,7 +298,7 @@ func TestEveryBetIsFair(t *testing.T) {
 				}
 			}
 		}
-		for x, px := range chances(2 * theta) {
+		for x, px := range chances(bad) {
 			var g goodness
 			good.fold(&g, Tally{int64(x), n})
 			for j := range g {
@@ -306,7 +308,7 @@ func TestEveryBetIsFair(t *testing.T) {
 		for name, list := range map[string][]float64{"limit": means[:], "relative": compared[:], "good": goods[:], "no worse": beside[:]} {
 			for j, mean := range list {
 				if mean > 1+1e-9 {
-					t.Errorf("strict %v: bet %d of %s has a mean of %v", strict, j, name, mean)
+					t.Errorf("limit %v, strict %v: bet %d of %s has a mean of %v", theta, strict, j, name, mean)
 				}
 			}
 		}

@@ -29,6 +29,8 @@ func share(p float64) string {
 	digits := 0
 	p *= 100
 	switch rest := min(p, 100-p); {
+	case p > 0 && p < .005:
+		digits = min(int(math.Ceil(-math.Log10(p))), 12) // short, but not 0%
 	case p < 1 || rest > 0 && rest < 1:
 		digits = 2
 	case rest < 10:
