@@ -416,12 +416,40 @@ func TestWhatIsLearnedBeforeTheFirstStep(t *testing.T) {
 				}
 				asked := len(m.questions()) + m.measured
 				pass(time.Hour)
-				if more := len(m.questions()) + m.measured - asked; more > 0 {
+				if more := len(m.questions()) + m.measured - asked; more > 0 && c.scrape > 0 {
 					t.Errorf("it asks %d times more, though all is known", more)
 				}
 			})
 		})
 	}
+}
+
+func TestAnAssumedWidthIsCorrectedUntilTheFirstUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		r := begin()
+		r.show(b)
+		width := func() time.Duration {
+			pass(time.Minute)
+			synctest.Wait()
+			var o canary.Observation
+			b.learn(shopWeb, r.state, &o)
+			return o.Width
+		}
+		if got := width(); got != 15*time.Second {
+			t.Errorf("with nothing to tell it from the width is %s, want the assumed 15s", got)
+		}
+		m.setScrape(time.Minute)
+		if got := width(); got != time.Minute {
+			t.Errorf("once there are series the width is %s, want 1m", got)
+		}
+		asked := m.measured
+		if width(); m.measured != asked {
+			t.Errorf("it is asked for %d times more, though it was found out", m.measured-asked)
+		}
+	})
 }
 
 func TestNothingIsLearnedForLimitsThatWereWrittenSince(t *testing.T) {

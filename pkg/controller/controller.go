@@ -22,6 +22,7 @@ import (
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/mode/pair"
 	"serin.dev/serin/pkg/prom"
+	"serin.dev/serin/pkg/replay"
 )
 
 const (
@@ -86,8 +87,8 @@ type Controller struct {
 
 // New registers what has to be watched. It asks the server for nothing.
 func New(o Options) (*Controller, error) {
-	if o.Interval < leastWidth || o.Interval > mostWidth {
-		return nil, fmt.Errorf("make a controller: the interval is %s, it must be from %s to %s", o.Interval, leastWidth, mostWidth)
+	if o.Interval < replay.LeastWidth || o.Interval > replay.MostWidth {
+		return nil, fmt.Errorf("make a controller: the interval is %s, it must be from %s to %s", o.Interval, replay.LeastWidth, replay.MostWidth)
 	}
 	if o.Meter == nil {
 		o.Meter = unmetered{}

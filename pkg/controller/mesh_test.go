@@ -134,6 +134,12 @@ func (m *mesh) setErrors(share float64) {
 	m.rates = append(m.rates, failing{time.Now(), share})
 }
 
+func (m *mesh) setScrape(every time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.scrape = every
+}
+
 func (m *mesh) setAway(away bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -108,7 +108,10 @@ func (b *bench) keepUp(ctx context.Context) {
 // question wasn't answered.
 func (b *bench) nextBehind(now time.Time) time.Time {
 	return b.earliest(func(t *trial) (time.Time, bool) {
-		return later(now, t.pause), t.behind || t.blockWidth() == 0
+		if t.behind {
+			return later(now, t.pause), true
+		}
+		return t.widthDue(now)
 	})
 }
 
@@ -197,7 +200,7 @@ func (b *bench) take(q question, answer prom.Answer, now time.Time) (news bool) 
 // still to be found out.
 func (b *bench) widthless(now time.Time) (out []question) {
 	for _, t := range b.trials {
-		if t.blockWidth() > 0 || now.Before(t.pause) {
+		if at, some := t.widthDue(now); !some || now.Before(at) {
 			continue
 		}
 		ask := replay.Stretch{Width: b.options.assumed}.Ask(t.key.Namespace, t.key.Name, t.state, now)
@@ -237,11 +240,10 @@ func (b *bench) adopt(t *trial, interval prom.Interval, now time.Time) {
 		t.wait(now)
 		return
 	}
-	width := interval.Width
-	if width == 0 {
-		width = b.options.assumed
+	t.width, t.assumed = replay.WidthOf(interval.Width, b.options.assumed), time.Time{}
+	if interval.Width == 0 {
+		t.assumed = now.Add(lastRepeat)
 	}
-	t.width = min(max(width.Round(time.Millisecond), leastWidth), mostWidth)
 }
 
 // nextPeek is when to look at open blocks: on beats that all trials with blocks

@@ -22,10 +22,6 @@ const (
 	// is asked again.
 	firstRepeat = time.Second
 	lastRepeat  = 10 * time.Second
-	// widths of blocks: below the first the closing times of blocks are mostly
-	// waiting, beyond the last nobody waits for a verdict.
-	leastWidth = time.Second
-	mostWidth  = 10 * time.Minute
 )
 
 // trial is what the judge knows of one rollout, over its whole release.
@@ -33,7 +29,10 @@ type trial struct {
 	key     cluster.Key
 	state   canary.State
 	reading replay.Reading
-	width   time.Duration // of its blocks, as found out; zero while unknown
+	width   time.Duration // of its blocks, as found out or assumed; zero while unknown
+	// assumed is when to find out again what was only assumed, for there was
+	// nothing to tell it from; zero when it was found out.
+	assumed time.Time
 
 	// behind tells that there is more to read than what was just closed, so that
 	// no verdict is of now.
@@ -60,6 +59,18 @@ func (t *trial) blockWidth() time.Duration {
 		return t.state.Width
 	}
 	return t.width
+}
+
+// widthDue is when to find out the width of its blocks; false when it is known,
+// or can't change any more.
+func (t *trial) widthDue(now time.Time) (at time.Time, some bool) {
+	switch {
+	case t.blockWidth() == 0:
+		return later(now, t.pause), true
+	case t.state.Width == 0 && !t.assumed.IsZero():
+		return later(t.assumed, t.pause), true
+	}
+	return time.Time{}, false
 }
 
 // verdict is the judge's answer where the rollout stands in state s.
