@@ -21,7 +21,7 @@ type stage struct {
 }
 
 // open deploys version v1 of a shop in the namespace, sends users to it, and
-// waits until they are answered. The caller has to close it.
+// waits until they are answered and that has been scraped. The caller has to close it.
 func (b *bench) open(ctx context.Context, namespace string, rate float64) (*stage, error) {
 	g := &stage{b: b, shop: shop.Shop{Namespace: namespace, Replicas: 1}}
 	routes, err := g.shop.Routes()
@@ -41,7 +41,12 @@ func (b *bench) open(ctx context.Context, namespace string, rate float64) (*stag
 	if err != nil {
 		return nil, err
 	}
-	if err := g.answered(ctx); err != nil {
+	err = g.answered(ctx)
+	if err == nil {
+		// Then v1 is no news to Prometheus: no release begins with a new service.
+		err = pause(ctx, 3*b.scrape)
+	}
+	if err != nil {
 		g.close()
 		return nil, err
 	}
