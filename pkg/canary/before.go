@@ -1,8 +1,12 @@
 package canary
 
 import (
+	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"serin.dev/serin/pkg/judge"
 )
@@ -69,6 +73,50 @@ func (m moment) comparedOnly(over judge.Excess) string {
 	}
 	return sentence
 }
+
+// fewBetween is the share of stable's requests inside the bucket of a default
+// limit that isn't worth a word.
+const fewBetween = 0.002
+
+// blurred says that the limit for latency lies inside a bucket of stable's
+// histogram, so that requests in it are neither surely within it nor beyond.
+func (m moment) blurred() (sentence string, found bool) {
+	h, limit := m.o.Baseline.Stable.Latency, m.spec.Limits.P99
+	low, high := h.Around(limit)
+	if h.Total() == 0 || low == high {
+		return "", false
+	}
+	possibly, surely := h.Slow(limit)
+	between := float64(possibly-surely) / float64(h.Total())
+	if m.spec.Limits.DefaultP99 && between <= fewBetween {
+		return "", false
+	}
+	upTo := ""
+	if !math.IsInf(high, 1) {
+		upTo = " and up to " + milliseconds(high) + " ms"
+	}
+	return fmt.Sprintf("The limit of %s for P99 lies inside a bucket of the latency histogram, above %s ms%s, where %.2g%% of the requests of %s were in the last hour. Such requests may hold the release. Give the pods of both versions the annotation sidecar.istio.io/statsHistogramBuckets: '{\"istiocustom.istio_request_duration_milliseconds\":[%s]}', or take one of the bounds as the limit",
+		limit, milliseconds(low), upTo, 100*between, m.state.Stable.Deployment, strings.Join(boundsWith(h, limit), ",")), true
+}
+
+// boundsWith are the histogram's finite bounds in milliseconds, with the limit
+// among them.
+func boundsWith(h judge.Histogram, limit time.Duration) []string {
+	all := []float64{float64(limit) / float64(time.Millisecond)}
+	for _, b := range h {
+		if !math.IsInf(b.Le, 1) {
+			all = append(all, b.Le)
+		}
+	}
+	slices.Sort(all)
+	texts := make([]string, len(all))
+	for i, ms := range all {
+		texts[i] = milliseconds(ms)
+	}
+	return texts
+}
+
+func milliseconds(ms float64) string { return strconv.FormatFloat(ms, 'f', -1, 64) }
 
 func (m moment) excess(over judge.Excess) string {
 	return m.state.Stable.Deployment + " itself breaks the limit of " + over.Limit + " for " + over.Metric + ": " + over.Seen

@@ -64,6 +64,9 @@ func (m moment) raise(step int, r Reason, format string, args ...any) Plan {
 		for _, over := range m.o.Baseline.Over {
 			p.Tell = append(p.Tell, Event{Reason: StableOverLimit, Warning: true, Sentence: m.comparedOnly(over)})
 		}
+		if sentence, found := m.blurred(); found {
+			p.Tell = append(p.Tell, Event{Reason: Unresolved, Warning: true, Sentence: sentence})
+		}
 	}
 	return p
 }

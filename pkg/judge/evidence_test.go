@@ -287,3 +287,18 @@ func rising(blocks int, n int64, from, to float64) story {
 	}
 	return s
 }
+
+func TestTimeDoesNotMakeUpForALatencyNobodyKnows(t *testing.T) {
+	blind := did(1000, 0, 50)
+	blind.Latency = nil
+	for name, written := range map[string]bool{"a limit that somebody wrote": true, "the default limit": false} {
+		t.Run(name, func(t *testing.T) {
+			s := settings()
+			s.Mode, s.Limits.DefaultP99 = ModeEvidence, !written
+			c, now := foldAll(story{}.then(20, did(19000, 0, 50), blind).blocks(5), s)
+			if v := c.Verdict(now); v.Reason != ReasonUnresolved || v.NoWorse == written {
+				t.Errorf("%s, no worse %v: %s", v.Reason, v.NoWorse, v.Sentence)
+			}
+		})
+	}
+}

@@ -15,13 +15,20 @@ func (e *evidence) describe(v *Verdict, l *ledger) {
 		v.Step, v.Weight = e.proven.at[0], e.proven.at[1]
 	}
 	v.Metrics = e.metrics()
-	if v.Kind == Rollback || v.Kind == Starved || e.held(l) != "" {
+	if v.Kind == Rollback || v.Kind == Starved || e.held(l) != "" || e.mute(l) {
 		v.NoWorse = false
 	}
 	if v.Kind == Hold {
 		v.More, v.MoreTime = e.outlook(v, l)
 	}
 	v.Sentence = e.sentence(v, l)
+}
+
+// mute tells that nothing is known of the canary's latency though somebody wrote
+// a limit for it: then no time that passes makes up for it.
+func (e *evidence) mute(l *ledger) bool {
+	c := &l.total.canary
+	return !e.settings.Limits.DefaultP99 && c.Requests > 0 && c.Latency.Total() == 0
 }
 
 func (e *evidence) metrics() []Metric {
