@@ -144,6 +144,8 @@ func rollBackOnVerdict(m moment) (Plan, bool) {
 	switch {
 	case v.Kind == judge.Rollback:
 		return m.rollBack(Reason(v.Reason), "%s", v.Sentence), true
+	case v.Kind == judge.Starved && v.At.Sub(v.Since) >= starvedGrace && v.Abandoned:
+		return m.rollBack(CanaryStarved, "%s, and clients leave without an answer", v.Sentence), true
 	case v.Kind == judge.Starved && v.At.Sub(v.Since) >= starvedGrace && !m.shareUnknown():
 		return m.rollBack(CanaryStarved, "%s", v.Sentence), true
 	}
@@ -151,7 +153,8 @@ func rollBackOnVerdict(m moment) (Plan, bool) {
 }
 
 // shareUnknown tells that clients reach the pods by ways that no route of ours
-// rules: nobody can say then how many answers the canary owes.
+// rules: nobody can say then how many answers the canary owes, unless they leave
+// it without one.
 func (m moment) shareUnknown() bool {
 	return slices.ContainsFunc(m.o.Findings, func(f Finding) bool { return f.Reason == UnmanagedClients })
 }

@@ -369,7 +369,7 @@ func change(t *Track, args []string) error {
 	return nil
 }
 
-// verdict KIND REASON [covered=D] [quiet=N] [no-worse] SENTENCE
+// verdict KIND REASON [covered=D] [quiet=N] [no-worse] [abandoned] SENTENCE
 func (w *world) verdict(args []string) error {
 	v := judge.Verdict{Kind: judge.Kind(args[0]), Reason: judge.Reason(args[1]), Since: w.now, Step: w.state.Step, Weight: w.state.Weight}
 	if v.Kind == w.o.Verdict.Kind {
@@ -385,6 +385,8 @@ func (w *world) verdict(args []string) error {
 			v.Quiet, _ = strconv.Atoi(value)
 		case "no-worse":
 			v.NoWorse = true
+		case "abandoned":
+			v.Abandoned = true
 		default:
 			v.Sentence = arg
 		}

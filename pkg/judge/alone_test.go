@@ -127,7 +127,7 @@ func TestThinEvidenceHidesNothing(t *testing.T) {
 		t.Fatalf("odds of errors %v and latency %v: no such case", m.errors.odds(), m.latency.odds())
 	}
 	v := c.Verdict(now)
-	if want := "10 of 100 canary requests surely took longer than 1s (10%), above 1%: evidence 55000 to 1, 100 to 1 suffices (stable 0% of 1900)"; v.Kind != Rollback || v.Sentence != want {
+	if want := "10 of the last 100 canary requests surely took longer than 1s (10%), above 1%: evidence 55000 to 1, 100 to 1 suffices (stable 0% of 1900)"; v.Kind != Rollback || v.Sentence != want {
 		t.Errorf("%s (%s): %s", v.Kind, v.Reason, v.Sentence)
 	}
 }
@@ -167,8 +167,8 @@ func TestAGoodPastPromotesNobodyWhoBeginsToFail(t *testing.T) {
 		canary   Sample
 		sentence string
 	}{
-		{"failures", bad, "of late 10 of 200 canary requests failed (5%), above the limit of 1%: not promoted until it is clear whether that goes on"},
-		{"slow requests", slower, "of late 10 of 200 canary requests surely took longer than 1s (5%), above 1%: not promoted until it is clear whether that goes on"},
+		{"failures", bad, "10 of the last 200 canary requests failed (5%), above the limit of 1%: not promoted until it is clear whether that goes on"},
+		{"slow requests", slower, "10 of the last 200 canary requests surely took longer than 1s (5%), above 1%: not promoted until it is clear whether that goes on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := evidenceSettings()

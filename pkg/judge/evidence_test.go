@@ -54,7 +54,7 @@ func TestEvidence(t *testing.T) {
 			name:  "three failures in a row roll back at once",
 			story: story{}.then(1, did(57, 0, 50), did(3, 3, 50)).seenAlike(),
 			kind:  Rollback, reason: ReasonErrorRate,
-			sentence: "3 of 3 canary requests failed (100%), above the limit of 1%: evidence 31000 to 1, 100 to 1 suffices (stable 0% of 57)",
+			sentence: "3 of the last 3 canary requests failed (100%), above the limit of 1%: evidence 31000 to 1, 100 to 1 suffices (stable 0% of 57)",
 		},
 		{
 			name:  "two failures may have one cause",
@@ -72,7 +72,7 @@ func TestEvidence(t *testing.T) {
 			name:  "and then it is rolled back",
 			story: story{}.then(1, did(57, 0, 50), did(3, 3, 50)).then(1, did(57, 0, 50), did(0, 0, 50)),
 			kind:  Rollback, reason: ReasonErrorRate,
-			sentence: "3 of 3 canary requests failed (100%), above the limit of 1%: evidence 31000 to 1, 100 to 1 suffices (stable 0% of 114)",
+			sentence: "3 of the last 3 canary requests failed (100%), above the limit of 1%: evidence 31000 to 1, 100 to 1 suffices (stable 0% of 114)",
 		},
 		{
 			name:  "if stable's next block fails, too, it was the scrape's moment and not the canary",
@@ -84,13 +84,13 @@ func TestEvidence(t *testing.T) {
 			name:  "five percent at a limit of one roll back",
 			story: story{}.then(2, good, did(100, 5, 50)).seenAlike(),
 			kind:  Rollback, reason: ReasonErrorRate,
-			sentence: "10 of 200 canary requests failed (5%), above the limit of 1%: evidence 33000 to 1, 100 to 1 suffices (stable 0.11% of 3800)",
+			sentence: "10 of the last 200 canary requests failed (5%), above the limit of 1%: evidence 33000 to 1, 100 to 1 suffices (stable 0.11% of 3800)",
 		},
 		{
 			name:  "within the limit but far worse than stable rolls back",
 			story: story{}.then(8, did(19000, 20, 50), did(1000, 9, 50)).seenAlike(),
 			kind:  Rollback, reason: ReasonErrorRatio,
-			sentence: "63 of 7000 canary requests failed (0.9%), more than 2 times stable's share: evidence 220 to 1, 100 to 1 suffices (stable 0.11% of 133000)",
+			sentence: "63 of the last 7000 canary requests failed (0.9%), more than 2 times stable's share: evidence 220 to 1, 100 to 1 suffices (stable 0.11% of 133000)",
 		},
 		{
 			name:     "with a bare limit it only holds",
@@ -115,7 +115,7 @@ func TestEvidence(t *testing.T) {
 			name:  "a canary that answers nothing right while stable fails sometimes is rolled back",
 			story: story{}.then(2, did(1900, 95, 50), did(100, 100, 50)).seenAlike(),
 			kind:  Rollback, reason: ReasonErrorRate,
-			sentence: "100 of 100 canary requests failed (100%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices (stable 5% of 1900)",
+			sentence: "100 of the last 100 canary requests failed (100%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices (stable 5% of 1900)",
 		},
 		{
 			name:  "after an incident of both the canary goes on as before",
@@ -134,32 +134,32 @@ func TestEvidence(t *testing.T) {
 			name:  "a canary that goes on failing after stable recovered is rolled back",
 			story: story{}.then(2, good, some).then(4, did(1900, 380, 50), did(100, 22, 50)).then(4, good, did(100, 20, 50)).seenAlike(),
 			kind:  Rollback, reason: ReasonErrorRate,
-			sentence: "108 of 500 canary requests failed (22%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices (stable 16% of 9500)",
+			sentence: "108 of the last 500 canary requests failed (22%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices (stable 16% of 9500)",
 		},
 		{
 			name:  "at 100% there is nobody to compare with",
 			story: story{}.then(1, Sample{}, did(50, 10, 50)), weight: 100,
 			kind: Rollback, reason: ReasonErrorRate,
-			sentence: "10 of 50 canary requests failed (20%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices",
+			sentence: "10 of the last 50 canary requests failed (20%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices",
 		},
 		{
 			name:  "when stable is idle there is nobody, either",
 			story: story{}.then(1, did(0, 0, 50), did(50, 10, 50)),
 			kind:  Rollback, reason: ReasonErrorRate,
-			sentence: "10 of 50 canary requests failed (20%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices",
+			sentence: "10 of the last 50 canary requests failed (20%), above the limit of 1%: evidence more than a million to 1, 100 to 1 suffices",
 		},
 		{
 			name:  "surely too slow rolls back",
 			story: story{}.then(1, good, slow(100, 12, 4000)).seenAlike(),
 			kind:  Rollback, reason: ReasonLatency,
-			sentence: "12 of 100 canary requests surely took longer than 1s (12%), above 1%: evidence more than a million to 1, 100 to 1 suffices (stable 0% of 1900)",
+			sentence: "12 of the last 100 canary requests surely took longer than 1s (12%), above 1%: evidence more than a million to 1, 100 to 1 suffices (stable 0% of 1900)",
 		},
 		{
 			name:     "slower than a multiple of stable's 99th percentile rolls back",
 			story:    story{}.then(2, good, some).then(3, good, slow(100, 12, 900)).seenAlike(),
 			settings: func(s *Settings) { s.Limits.P99Ratio = 1.5 },
 			kind:     Rollback, reason: ReasonSlower,
-			sentence: "12 of 100 canary requests took longer than 250ms (12%), which 1% may, as it lies beyond 1.5 times stable's 99th percentile: evidence 66000 to 1, 100 to 1 suffices (stable 0% of 1900)",
+			sentence: "12 of the last 100 canary requests took longer than 250ms (12%), which 1% may, as it lies beyond 1.5 times stable's 99th percentile: evidence 66000 to 1, 100 to 1 suffices (stable 0% of 1900)",
 		},
 		{
 			name:  "a limit inside a bucket that the canary fills holds",
@@ -298,6 +298,26 @@ func TestTimeDoesNotMakeUpForALatencyNobodyKnows(t *testing.T) {
 			c, now := foldAll(story{}.then(20, did(19000, 0, 50), blind).blocks(5), s)
 			if v := c.Verdict(now); v.Reason != ReasonUnresolved || v.NoWorse == written {
 				t.Errorf("%s, no worse %v: %s", v.Reason, v.NoWorse, v.Sentence)
+			}
+		})
+	}
+}
+
+func TestClientsThatLeaveBearWitnessOfAHang(t *testing.T) {
+	s := settings()
+	s.Mode = ModeEvidence
+	for name, c := range map[string]struct {
+		canary Sample
+		want   bool
+	}{
+		"who leave the canary":           {left(0, 50), true},
+		"who leave no more than stable":  {left(50, 0), false},
+		"who ask for nothing in silence": {left(0, 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			held, now := foldAll(story{}.then(20, left(950, 0), c.canary).blocks(5), s)
+			if v := held.Verdict(now); v.Abandoned != c.want {
+				t.Errorf("abandoned %v: %s %s", v.Abandoned, v.Kind, v.Sentence)
 			}
 		})
 	}

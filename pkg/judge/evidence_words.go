@@ -10,7 +10,7 @@ import (
 func (e *evidence) describe(v *Verdict, l *ledger) {
 	v.RollbackAt, v.PromoteAt = logOf(e.enough), e.proof
 	v.Against, v.For = e.odds()
-	v.Open = e.proven.open
+	v.Open, v.Abandoned = e.proven.open, e.muchMore(&e.left)
 	if e.proven.proven && e.proven.leg == e.leg+1 {
 		v.Step, v.Weight = e.proven.at[0], e.proven.at[1]
 	}
@@ -113,9 +113,9 @@ func (e *evidence) sentence(v *Verdict, l *ledger) string {
 	case SharedIncident:
 		return e.incident()
 	case Promote:
-		return fmt.Sprintf("%s of %s failed, %s took longer than %s%s: evidence %s that it keeps the limits, %s suffices",
+		return fmt.Sprintf("%s of %s failed, %s took longer than %s%s: evidence %s that %s, %s suffices",
 			percent(c.failed()), requests(c.Requests, "canary "), slowRange(c, e.settings), duration(e.settings.Limits.P99),
-			besideStable(st)+e.uncounted(), oddsOf(v.For), oddsOf(v.PromoteAt))
+			besideStable(st)+e.uncounted(), oddsOf(v.For), e.keeps(), oddsOf(v.PromoteAt))
 	}
 	return e.holding(v, l)
 }
@@ -132,16 +132,16 @@ func (e *evidence) broken() string {
 	limit := duration(e.settings.Limits.P99)
 	switch p.reason {
 	case ReasonErrorRatio:
-		return fmt.Sprintf("%s failed (%s), more than %s times stable's share: %s%s", ofAll(c), percent(c), number(p.limit), odds, beside)
+		return fmt.Sprintf("%s failed (%s), more than %s times stable's share: %s%s", ofLast(c), percent(c), number(p.limit), odds, beside)
 	case ReasonLatency:
-		return fmt.Sprintf("%s surely took longer than %s (%s), above %s: %s%s", ofAll(c), limit, percent(c), e.allowed(&e.latency), odds, beside)
+		return fmt.Sprintf("%s surely took longer than %s (%s), above %s: %s%s", ofLast(c), limit, percent(c), e.allowed(&e.latency), odds, beside)
 	case ReasonSlower:
-		return fmt.Sprintf("%s took longer than %s (%s), %s: %s%s", ofAll(c), bound(p.bound), percent(c), e.slower(p), odds, beside)
+		return fmt.Sprintf("%s took longer than %s (%s), %s: %s%s", ofLast(c), bound(p.bound), percent(c), e.slower(p), odds, beside)
 	case ReasonCustom:
 		custom := e.settings.Custom[p.custom]
 		return fmt.Sprintf("the canary's %s was %s, and the limit is %s: %s (stable %s)", p.name, custom.seen(c), custom.limit(custom.Bound), odds, custom.seen(st))
 	}
-	return fmt.Sprintf("%s failed (%s), above %s: %s%s", ofAll(c), percent(c), e.allowed(&e.errors), odds, beside)
+	return fmt.Sprintf("%s failed (%s), above %s: %s%s", ofLast(c), percent(c), e.allowed(&e.errors), odds, beside)
 }
 
 // slower says what makes requests slow beside stable's.
@@ -164,7 +164,10 @@ func (e *evidence) allowed(m *metric) string {
 }
 
 // ofAll writes a tally: 12 of 230 canary requests.
-func ofAll(x Tally) string { return fmt.Sprintf("%d of %s", x.Hits, requests(x.N, "canary ")) }
+// ofLast says how many of the requests since the evidence began were bad.
+func ofLast(x Tally) string {
+	return fmt.Sprintf("%d of the last %s", x.Hits, requests(x.N, "canary "))
+}
 
 // incident says which limit both versions break.
 func (e *evidence) incident() string {
@@ -255,9 +258,9 @@ func (e *evidence) begun(i int) string {
 	const until = "not promoted until it is clear whether that goes on"
 	switch i {
 	case 0:
-		return fmt.Sprintf("of late %s failed (%s), above %s: %s", ofAll(c), percent(c), e.allowed(m), until)
+		return fmt.Sprintf("%s failed (%s), above %s: %s", ofLast(c), percent(c), e.allowed(m), until)
 	case 1:
-		return fmt.Sprintf("of late %s surely took longer than %s (%s), above %s: %s", ofAll(c), duration(e.settings.Limits.P99), percent(c), e.allowed(m), until)
+		return fmt.Sprintf("%s surely took longer than %s (%s), above %s: %s", ofLast(c), duration(e.settings.Limits.P99), percent(c), e.allowed(m), until)
 	}
 	custom := e.settings.Custom[i-2]
 	return fmt.Sprintf("of late the canary's %s was %s, and the limit is %s: %s", m.name, custom.seen(c), custom.limit(custom.Bound), until)
@@ -299,6 +302,18 @@ func (e *evidence) kept(least float64) string {
 			return c.Name + " is " + c.limit(c.Bound)
 		}
 	}
+	return e.keeps()
+}
+
+// keeps says what a promotion shows: where stable itself breaks a limit, only
+// that the canary is no worse.
+func (e *evidence) keeps() string {
+	switch {
+	case e.errors.raised:
+		return "it fails no more than stable"
+	case e.latency.raised:
+		return "it is no slower than stable"
+	}
 	return "it keeps the limits"
 }
 
@@ -313,7 +328,7 @@ func (e *evidence) uncounted() string {
 // few says what a promotion still takes.
 func (e *evidence) few(v *Verdict, c *Counts) string {
 	if c.Requests == 0 && v.For >= v.PromoteAt {
-		return fmt.Sprintf("no canary request at this step yet; evidence of the steps before is %s that it keeps the limits", oddsOf(v.For))
+		return fmt.Sprintf("no canary request at this step yet; evidence of the steps before is %s that %s", oddsOf(v.For), e.keeps())
 	}
 	took := fmt.Sprintf("%s took longer than %s", slowRange(c, e.settings), duration(e.settings.Limits.P99))
 	if c.Requests > 0 && c.Latency.Total() == 0 {

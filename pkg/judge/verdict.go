@@ -68,6 +68,11 @@ type Verdict struct {
 	// demands.
 	NoWorse bool
 
+	// Abandoned tells that clients leave the canary without an answer far more
+	// often than stable. They cause that, too; beside Starved it says that
+	// requests hang indeed. False in threshold mode.
+	Abandoned bool
+
 	Stable, Canary Measure // of the current step so far
 
 	// RollbackAt and PromoteAt are the odds (E) at which the evidence suffices,
