@@ -414,10 +414,10 @@ func TestWhatIsLearnedBeforeTheFirstStep(t *testing.T) {
 				if b.learn(shopWeb, r.state, &o); o.Width != c.want || !o.Baseline.Known || o.Unanswered != "" {
 					t.Errorf("it learned %+v, want a width of %s", o, c.want)
 				}
-				asked := len(m.questions()) + m.measured
+				blocks, intervals := m.asks()
 				pass(time.Hour)
-				if more := len(m.questions()) + m.measured - asked; more > 0 && c.scrape > 0 {
-					t.Errorf("it asks %d times more, though all is known", more)
+				if b, i := m.asks(); (b > blocks || i > intervals) && c.scrape > 0 {
+					t.Errorf("it asks %d times more for blocks and %d times for the interval, though all is known", b-blocks, i-intervals)
 				}
 			})
 		})
@@ -445,9 +445,10 @@ func TestAnAssumedWidthIsCorrectedUntilTheFirstUser(t *testing.T) {
 		if got := width(); got != time.Minute {
 			t.Errorf("once there are series the width is %s, want 1m", got)
 		}
-		asked := m.measured
-		if width(); m.measured != asked {
-			t.Errorf("it is asked for %d times more, though it was found out", m.measured-asked)
+		_, before := m.asks()
+		width()
+		if _, after := m.asks(); after != before {
+			t.Errorf("it is asked for %d times more, though it was found out", after-before)
 		}
 	})
 }

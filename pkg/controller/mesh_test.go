@@ -134,6 +134,13 @@ func (m *mesh) setErrors(share float64) {
 	m.rates = append(m.rates, failing{time.Now(), share})
 }
 
+// asks counts all questions but those for open blocks.
+func (m *mesh) asks() (blocks, intervals int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.asked), m.measured
+}
+
 func (m *mesh) setScrape(every time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
