@@ -124,7 +124,7 @@ func (c cluster) watched(ctx context.Context, service string, settings config.Co
 	state, newer, lost := pair.FindState(o)
 	seen := pair.Observe(o, state)
 	d, _ := topology.ByName(o, seen.Subject)
-	parsed, mistakes := annotation.Parse(d.Annotations, vocabulary(settings))
+	parsed, mistakes := annotation.Parse(d.Annotations, settings.Vocabulary())
 	if !parsed.Observe {
 		return explain.Watched{}, fmt.Errorf("Deployment %s holds its routes, and asks for releases that Serin leads; none is known yet", seen.Subject) //nolint:staticcheck // a Kind is written with a capital
 	}
@@ -136,15 +136,6 @@ func (c cluster) watched(ctx context.Context, service string, settings config.Co
 		w.Observation.Findings = append(w.Observation.Findings, pair.CheckSpec(o, seen.Tracks, parsed.Spec)...)
 	}
 	return w, nil
-}
-
-// vocabulary is what annotations build on, as the operator set it.
-func vocabulary(settings config.Config) annotation.Vocabulary {
-	v := annotation.Vocabulary{Defaults: settings.Defaults}
-	for _, m := range settings.Metrics {
-		v.Metrics = append(v.Metrics, annotation.Metric{Name: m.Name, Gauge: m.Gauge != "", Bad: m.Bad != ""})
-	}
-	return v
 }
 
 // around is everything around a Service, read once.
