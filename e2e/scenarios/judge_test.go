@@ -50,6 +50,13 @@ func slow(t *testing.T, name string) {
 	st.goesBack("LatencyTooHigh", "LatencyWorseThanStable")
 }
 
+// slowerThanStable keeps its limit, and is many times slower than stable.
+func slowerThanStable(t *testing.T, name string) {
+	st := open(t, name, script{})
+	st.release("25%/10m, 100%", settings{"SLOW_RATE": "0.2", "SLOW_LATENCY": "700ms"}, settings{"max-p99": "10s, 3x"})
+	st.goesBack("LatencyWorseThanStable")
+}
+
 // lateErrors pass the first look: the version does well for half a minute.
 func lateErrors(t *testing.T, name string) {
 	st := open(t, name, script{tolerates: by("v2")})

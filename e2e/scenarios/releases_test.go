@@ -46,6 +46,14 @@ func hanging(t *testing.T, name string) {
 	st.goesBack("CanaryStarved")
 }
 
+// Clients in the mesh may bypass a gateway's routes, so that nobody knows what
+// the canary owes; that its users leave without an answer is known.
+func hangingBehindGateway(t *testing.T, name string) {
+	st := open(t, name, script{tolerates: by("v2", "")})
+	st.release("10%/10m, 100%", settings{"HANG": "true"})
+	st.goesBack("CanaryStarved")
+}
+
 // goesBack waits for a rollback for one of the reasons, which is told, and ends
 // the scenario.
 func (st *stage) goesBack(reasons ...string) {

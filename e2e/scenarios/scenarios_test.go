@@ -36,6 +36,7 @@ var scenarios = []scenario{
 	{"a version with 2% errors goes back", "errors-2", errorsOfTwoPercent, further},
 	{"a version with 20% errors goes back by thresholds", "threshold", errorsByThreshold, core},
 	{"a version that is slow goes back", "slow", slow, core},
+	{"a version slower than a multiple of stable goes back", "slower", slowerThanStable, further},
 	{"a version that fails after half a minute goes back", "late-errors", lateErrors, further},
 	{"a version that fails at 100% goes back at once", "dead", deadAtOnce, further},
 	{"a version slower than the route's timeout goes back", "timeout", beyondTheTimeout, core},
@@ -50,6 +51,7 @@ var scenarios = []scenario{
 	{"a version that crashes again and again goes back", "crashing", crashing, further},
 	{"a version that crashes at 0% never gets a user", "crashing-at-zero", crashingAtZero, further},
 	{"a version that hangs goes back", "hanging", hanging, further},
+	{"a version that hangs behind a gateway goes back", "hanging-behind", hangingBehindGateway, further},
 	// Testers.
 	{"testers reach the canary at 0% and nobody else does", "qa-at-zero", testersAtZero, core},
 	{"testers reach the canary at 25% always", "qa-at-25", testersAtTwentyFive, further},
