@@ -178,9 +178,20 @@ func inGroups[A any](asks []Ask, stretch func(Ask) (grid, bool, error), ask func
 
 // closed answers asks of one stretch of time with its closed blocks.
 func closed(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer {
-	answers := make(map[string]Answer, len(asks))
 	v := newView(ctx, q, g)
-	err := v.read(asks)
+	return v.answers(asks, v.read(asks), func(a Ask) []judge.Block {
+		blocks := make([]judge.Block, 0, g.borders-1)
+		for i := 1; i < g.borders; i++ {
+			blocks = append(blocks, v.block(a, i))
+		}
+		return blocks
+	})
+}
+
+// answers makes the answers, by key, of what was read for all asks together. An
+// error of the reading is everybody's, odd values are those of one ask.
+func (v *view) answers(asks []Ask, err error, blocks func(Ask) []judge.Block) map[string]Answer {
+	answers := make(map[string]Answer, len(asks))
 	for _, a := range asks {
 		if err != nil {
 			answers[a.Key] = Answer{Err: a.unread(err)}
@@ -190,11 +201,7 @@ func closed(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer 
 			answers[a.Key] = Answer{Err: odd}
 			continue
 		}
-		blocks := make([]judge.Block, 0, g.borders-1)
-		for i := 1; i < g.borders; i++ {
-			blocks = append(blocks, v.block(a, i))
-		}
-		answers[a.Key] = Answer{Blocks: blocks, Warnings: v.warnings}
+		answers[a.Key] = Answer{Blocks: blocks(a), Warnings: v.warnings}
 	}
 	return answers
 }

@@ -46,26 +46,14 @@ func openGrid(a Ask, now time.Time) (grid, bool, error) {
 }
 
 func open(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer {
-	answers := make(map[string]Answer, len(asks))
 	v := newView(ctx, q, g)
 	v.past = func(promql string) (Matrix, error) { return q(ctx, promql, g.border(0), g.border(0), g.width) }
-	err := v.readOpen(asks)
-	for _, a := range asks {
-		if err != nil {
-			answers[a.Key] = Answer{Err: a.unread(err)}
-			continue
-		}
-		if odd := v.unreadable(a); odd != nil {
-			answers[a.Key] = Answer{Err: odd}
-			continue
-		}
-		answer := Answer{Warnings: v.warnings}
+	return v.answers(asks, v.readOpen(asks), func(a Ask) (blocks []judge.Block) {
 		if b, ok := v.open(a); ok {
-			answer.Blocks = []judge.Block{b}
+			blocks = append(blocks, b)
 		}
-		answers[a.Key] = answer
-	}
-	return answers
+		return blocks
+	})
 }
 
 // readOpen asks when proxies were scraped before it asks what they counted: a
