@@ -221,14 +221,7 @@ func show(t time.Duration) string {
 	case n > 0:
 		return fmt.Sprintf("%dd%s", n, show(rest))
 	}
-	s := rest.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return judge.Duration(rest)
 }
 
 var decimal = regexp.MustCompile(`^[0-9]{1,4}(\.[0-9]{1,4})?$`)

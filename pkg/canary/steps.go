@@ -2,7 +2,6 @@ package canary
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"serin.dev/serin/pkg/judge"
@@ -167,14 +166,5 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// short is a duration as people write it: 5m, 1m30s.
-func short(d time.Duration) string {
-	s := d.Round(time.Second).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+// short is a duration as people write it, to the second: 5m, 1m30s.
+func short(d time.Duration) string { return judge.Duration(d.Round(time.Second)) }

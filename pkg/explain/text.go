@@ -258,7 +258,7 @@ func (s Story) limitOf(m judge.Metric) string {
 		return number(m.Limit) + "x"
 	}
 	if m.Name == "latency" {
-		return short(s.Settings.Limits.P99)
+		return judge.Duration(s.Settings.Limits.P99)
 	}
 	return percent(m.Limit)
 }

@@ -110,7 +110,7 @@ func limits(l judge.Limits, custom []judge.Custom) string {
 	if l.ErrorRatio > 0 {
 		errors += " and " + number(l.ErrorRatio) + "x stable's"
 	}
-	latency := "P99 within " + short(l.P99)
+	latency := "P99 within " + judge.Duration(l.P99)
 	if l.P99Ratio > 0 {
 		latency += " and " + number(l.P99Ratio) + "x stable's"
 	}
@@ -134,16 +134,4 @@ func customBound(c judge.Custom) string {
 		return strconv.FormatFloat(c.Bound, 'g', -1, 64)
 	}
 	return strconv.FormatFloat(c.Bound*100, 'g', 6, 64) + "%"
-}
-
-// short is a duration without its zero parts: 2m, not 2m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -100,8 +100,8 @@ func (f *baseline) over() []Excess {
 	}
 	if f.slow.breaks(slowShare) {
 		found = append(found, Excess{
-			Metric: nameLatency, Limit: duration(l.P99), Written: !l.DefaultP99,
-			Seen:    fmt.Sprintf("%s of %s took longer than %s", percent(f.slow.sum), requests(f.slow.sum.N), duration(l.P99)),
+			Metric: nameLatency, Limit: Duration(l.P99), Written: !l.DefaultP99,
+			Seen:    fmt.Sprintf("%s of %s took longer than %s", percent(f.slow.sum), requests(f.slow.sum.N), Duration(l.P99)),
 			Suggest: f.keptBound(),
 		})
 	}

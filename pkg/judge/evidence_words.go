@@ -114,7 +114,7 @@ func (e *evidence) sentence(v *Verdict, l *ledger) string {
 		return e.incident()
 	case Promote:
 		return fmt.Sprintf("%s of %s failed, %s took longer than %s%s: evidence %s that %s, %s suffices",
-			percent(c.failed()), requests(c.Requests, "canary "), slowRange(c, e.settings), duration(e.settings.Limits.P99),
+			percent(c.failed()), requests(c.Requests, "canary "), slowRange(c, e.settings), Duration(e.settings.Limits.P99),
 			besideStable(st)+e.uncounted(), oddsOf(v.For), e.keeps(), oddsOf(v.PromoteAt))
 	}
 	return e.holding(v, l)
@@ -129,7 +129,7 @@ func (e *evidence) broken() string {
 	if st.N > 0 {
 		beside = fmt.Sprintf(" (stable %s of %d)", percent(st), st.N)
 	}
-	limit := duration(e.settings.Limits.P99)
+	limit := Duration(e.settings.Limits.P99)
 	switch p.reason {
 	case ReasonErrorRatio:
 		return fmt.Sprintf("%s failed (%s), more than %s times stable's share: %s%s", ofLast(c), percent(c), number(p.limit), odds, beside)
@@ -185,7 +185,7 @@ func (e *evidence) incident() string {
 	}
 	did := "failed"
 	if top == &e.latency {
-		did = "took longer than " + duration(e.settings.Limits.P99)
+		did = "took longer than " + Duration(e.settings.Limits.P99)
 	}
 	return fmt.Sprintf("both versions are over the limit of %s: %s of %s and %s of %s %s, %s",
 		share(top.limit), percent(w.canary), requests(w.canary.N, "canary "), percent(w.stable), requests(w.stable.N, "stable "), did, so)
@@ -197,7 +197,7 @@ func (e *evidence) holding(v *Verdict, l *ledger) string {
 	case ReasonErrorRatio:
 		return worse(&e.errorsVs, &e.errors, "failed")
 	case ReasonSlower:
-		return worse(&e.latencyVs, &e.latency, "took longer than "+duration(e.settings.Limits.P99))
+		return worse(&e.latencyVs, &e.latency, "took longer than "+Duration(e.settings.Limits.P99))
 	case ReasonClientErrors:
 		if e.muchMore(&e.refused) {
 			return fmt.Sprintf("%s of %s were refused with 4xx, much more than stable's %s",
@@ -218,7 +218,7 @@ func (e *evidence) holding(v *Verdict, l *ledger) string {
 			return e.begun(i)
 		}
 		return fmt.Sprintf("%s of %s failed and %s surely took longer than %s: evidence %s against the canary at this step, too much to promote it, %s suffices to roll it back",
-			percent(c.failed()), requests(c.Requests, "canary "), percent(c.surelySlow(e.settings.Limits)), duration(e.settings.Limits.P99),
+			percent(c.failed()), requests(c.Requests, "canary "), percent(c.surelySlow(e.settings.Limits)), Duration(e.settings.Limits.P99),
 			oddsOf(logOf(e.ofStep())), oddsOf(v.RollbackAt))
 	case ReasonNoData:
 		for i := range e.custom {
@@ -260,7 +260,7 @@ func (e *evidence) begun(i int) string {
 	case 0:
 		return fmt.Sprintf("%s failed (%s), above %s: %s", ofLast(c), percent(c), e.allowed(m), until)
 	case 1:
-		return fmt.Sprintf("%s surely took longer than %s (%s), above %s: %s", ofLast(c), duration(e.settings.Limits.P99), percent(c), e.allowed(m), until)
+		return fmt.Sprintf("%s surely took longer than %s (%s), above %s: %s", ofLast(c), Duration(e.settings.Limits.P99), percent(c), e.allowed(m), until)
 	}
 	custom := e.settings.Custom[i-2]
 	return fmt.Sprintf("of late the canary's %s was %s, and the limit is %s: %s", m.name, custom.seen(c), custom.limit(custom.Bound), until)
@@ -275,7 +275,7 @@ func (e *evidence) drifting(l *ledger) string {
 			low, _ := l.total.canary.Latency.Around(limit / 2)
 			limit = time.Duration(low * float64(time.Millisecond))
 		}
-		what = "requests slower than " + duration(limit) + " grow more"
+		what = "requests slower than " + Duration(limit) + " grow more"
 	}
 	when := "at the step's start"
 	if w.over < l.covered {
@@ -292,7 +292,7 @@ func (e *evidence) unknown(c, st *Counts) string {
 	}
 	low, high := c.Latency.Around(limits.P99)
 	return fmt.Sprintf("the histogram can't tell whether P99 is within %s: its bounds are %s and %s, and %s of the canary's requests lie above the first (stable %s); a bucket at %s in the annotation sidecar.istio.io/statsHistogramBuckets of both versions' pods would tell",
-		duration(limits.P99), bound(low), bound(high), percent(c.possiblySlow(limits)), percent(st.possiblySlow(limits)), number(milliseconds(limits.P99)))
+		Duration(limits.P99), bound(low), bound(high), percent(c.possiblySlow(limits)), percent(st.possiblySlow(limits)), number(milliseconds(limits.P99)))
 }
 
 // kept names what there is the least evidence for.
@@ -330,7 +330,7 @@ func (e *evidence) few(v *Verdict, c *Counts) string {
 	if c.Requests == 0 && v.For >= v.PromoteAt {
 		return fmt.Sprintf("no canary request at this step yet; evidence of the steps before is %s that %s", oddsOf(v.For), e.keeps())
 	}
-	took := fmt.Sprintf("%s took longer than %s", slowRange(c, e.settings), duration(e.settings.Limits.P99))
+	took := fmt.Sprintf("%s took longer than %s", slowRange(c, e.settings), Duration(e.settings.Limits.P99))
 	if c.Requests > 0 && c.Latency.Total() == 0 {
 		took = "no histogram came with them"
 	}

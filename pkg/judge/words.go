@@ -57,8 +57,8 @@ func timeFor(n, rate float64) time.Duration {
 	return time.Duration(min(n/rate, 365*24*3600) * float64(time.Second))
 }
 
-// duration writes a limit as people do: 500ms, 2s, 1m.
-func duration(d time.Duration) string {
+// Duration writes a duration as people do, without its zero parts: 500ms, 2s, 1m.
+func Duration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -37,7 +37,7 @@ func TestTimesAreWrittenAsPeopleSayThem(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		500 * time.Millisecond: "500ms", 2 * time.Second: "2s", time.Minute: "1m", time.Hour: "1h", 90 * time.Second: "1m30s",
 	} {
-		if got := duration(d); got != want {
+		if got := Duration(d); got != want {
 			t.Errorf("%d is %s, want %s", d, got, want)
 		}
 	}
