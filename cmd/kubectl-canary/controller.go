@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 
@@ -16,19 +14,6 @@ import (
 
 // controllerLabels are those of the controller's Deployment, as installed.
 const controllerLabels = "app.kubernetes.io/name=serin"
-
-// configFile reads the configuration from a file of the user's.
-func configFile(name string) (config.Config, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return config.Config{}, fmt.Errorf("--config: %w", err)
-	}
-	c, err := config.Load(f)
-	if err != nil {
-		err = fmt.Errorf("--config %s: %w", name, err)
-	}
-	return c, errors.Join(err, f.Close())
-}
 
 // configInUse reads the configuration that the controller in the namespace works
 // with: its Deployment names the ConfigMap and, by flags, what wins over it.

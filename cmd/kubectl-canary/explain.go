@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"serin.dev/serin/cmd/internal/operator"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/explain"
@@ -175,7 +176,7 @@ func (o *explainOptions) settings(ctx context.Context, c cluster) (config.Config
 	var found config.Config
 	var err error
 	if o.config != "" {
-		found, err = configFile(o.config)
+		found, err = operator.ReadFile(o.config)
 	} else {
 		found, err = c.configInUse(ctx, o.controller)
 	}
@@ -198,7 +199,7 @@ func templates(s canary.State, defined []config.Metric) []prom.Custom {
 func template(limit judge.Custom, defined []config.Metric) prom.Template {
 	for _, m := range defined {
 		if m.Name == limit.Name {
-			return prom.Template{Name: m.Name, Good: m.Good, Bad: m.Bad, Total: m.Total, Gauge: m.Gauge}
+			return operator.Template(m)
 		}
 	}
 	return prom.Template{Name: limit.Name}

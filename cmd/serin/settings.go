@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"serin.dev/serin/cmd/internal/operator"
 	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/controller"
 	"serin.dev/serin/pkg/prom"
@@ -82,15 +83,7 @@ func load(name string) (config.Config, error) {
 	if name == "" {
 		return config.Default(), nil
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return config.Config{}, fmt.Errorf("--config: %w", err)
-	}
-	c, err := config.Load(f)
-	if err != nil {
-		err = fmt.Errorf("--config %s: %w", name, err)
-	}
-	return c, errors.Join(err, f.Close())
+	return operator.ReadFile(name)
 }
 
 // templates checks the metrics that the operator defined, all of them.
@@ -98,7 +91,7 @@ func templates(metrics []config.Metric) ([]prom.Template, error) {
 	var all []prom.Template
 	var errs []error
 	for _, m := range metrics {
-		t := prom.Template{Name: m.Name, Good: m.Good, Bad: m.Bad, Total: m.Total, Gauge: m.Gauge}
+		t := operator.Template(m)
 		errs = append(errs, t.Check())
 		all = append(all, t)
 	}
