@@ -147,7 +147,8 @@ type Signal struct {
 	Signal syscall.Signal
 }
 
-// Signal sends a signal to a process. After SIGKILL it waits for its end.
+// Signal sends a signal to a process. After SIGKILL it waits for its end, after
+// SIGSTOP until all of it has stopped.
 func (n *Node) Signal(s Signal, _ *None) error { return n.processes.signal(s.Name, s.Signal) }
 
 // Wait waits for the end of a process and answers how it ended.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -186,10 +187,55 @@ func (ps *processes) signal(name string, s syscall.Signal) error {
 	if err := r.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %s to %s: %w", s, name, err)
 	}
-	if s == syscall.SIGKILL {
+	switch s {
+	case syscall.SIGKILL:
 		<-r.done
+	case syscall.SIGSTOP:
+		return r.stopped()
 	}
 	return nil
+}
+
+// stopped waits until every thread of a process that was sent SIGSTOP has
+// stopped: the signal takes effect when each comes by, and one that runs on
+// another core may still answer a request.
+func (r *running) stopped() error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(readyLimit)
+	for {
+		going, err := goingThreads(r.cmd.Process.Pid)
+		if err != nil || going == 0 || r.ended() {
+			return err
+		}
+		select {
+		case <-r.done:
+			return nil
+		case <-limit:
+			return fmt.Errorf("stop %s: %d threads still run after %s", r.Name, going, readyLimit)
+		case <-tick.C:
+		}
+	}
+}
+
+// goingThreads counts the threads of a process that are not stopped.
+func goingThreads(pid int) (n int, err error) {
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // a thread that ended meanwhile
+		}
+		// The state follows the name, which stands in parentheses and may hold some.
+		_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
+		if !strings.HasPrefix(rest, "T") {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func (ps *processes) wait(ctx context.Context, name string) (Exit, error) {
