@@ -25,7 +25,7 @@ const MaxMessageBytes = 256
 var ErrNewerState = errors.New("the state was written by a newer version of Serin: update Serin")
 
 // EncodeState is the state as it is stored: JSON of at most MaxStateBytes, with
-// this build's StateVersion and times in UTC. It fails for a state that
+// its version and times in UTC. It fails for a state that
 // DecodeState would refuse and for one that is too large. Where not everything
 // fits, the oldest legs are left out first: a replay then begins later. After
 // them goes what of the message is beyond a line, and at rest the digests: then
@@ -34,7 +34,7 @@ var ErrNewerState = errors.New("the state was written by a newer version of Seri
 // A release under way has to leave room for what comes: whatever can begin must
 // be able to go back, whatever happens to it in between.
 func EncodeState(s State) (string, error) {
-	s.Version = StateVersion
+	s.Version = s.version()
 	s.Message = shorten(s.Message, MaxMessageBytes)
 	for _, t := range []*time.Time{&s.Started, &s.Since, &s.At} {
 		*t = t.UTC()
@@ -68,6 +68,14 @@ func EncodeState(s State) (string, error) {
 		}
 	}
 	return b, nil
+}
+
+// version is the oldest version of State that says all of this one.
+func (s State) version() int {
+	if s.InPlace {
+		return StateVersion
+	}
+	return pairVersion
 }
 
 // room is for what a state gains from one stage of a release to the next: the id
@@ -135,14 +143,14 @@ func DecodeState(text string) (State, error) {
 	return s, nil
 }
 
-var storedPhases = []Phase{Idle, Testing, Progressing, Paused, Inconclusive, Succeeded, RollingBack, RolledBack}
+var storedPhases = []Phase{Idle, Testing, Progressing, Paused, Inconclusive, Promoting, Finishing, Succeeded, RollingBack, RolledBack}
 
 // check finds what no build of this version writes.
 func (s State) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if s.Version != StateVersion {
-		bad("v is %d, must be %d", s.Version, StateVersion)
+	if s.Version != s.version() {
+		bad("v is %d, must be %d", s.Version, s.version())
 	}
 	if !slices.Contains(storedPhases, s.Phase) {
 		bad("phase %q is none that is stored", s.Phase)

@@ -15,7 +15,7 @@ import (
 func stored() State {
 	start := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	return State{
-		Version: StateVersion, Rollout: "web-7f9c", Sequence: 3, Phase: Progressing, Step: 1, Weight: 25,
+		Version: pairVersion, Rollout: "web-7f9c", Sequence: 3, Phase: Progressing, Step: 1, Weight: 25,
 		Canary:  Side{Deployment: "web-v2", Subset: "v2", Template: "bbbb"},
 		Stable:  Side{Deployment: "web-v1", Subset: "v1", Template: "aaaa"},
 		Started: start, Since: start.Add(time.Minute), At: start.Add(2 * time.Minute),
@@ -226,8 +226,8 @@ func TestAReleaseThatBeganFitsToItsEnd(t *testing.T) {
 func largest() State {
 	s := stored()
 	long := strings.Repeat("n", 63)
-	s.Canary = Side{long, "b" + long[1:], long[:10]}
-	s.Stable = Side{long, long, long[:10]}
+	s.Canary = Side{Deployment: long, Subset: "b" + long[1:], Template: long[:10]}
+	s.Stable = Side{Deployment: long, Subset: long, Template: long[:10]}
 	s.Message = strings.Repeat("m", MaxMessageBytes)
 	s.Spec.Rules = judge.DefaultRules()
 	s.Spec.SharedIncident = Patience{30 * time.Minute, HoldInconclusive}

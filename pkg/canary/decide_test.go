@@ -197,7 +197,7 @@ func TestARolloutThatWaitsForPodsTooLongIsToldToPeople(t *testing.T) {
 func TestADeadlineWaitsForTheVerdictThatIsReadAgain(t *testing.T) {
 	w := newWorld()
 	w.state = State{
-		Version: StateVersion, Rollout: "r", Sequence: 1, Phase: Progressing, Step: 1, Weight: 5, Peak: 5, Width: time.Second,
+		Version: pairVersion, Rollout: "r", Sequence: 1, Phase: Progressing, Step: 1, Weight: 5, Peak: 5, Width: time.Second,
 		Canary:  Side{Deployment: w.o.Tracks.Canary.Deployment, Subset: w.o.Tracks.Canary.Subset, Template: w.o.Tracks.Canary.Template},
 		Stable:  Side{Deployment: w.o.Tracks.Stable.Deployment, Subset: w.o.Tracks.Stable.Subset, Template: w.o.Tracks.Stable.Template},
 		Started: w.now.Add(-time.Hour), Since: w.now.Add(-time.Hour), Spec: w.spec,

@@ -30,7 +30,10 @@ type Observation struct {
 	// Gone tells that the rollout's canary Deployment no longer exists.
 	Gone bool
 
-	Tracks  Tracks
+	Tracks Tracks
+	// InPlace tells that a release would be, or is, one of a single Deployment.
+	InPlace bool
+	Place   Standing
 	Traffic map[ObjectKey]Seen // per VirtualService that routes to the Service
 	Verdict judge.Verdict      // zero when nothing was asked yet
 	// Baseline is what stable did before the release; not Known until Prometheus answered.
@@ -67,19 +70,51 @@ type Tracks struct {
 	Both bool
 }
 
+// Standing is what stands in the cluster of a release in place, at rest too. It
+// is zero in pair mode.
+type Standing struct {
+	// Held tells that the guard has paused the Deployment: its pods are of the
+	// template that Tracks.Stable names, whatever the Deployment asks for. In
+	// pair mode too it may be held, by a guard that knows no better.
+	Held bool
+	// Mixed tells that pods of several templates run: an update is under way, or
+	// was paused half-way.
+	Mixed bool
+	// Updated tells that the Deployment's update to the template it asks for is
+	// complete, with all pods ready and no other left.
+	Updated bool
+
+	Subsets   Subsets   // as our DestinationRule has them; zero without one
+	SubsetsAt time.Time // when they were written so; zero without
+
+	Canary     bool // the canary Deployment exists
+	CanaryPods int  // its pods, with those that are going
+	// Left tells that something of ours exists: canary, DestinationRule or VirtualService.
+	Left bool
+	// Carried tells that some VirtualService carries our state, or is ours.
+	Carried bool
+}
+
 // Track is one version as it runs.
 type Track struct {
 	Deployment string
 	Subset     string
-	Template   string    // hash of the pod template
-	Began      time.Time // when its ReplicaSet was made; zero when unknown
-	Complete   bool      // the Deployment's rollout is complete, with at least one replica
-	Wanted     int       // replicas
-	Ready      int       // Ready pods
-	Restarts   int       // container restarts of the pods of this template
-	Crashing   bool      // a container waits in CrashLoopBackOff, or pods fail again and again
-	Problem    string    // what keeps pods from starting (image pull, quota, unschedulable), for people
-	Digests    []string  // image digests of the running pods, sorted, each once
+	// Template is the hash of the pod template: of the canary's the one that is
+	// asked for, of stable's in place the one that runs.
+	Template string
+	Pods     string    // pod-template-hash of its pods; only in place, and of stable
+	Began    time.Time // when its ReplicaSet was made; zero when unknown
+	Complete bool      // the Deployment's rollout is complete, with at least one replica
+	Wanted   int       // replicas
+	Ready    int       // Ready pods
+	Restarts int       // container restarts of the pods of this template
+	Crashing bool      // a container waits in CrashLoopBackOff, or pods fail again and again
+	Problem  string    // what keeps pods from starting (image pull, quota, unschedulable), for people
+	Digests  []string  // image digests of the running pods, sorted, each once
+}
+
+func (t Track) side() Side {
+	return Side{Deployment: t.Deployment, Subset: t.Subset, Template: t.Template, Pods: t.Pods}
 }
 
 // Seen is a VirtualService's traffic as it is written now, and whose writing it is.
@@ -135,7 +170,9 @@ type Release struct {
 	Message  string    `json:"message"`
 	Weight   int       `json:"weight"` // the highest share the canary reached, percent
 	Digests  []string  `json:"digests,omitempty"`
-	Requests int64     `json:"requests"` // the canary's, judged at the last step
+	InPlace  bool      `json:"inPlace,omitempty"`
+	Handled  string    `json:"handled,omitempty"` // id of the last verb acted on
+	Requests int64     `json:"requests"`          // the canary's, judged at the last step
 	Errors   int64     `json:"errors"`
 	// Legs are all stretches with weight, the last one closed, and Width is the
 	// grid of their blocks: what a replay needs. Empty and 0 where none had weight.

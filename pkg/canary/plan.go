@@ -12,6 +12,9 @@ type Plan struct {
 	// Traffic is what every VirtualService of the Service shall carry; nil
 	// leaves the routes, and the states on them, as they are.
 	Traffic *Traffic
+	// Place orders what a release in place adds to the cluster and what becomes of
+	// the user's Deployment; nil leaves both as they are. Pair mode has none.
+	Place *Place
 	// Last tells that this is the last write of a release: our entry in
 	// managedFields goes, so that the user's own apply works again.
 	Last bool
@@ -29,7 +32,43 @@ type Traffic struct {
 	Stable, Canary string  // subsets
 	Weight         int     // the canary's share in percent, 0..100
 	Header         *Header // QA's route to the canary; nil: none
+	// Pin takes every destination that is the Service, whatever subset it names,
+	// for one of Stable's, and remembers what it was (in place).
+	Pin bool
 }
+
+// Place is what stands beside a Deployment that is updated in place, absolutely.
+type Place struct {
+	Subsets    *Subsets   // that tell the versions apart; nil: there shall be none
+	Pods       *Pods      // the canary's; nil: there shall be none
+	Deployment Deployment // what becomes of the user's
+}
+
+// Subsets are the two subsets of a DestinationRule of our own.
+type Subsets struct {
+	Stable, Canary string // names
+	// Pods is the pod-template-hash of stable's; empty: all pods of the Service.
+	Pods string
+}
+
+// Pods bounds how many pods the canary has: each bound is the share of the
+// traffic, in percent, that they must be able to carry. Between the two they are
+// left as they are, so that pods made for the next step are not taken away by a
+// hold.
+type Pods struct {
+	Least, Most int
+	Template    string // hash of the pod template they are of
+}
+
+// Deployment is what becomes of the user's Deployment.
+type Deployment string
+
+// The orders.
+const (
+	KeepAsIs Deployment = ""        // not written
+	Resume   Deployment = "resume"  // the guard's pause is taken off: Kubernetes updates it
+	Restore  Deployment = "restore" // the template that runs is put back, then Resume
+)
 
 // Event is one thing to tell people, everywhere in the same words.
 type Event struct {

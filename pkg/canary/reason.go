@@ -15,6 +15,10 @@ const (
 	NothingToRelease Reason = "NothingToRelease"
 	TestingReady     Reason = "TestingReady"
 	Watching         Reason = "Observing"
+	Preparing        Reason = "Preparing"  // in place: subsets are made before any route names them
+	NotACanary       Reason = "NotACanary" // an update that Kubernetes does plainly
+	LetGo            Reason = "LetGo"      // the guard's pause was taken off, nothing is to be released
+	Restored         Reason = "TemplateRestored"
 
 	// Moving.
 	StepStarted   Reason = "StepStarted"
@@ -22,6 +26,10 @@ const (
 	Promoted      Reason = "Promoted"
 	SpecChanged   Reason = "SpecChanged"
 	ProceedOnTime Reason = "ProceedOnTime"
+	ScalingCanary Reason = "ScalingCanary" // in place: pods come before the traffic
+	Updating      Reason = "UpdatingDeployment"
+	Finished      Reason = "TrafficReturned" // in place: users are on the updated Deployment
+	Clearing      Reason = "Clearing"        // in place: what was added goes
 
 	// Holding.
 	Baking            Reason = "Baking"
@@ -45,6 +53,7 @@ const (
 	StateLost         Reason = "StateLost"
 	CommandIgnored    Reason = "CommandIgnored"
 	RoutesPending     Reason = "RoutesPending"
+	ResumedByPerson   Reason = "ResumedByPerson" // the Deployment, in mid-release
 
 	// Going back.
 	ErrorRateTooHigh    Reason = "ErrorRateTooHigh"
@@ -92,4 +101,15 @@ const (
 	StableMissing          Reason = "StableDeploymentMissing"
 	HeaderAdopted          Reason = "HeaderRouteAdopted"
 	HeaderUnreachable      Reason = "HeaderCannotReachCanary"
+	InPlaceOff             Reason = "InPlaceSwitchedOff"
+	GuardMissing           Reason = "GuardMissing"
+	GuardUnneeded          Reason = "GuardUnneeded" // pair mode, and nobody told the guard
+	NameTaken              Reason = "NameTaken"
+	OtherDeployment        Reason = "OtherDeploymentBehindService"
+	HeadlessService        Reason = "HeadlessService"
+	RulePrivate            Reason = "DestinationRulePrivate"
+	ClientsOutsideMesh     Reason = "ClientsOutsideMesh"
+	AutoscalerCounts       Reason = "AutoscalerCountsCanary"
+	BudgetCounts           Reason = "DisruptionBudgetCountsCanary"
+	QuotaTooSmall          Reason = "QuotaTooSmall"
 )

@@ -271,9 +271,9 @@ func start(m moment) (Plan, bool) {
 	c, s := m.o.Tracks.Canary, m.o.Tracks.Stable
 	p := m.move(func(next *State) {
 		*next = State{
-			Version: StateVersion, Rollout: rolloutID(c.Template, m.now), Sequence: next.Sequence,
+			Version: pairVersion, Rollout: rolloutID(c.Template, m.now), Sequence: next.Sequence,
 			Phase: Testing, Started: m.now, Since: m.now, Reason: next.Reason, Message: next.Message,
-			Canary: Side{c.Deployment, c.Subset, c.Template}, Stable: Side{s.Deployment, s.Subset, s.Template},
+			Canary: c.side(), Stable: s.side(),
 			Spec: m.spec, Handled: next.Handled,
 		}
 	}, false, ReleaseStarted, "Release of %s begins at 0%%, stable is %s%s", c.Deployment, s.Deployment, qa(m.spec.Header))

@@ -20,9 +20,9 @@ func TestHowLongARollbackWaitsToBeVerified(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld()
 			w.state = State{
-				Version: StateVersion, Rollout: "r1", Phase: RollingBack, Step: 1, Peak: 5, Width: c.width,
+				Version: pairVersion, Rollout: "r1", Phase: RollingBack, Step: 1, Peak: 5, Width: c.width,
 				Started: w.now, Since: w.now, Spec: w.spec,
-				Canary: Side{"web-v2", "v2", "t2"}, Stable: Side{"web-v1", "v1", "t1"},
+				Canary: Side{Deployment: "web-v2", Subset: "v2", Template: "t2"}, Stable: Side{Deployment: "web-v1", Subset: "v1", Template: "t1"},
 			}
 			w.o.Traffic = map[ObjectKey]Seen{virtualService("web"): {Rollout: "r1", At: w.now}}
 			if p := Decide(w.spec, w.state, w.o, w.now.Add(c.within-time.Second)); p.Next.Phase != RollingBack {

@@ -21,10 +21,13 @@ type Spec struct {
 	Custom          []judge.Custom `json:"custom,omitempty"`
 	SharedIncident  Patience       `json:"sharedIncident"`
 	Header          Header         `json:"header"`
-	Service         string         `json:"-"` // name; empty: discovered
-	VirtualServices []string       `json:"-"` // names; empty: discovered
-	StableSubset    string         `json:"-"` // empty: discovered
-	CanarySubset    string         `json:"-"` // empty: discovered
+	OnRollback      string         `json:"onRollback,omitempty"` // KeepTemplate or RestoreTemplate; in place
+	Settle          time.Duration  `json:"settle,omitempty"`     // until proxies go by what was written; in place, > 0
+	Mode            string         `json:"-"`                    // ModePair or ModeInPlace; empty: discovered
+	Service         string         `json:"-"`                    // name; empty: discovered
+	VirtualServices []string       `json:"-"`                    // names; empty: discovered
+	StableSubset    string         `json:"-"`                    // empty: discovered
+	CanarySubset    string         `json:"-"`                    // empty: discovered
 }
 
 // What happens when a step's deadline comes without a verdict.
@@ -32,6 +35,18 @@ const (
 	Proceed          = "proceed"  // go on if nothing speaks against it
 	HoldInconclusive = "hold"     // stay at the weight and ask for a decision
 	RollBack         = "rollback" // back to stable
+)
+
+// What becomes of the template of a Deployment whose release in place was rolled back.
+const (
+	KeepTemplate    = "keep"    // it stays as the user wrote it, paused
+	RestoreTemplate = "restore" // the one that runs is put back
+)
+
+// The modes of release.
+const (
+	ModePair    = "pair"     // two Deployments, told apart by subsets of the user's
+	ModeInPlace = "in-place" // one Deployment
 )
 
 // Patience is how long something is waited for, and what happens then.

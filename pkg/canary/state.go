@@ -6,9 +6,14 @@ import (
 	"serin.dev/serin/pkg/judge"
 )
 
-// StateVersion is the version of State this build writes. A state of a newer
-// version is never acted on.
-const StateVersion = 1
+// StateVersion is the newest version of State this build knows. A state of a
+// newer version is never acted on. A release in place is of version 2: a Serin
+// that knows nothing of it must leave it alone. All others stay at 1, so that an
+// older Serin can take them over.
+const StateVersion = 2
+
+// pairVersion is the version of a state that is not of a release in place.
+const pairVersion = 1
 
 // MaxStateBytes bounds the state's JSON on a VirtualService.
 const MaxStateBytes = 4096
@@ -26,6 +31,13 @@ type State struct {
 
 	Canary Side `json:"canary"`
 	Stable Side `json:"stable"`
+
+	// InPlace tells that one Deployment is updated in place: the canary's pods
+	// are made and scaled by Serin for this release, and gone after it.
+	InPlace bool `json:"inPlace,omitempty"`
+	// Plain tells that somebody resumed the Deployment by hand in mid-release: its
+	// update goes on as Kubernetes does it, and stable is all of its pods.
+	Plain bool `json:"plain,omitempty"`
 
 	Started time.Time `json:"started"` // when the rollout began
 	Since   time.Time `json:"since"`   // when this phase or step was ordered
@@ -85,6 +97,8 @@ type Side struct {
 	Deployment string `json:"d"`
 	Subset     string `json:"s"`
 	Template   string `json:"t"` // hash of the pod template
+	// Pods is the pod-template-hash of its pods; only stable's, in place.
+	Pods string `json:"p,omitempty"`
 }
 
 // Phase is where a rollout is in its life.
@@ -99,6 +113,8 @@ const (
 	Progressing  Phase = "Progressing"  // step i, weight w
 	Paused       Phase = "Paused"       // a person or a changed stable holds it
 	Inconclusive Phase = "Inconclusive" // a deadline passed without a verdict
+	Promoting    Phase = "Promoting"    // in place: the Deployment is updated while it has no users
+	Finishing    Phase = "Finishing"    // in place: users are on the updated Deployment, the canary goes
 	Succeeded    Phase = "Succeeded"
 	RollingBack  Phase = "RollingBack"
 	RolledBack   Phase = "RolledBack"
@@ -109,7 +125,7 @@ const (
 // Active tells whether a rollout is under way: from its first write to its last.
 func (p Phase) Active() bool {
 	switch p {
-	case Testing, Progressing, Paused, Inconclusive, RollingBack:
+	case Testing, Progressing, Paused, Inconclusive, Promoting, Finishing, RollingBack:
 		return true
 	}
 	return false

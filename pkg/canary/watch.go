@@ -76,16 +76,16 @@ func (m moment) atSeenWeight() moment {
 	weight, since := m.seenWeight()
 	t := m.o.Tracks
 	same := m.state.Phase == Watched &&
-		m.state.Canary == (Side{t.Canary.Deployment, t.Canary.Subset, t.Canary.Template}) &&
-		m.state.Stable == (Side{t.Stable.Deployment, t.Stable.Subset, t.Stable.Template})
+		m.state.Canary == t.Canary.side() &&
+		m.state.Stable == t.Stable.side()
 	switch {
 	case !same:
 		since = latest(since, latest(t.Canary.Began, t.Stable.Began))
 		m.o.Verdict = judge.Verdict{}
 		m.state = State{
-			Version: StateVersion, Rollout: rolloutID(t.Canary.Template, since), Phase: Watched, Started: since, Since: since,
-			Canary: Side{t.Canary.Deployment, t.Canary.Subset, t.Canary.Template},
-			Stable: Side{t.Stable.Deployment, t.Stable.Subset, t.Stable.Template},
+			Version: pairVersion, Rollout: rolloutID(t.Canary.Template, since), Phase: Watched, Started: since, Since: since,
+			Canary: t.Canary.side(),
+			Stable: t.Stable.side(),
 			Weight: weight,
 		}
 	case weight != m.state.Weight:

@@ -314,7 +314,7 @@ func OfRecord(namespace, service string, r canary.Release) Release {
 	return Release{
 		Namespace: namespace, Service: service, Ended: r.Ended,
 		State: canary.State{
-			Version: canary.StateVersion, Rollout: r.Rollout, Phase: r.Outcome, Step: lastStep(r), Weight: r.Weight, Peak: r.Weight,
+			Version: 1, Rollout: r.Rollout, Phase: r.Outcome, Step: lastStep(r), Weight: r.Weight, Peak: r.Weight,
 			Canary: r.Canary, Stable: r.Stable, Started: r.Started, Since: r.Ended, At: r.Ended,
 			Reason: r.Reason, Message: r.Message, Spec: r.Spec, Width: r.Width, Legs: r.Legs, Digests: r.Digests,
 		},

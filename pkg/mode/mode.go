@@ -23,7 +23,10 @@ type Verb string
 
 // The verbs.
 const (
-	Update Verb = "update"
+	Update Verb = "update" // PUT; Body is the whole object
+	Create Verb = "create" // POST; Body is the whole object, ResourceVersion is empty
+	Patch  Verb = "patch"  // JSON patch (RFC 6902); Body tests the resourceVersion first
+	Delete Verb = "delete" // in the background; refused if the object is no longer the one that was read
 )
 
 // FieldManager is the name under which Serin writes; requests carry it as the
