@@ -17,7 +17,7 @@ import (
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/explain"
 	"serin.dev/serin/pkg/history"
-	"serin.dev/serin/pkg/mode/pair"
+	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/topology"
 )
 
@@ -83,7 +83,7 @@ func (c cluster) known(ctx context.Context, routes []topology.VirtualService) ([
 	var all []explain.Known
 	for name := range services {
 		k := explain.Known{Namespace: c.namespace, Service: name}
-		k.State, k.Newer, _ = pair.FindState(topology.Objects{Namespace: c.namespace, Service: name, VirtualServices: routes})
+		k.State, k.Newer, _ = mode.FindState(topology.Objects{Namespace: c.namespace, Service: name, VirtualServices: routes})
 		// A record that can't be read stands in nobody's way.
 		k.History, _ = history.Releases(revisions[name])
 		all = append(all, k)

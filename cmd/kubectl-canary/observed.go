@@ -19,6 +19,7 @@ import (
 	objects "serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/explain"
+	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/mode/pair"
 	"serin.dev/serin/pkg/topology"
 )
@@ -121,7 +122,7 @@ func (c cluster) watched(ctx context.Context, service string, settings config.Co
 	if err != nil {
 		return explain.Watched{}, err
 	}
-	state, newer, lost := pair.FindState(o)
+	state, newer, lost := mode.FindState(o)
 	seen := pair.Observe(o, state)
 	d, _ := topology.ByName(o, seen.Subject)
 	parsed, mistakes := annotation.Parse(d.Annotations, settings.Vocabulary())

@@ -157,6 +157,17 @@ type Finding struct {
 	YAML     string    // what to add, where it helps
 }
 
+// Resting is the state in which a release in place left the Service: it stands
+// on no object.
+func (r Release) Resting() State {
+	return State{
+		Version: StateVersion, InPlace: true, Rollout: r.Rollout, Phase: r.Outcome, Peak: r.Weight,
+		Canary: r.Canary, Stable: r.Stable, Started: r.Started, Since: r.Ended, At: r.Ended,
+		Reason: r.Reason, Message: r.Message, Spec: r.Spec, Width: r.Width, Legs: r.Legs, Digests: r.Digests,
+		Handled: r.Handled,
+	}
+}
+
 // Release is one finished rollout, as kept in the Service's history.
 type Release struct {
 	Rollout  string    `json:"rollout"`

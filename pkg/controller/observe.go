@@ -10,6 +10,7 @@ import (
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/history"
+	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/mode/pair"
 	"serin.dev/serin/pkg/topology"
 )
@@ -40,7 +41,7 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 
 	s := situation{key: k, objects: objects}
 	o := canary.Observation{History: kept}
-	s.state, o.Newer, o.Lost = pair.FindState(objects)
+	s.state, o.Newer, o.Lost = mode.FindState(objects)
 	watched := c.watchedState(k)
 	if watched.Rollout == "" || s.state.Rollout != "" {
 		c.look(&s, &o)

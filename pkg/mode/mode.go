@@ -3,7 +3,10 @@
 // come from and who scales them, nowhere else.
 package mode
 
-import "serin.dev/serin/pkg/canary"
+import (
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/topology"
+)
 
 // Write is one request to the API server that brings what is nearer to what
 // shall be.
@@ -32,3 +35,24 @@ const (
 // FieldManager is the name under which Serin writes; requests carry it as the
 // fieldManager parameter, so that managedFields tell its writes from others'.
 const FieldManager = "serin"
+
+// InPlace tells whether a release of the Service is, or would be, one of a single
+// Deployment: as the state says while one is under way, else as the annotation
+// serin.dev/mode says, else when no other Deployment of the user's is behind the
+// Service. Where nobody asks for releases, it is as the last one was.
+func InPlace(o topology.Objects, state canary.State) bool {
+	if state.Phase.Active() {
+		return state.InPlace
+	}
+	candidates := topology.Candidates(o)
+	if len(candidates) == 0 {
+		return state.InPlace || topology.HasOurs(o)
+	}
+	switch topology.ModeOf(candidates[0]) {
+	case canary.ModePair:
+		return false
+	case canary.ModeInPlace:
+		return true
+	}
+	return len(topology.UsersOwn(o)) == 1 && !topology.Observed(candidates[0])
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/route"
 	"serin.dev/serin/pkg/topology"
 )
@@ -173,7 +174,7 @@ func TestSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.apply(writes[0])
-		s, _, _ := FindState(w.o)
+		s, _, _ := mode.FindState(w.o)
 		all := Observe(w.o, s).Traffic
 		if got := all[w.o.VirtualServices[1].Key]; got.Lowered || got.Sequence != 2 || all[w.o.VirtualServices[0].Key].Sequence != 3 {
 			t.Errorf("%+v", all)
@@ -304,7 +305,7 @@ func TestFindState(t *testing.T) {
 				object(object(v.Doc, "metadata"), "annotations")["serin.dev/state.web"] = text
 				o.VirtualServices = append(o.VirtualServices, v)
 			}
-			s, newer, lost := FindState(o)
+			s, newer, lost := mode.FindState(o)
 			got := ""
 			if s.Rollout != "" {
 				got = fmt.Sprintf("%s %d %s", s.Rollout, s.Sequence, s.Phase)
@@ -319,7 +320,7 @@ func TestFindState(t *testing.T) {
 	}
 	t.Run("a copy in another namespace is none", func(t *testing.T) {
 		o := shop(t, change{"", "kind: VirtualService\nmetadata: {name: web, namespace: evil, annotations: {serin.dev/state.web: '" + plain + "'}}\nspec:\n  hosts: [x]"})
-		if s, newer, lost := FindState(o); s.Rollout != "" || newer || lost {
+		if s, newer, lost := mode.FindState(o); s.Rollout != "" || newer || lost {
 			t.Error(s, newer, lost)
 		}
 	})
@@ -327,7 +328,7 @@ func TestFindState(t *testing.T) {
 		w := newWorld(t)
 		w.do("begin", order(release(), canary.Testing, 0, canary.ReleaseStarted))
 		delete(object(object(w.o.VirtualServices[0].Doc, "metadata"), "annotations"), "serin.dev/state.web")
-		if _, _, lost := FindState(w.o); !lost {
+		if _, _, lost := mode.FindState(w.o); !lost {
 			t.Error("not told")
 		}
 	})

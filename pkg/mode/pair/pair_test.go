@@ -1,6 +1,8 @@
 package pair
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -63,4 +65,21 @@ func manifests(t testing.TB, changes ...change) string {
 		text = strings.Replace(text, c[0], c[1], 1)
 	}
 	return text
+}
+
+// object is the map under a key, made if there is none.
+func object(node map[string]any, key string) map[string]any {
+	if m, ok := node[key].(map[string]any); ok {
+		return m
+	}
+	m := map[string]any{}
+	node[key] = m
+	return m
+}
+
+// equal compares JSON trees by what they are when written.
+func equal(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }

@@ -66,7 +66,7 @@ func (w *world) apply(write mode.Write) {
 		w.t.Fatal(err)
 	}
 	w.note(write, doc)
-	own(vs.Doc, doc, fieldManager)
+	own(vs.Doc, doc, mode.FieldManager)
 	version, _ := strconv.Atoi(vs.ResourceVersion)
 	vs.ResourceVersion = strconv.Itoa(version + 1)
 	doc["metadata"].(map[string]any)["resourceVersion"] = vs.ResourceVersion
@@ -78,7 +78,7 @@ func own(before, after map[string]any, manager string) {
 	metadata := object(after, "metadata")
 	if !equal(before["spec"], after["spec"]) {
 		kept := []any{}
-		for _, e := range managedFields(after) {
+		for _, e := range mode.ManagedFields(after) {
 			e = route.Clone(e)
 			if spec, ok := object(e, "fieldsV1")["f:spec"].(map[string]any); ok {
 				delete(spec, "f:http")
@@ -103,7 +103,7 @@ func (w *world) note(write mode.Write, doc map[string]any) {
 		urgent = ", urgent"
 	}
 	fmt.Fprintf(&w.log, "%s %s %s%s\n", write.Verb, write.Key, write.Why, urgent)
-	s, found, err := copyOn(topology.VirtualService{Doc: doc}, w.o.Service)
+	s, found, err := mode.CopyOn(topology.VirtualService{Doc: doc}, w.o.Service)
 	switch {
 	case err != nil:
 		w.t.Fatal(err)
@@ -113,7 +113,7 @@ func (w *world) note(write mode.Write, doc map[string]any) {
 		w.log.WriteString("  no state\n")
 	}
 	var managers []string
-	for _, e := range managedFields(doc) {
+	for _, e := range mode.ManagedFields(doc) {
 		managers = append(managers, fmt.Sprint(e["manager"]))
 	}
 	fmt.Fprintf(&w.log, "  managers %v\n", managers)
@@ -215,11 +215,11 @@ func TestRender(t *testing.T) {
 		w := newWorld(t)
 		p := order(release(), canary.Progressing, 5, canary.StepStarted)
 		w.do("5%", p)
-		first, _, _ := copyOn(w.o.VirtualServices[0], "web")
+		first, _, _ := mode.CopyOn(w.o.VirtualServices[0], "web")
 		w.edit("weight: 5", "weight: 50")
 		w.edit("weight: 95", "weight: 50")
 		w.do("again", p)
-		if again, _, _ := copyOn(w.o.VirtualServices[0], "web"); !again.At.Equal(first.At) {
+		if again, _, _ := mode.CopyOn(w.o.VirtualServices[0], "web"); !again.At.Equal(first.At) {
 			t.Errorf("written at %s, then %s", first.At, again.At)
 		}
 		if seen := Observe(w.o, p.Next).Traffic[w.o.VirtualServices[0].Key]; seen.Raised || seen.Max != 5 {
@@ -281,7 +281,7 @@ func TestRender(t *testing.T) {
 		p.Next.Rollout = "r2"
 		p = order(p.Next, canary.Progressing, 5, canary.StepStarted)
 		w.do("the next one", p)
-		if s, _, _ := copyOn(w.o.VirtualServices[1], "web"); s.Rollout != "r1" {
+		if s, _, _ := mode.CopyOn(w.o.VirtualServices[1], "web"); s.Rollout != "r1" {
 			t.Errorf("it carries %s, %d%%", s.Rollout, s.Weight)
 		}
 		if got := len(Observe(w.o, p.Next).Traffic); got != 1 {

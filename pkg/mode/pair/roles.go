@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/topology"
 )
 
@@ -21,7 +22,7 @@ type roles struct {
 // watched, else by who is opted in and who has the traffic.
 func assign(o topology.Objects, state canary.State) roles {
 	candidates := names(topology.Candidates(o))
-	r := roles{where: topology.Find(o, hints(o))}
+	r := roles{where: topology.Find(o, mode.Hints(o))}
 	switch {
 	case state.Phase.Active(), len(candidates) == 0, r.split(state) && slices.Contains(candidates, state.Canary.Deployment):
 		r.canary = topology.Role{Deployment: state.Canary.Deployment, Subset: state.Canary.Subset}
@@ -137,49 +138,21 @@ func (r *roles) claim(o topology.Objects, candidates []string) {
 	}
 }
 
-// hints are what all opted-in Deployments name together. One that names no
-// VirtualService means all of them.
-func hints(o topology.Objects) topology.Hints {
-	var all topology.Hints
-	for _, d := range topology.Candidates(o) {
-		h := topology.HintsOf(d)
-		if len(h.VirtualServices) == 0 {
-			return topology.Hints{}
-		}
-		for _, name := range h.VirtualServices {
-			if !slices.Contains(all.VirtualServices, name) {
-				all.VirtualServices = append(all.VirtualServices, name)
-			}
-		}
-	}
-	return all
-}
-
 // taking are the VirtualServices that take part. When nobody is opted in those
 // are only the ones that carry our state: what is not ours is not touched. One
 // that is no longer named ends the rollout it began, and has no part in the next.
 func (r roles) taking(o topology.Objects, rollout string) []topology.VirtualService {
 	if r.subject == "" {
-		return carriers(o, r.where)
+		return mode.Carriers(o, r.where)
 	}
-	named := hints(o).VirtualServices
+	named := mode.Hints(o).VirtualServices
 	return slices.DeleteFunc(slices.Clone(r.where.VirtualServices), func(vs topology.VirtualService) bool {
 		if len(named) == 0 || slices.Contains(named, vs.Key.Name) {
 			return false
 		}
-		s, found, err := copyOn(vs, o.Service)
+		s, found, err := mode.CopyOn(vs, o.Service)
 		return found && err == nil && s.Rollout != rollout
 	})
-}
-
-func carriers(o topology.Objects, m topology.Map) []topology.VirtualService {
-	var found []topology.VirtualService
-	for _, vs := range m.VirtualServices {
-		if topology.CarriesState(vs, o.Service) {
-			found = append(found, vs)
-		}
-	}
-	return found
 }
 
 func names(deployments []topology.Deployment) []string {

@@ -8,6 +8,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/route"
 )
 
@@ -16,7 +17,7 @@ import (
 func (w *world) pass(spec canary.Spec, verdict judge.Verdict, history *[]canary.Release) (canary.Plan, bool) {
 	w.t.Helper()
 	w.now = w.now.Add(30 * time.Second)
-	state, newer, lost := FindState(w.o)
+	state, newer, lost := mode.FindState(w.o)
 	verdict.Step, verdict.Weight, verdict.At = state.Step, state.Weight, w.now
 	seen := Observe(w.o, state)
 	plan := canary.Decide(spec, state, canary.Observation{
@@ -58,7 +59,7 @@ func (w *world) settle(spec canary.Spec, verdict judge.Verdict, history *[]canar
 // shares are the canary's percents by VirtualService, and what is ours on them.
 func (w *world) shares() string {
 	var all []string
-	state, _, _ := FindState(w.o)
+	state, _, _ := mode.FindState(w.o)
 	for _, vs := range w.o.VirtualServices {
 		s := Observe(w.o, state).Traffic[vs.Key]
 		text := fmt.Sprintf("%s %d%%", vs.Key.Name, s.Max)
@@ -89,7 +90,7 @@ func TestTheWayOfTheData(t *testing.T) {
 	}
 	end := func(t *testing.T, w *world, history *[]canary.Release, phase canary.Phase, shares string) {
 		t.Helper()
-		state, _, _ := FindState(w.o)
+		state, _, _ := mode.FindState(w.o)
 		if state.Phase != phase || w.shares() != shares || len(*history) != 1 {
 			t.Errorf("%s, %s, %d releases in the history", state.Phase, w.shares(), len(*history))
 		}
@@ -145,7 +146,7 @@ func TestTheWayOfTheData(t *testing.T) {
 			t.Fatal(got)
 		}
 		w.settle(spec, good, history)
-		state, _, _ := FindState(w.o)
+		state, _, _ := mode.FindState(w.o)
 		if state.Canary.Deployment != "web-v1" || state.Phase != canary.Succeeded || len(*history) != 2 {
 			t.Errorf("%+v", state)
 		}
@@ -160,8 +161,8 @@ func (w *world) nothingIsLeft() {
 		if !equal(was[i].Doc["spec"], vs.Doc["spec"]) || metadata["annotations"] != nil {
 			w.t.Errorf("%s: something of ours is left: %v", vs.Key, vs.Doc)
 		}
-		for _, e := range managedFields(vs.Doc) {
-			if e["manager"] == fieldManager {
+		for _, e := range mode.ManagedFields(vs.Doc) {
+			if e["manager"] == mode.FieldManager {
 				w.t.Errorf("%s: still ours", vs.Key)
 			}
 		}
@@ -186,7 +187,7 @@ func BenchmarkPass(b *testing.B) {
 		b.Fatal(writes, err)
 	}
 	for b.Loop() {
-		state, _, _ := FindState(o)
+		state, _, _ := mode.FindState(o)
 		Observe(o, state)
 		if _, err := Render(p, o, start); err != nil {
 			b.Fatal(err)

@@ -1,4 +1,4 @@
-package pair
+package mode
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 // wrong before, a bad split never leaves this room. Weights keep their sums, the
 // canary is never the only destination by our doing, its share is the ordered
 // one (-1: the one it had), and nothing else changed.
-func verify(before, after map[string]any, svc route.Service, s sides, share int) error {
+func verify(before, after map[string]any, svc route.Service, s Sides, share int) error {
 	if !equal(withoutHTTP(before), withoutHTTP(after)) {
 		return errors.New("something besides spec.http changed")
 	}
@@ -28,7 +28,7 @@ func verify(before, after map[string]any, svc route.Service, s sides, share int)
 			errs = append(errs, fmt.Errorf("%s: %w", old[i].path, err))
 		}
 	}
-	for _, r := range route.Find(after, svc, s.stable, s.canary) {
+	for _, r := range route.Find(after, svc, s.Stable, s.Canary) {
 		for _, d := range r.Destinations {
 			if r.Header && (!d.ToService || d.Subset == "") {
 				errs = append(errs, fmt.Errorf("%s: our header route leads to something else than a version", r.Path))
@@ -46,9 +46,9 @@ type userRoute struct {
 	route route.Route
 }
 
-func userRoutes(doc map[string]any, svc route.Service, s sides) []userRoute {
+func userRoutes(doc map[string]any, svc route.Service, s Sides) []userRoute {
 	found := map[int]route.Route{}
-	for _, r := range route.Find(doc, svc, s.stable, s.canary) {
+	for _, r := range route.Find(doc, svc, s.Stable, s.Canary) {
 		found[r.Index] = r
 	}
 	spec, _ := doc["spec"].(map[string]any)
@@ -65,7 +65,7 @@ func userRoutes(doc map[string]any, svc route.Service, s sides) []userRoute {
 	return all
 }
 
-func verifyRoute(old, now userRoute, s sides, share int) error {
+func verifyRoute(old, now userRoute, s Sides, share int) error {
 	if equal(old.entry, now.entry) && (!old.route.Serves() || share < 0) {
 		return nil
 	}
@@ -77,7 +77,7 @@ func verifyRoute(old, now userRoute, s sides, share int) error {
 	case !equal(extras(old, s), extras(now, s)):
 		return errors.New("a destination that is neither stable nor canary changed")
 	case old.route.Sum != now.route.Sum:
-		return fmt.Errorf("the weights of %s and %s summed to %d, now to %d", s.stable, s.canary, old.route.Sum, now.route.Sum)
+		return fmt.Errorf("the weights of %s and %s summed to %d, now to %d", s.Stable, s.Canary, old.route.Sum, now.route.Sum)
 	case negative(now):
 		return errors.New("a weight is negative")
 	}
@@ -87,18 +87,18 @@ func verifyRoute(old, now userRoute, s sides, share int) error {
 		return fmt.Errorf("the canary's share was %d%%, now %d%%", old.route.Share(), got)
 	case share == 0 && got != 0, share == 100 && got != 100, share > 0 && share < 100 && (got == 0 || got == 100):
 		return fmt.Errorf("the canary's share is ordered to be %d%% and is %d%%", share, got)
-	case share >= 0 && len(now.route.Destinations) == 1 && now.route.Destinations[0].Subset == s.canary:
+	case share >= 0 && len(now.route.Destinations) == 1 && now.route.Destinations[0].Subset == s.Canary:
 		return errors.New("the canary is the only destination")
 	}
 	return nil
 }
 
 // extras are the destinations that belong to neither side.
-func extras(r userRoute, s sides) []any {
+func extras(r userRoute, s Sides) []any {
 	items, _ := r.entry["route"].([]any)
 	kept := []any{}
 	for _, d := range r.route.Destinations {
-		if !d.ToService || d.Subset != s.stable && d.Subset != s.canary {
+		if !d.ToService || d.Subset != s.Stable && d.Subset != s.Canary {
 			kept = append(kept, items[d.Index])
 		}
 	}

@@ -1,10 +1,9 @@
-package pair
+package mode
 
 import (
 	"strings"
 	"testing"
 
-	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/route"
 	"serin.dev/serin/pkg/topology/topologytest"
 )
@@ -67,7 +66,7 @@ func TestVerifyRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			svc := route.Service{Namespace: "shop", Name: "web", ClusterDomain: "cluster.local"}
-			err = verify(old, now, svc, sides{stable: "v1", canary: "v2"}, c.share)
+			err = verify(old, now, svc, Sides{Stable: "v1", Canary: "v2"}, c.share)
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("error %v does not say %q", err, c.says)
 			}
@@ -75,41 +74,5 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
-// FuzzRender gives Render VirtualServices that no API server would accept: it
-// never panics, and what it writes it does not want to write again.
-func FuzzRender(f *testing.F) {
-	f.Add(split, "", 5)
-	f.Add(split, `{"v":9}`, 100)
-	f.Add("spec: {http: [{route: [{destination: {host: web, subset: v1}}]}]}", "{", 0)
-	f.Add("spec: {http: [1, {route: 7}, {route: [null, {weight: -1}]}], tls: [{route: [{}]}], gateways: 3}", "x", 50)
-	f.Add("metadata: 7\nspec: {http: [{match: [{headers: {a: {exact: b}}}], route: [{destination: {host: web, subset: v2}}]}]}", "", 1)
-	f.Fuzz(func(t *testing.T, manifest, state string, weight int) {
-		doc, err := topologytest.Decode(manifest)
-		if err != nil || doc == nil {
-			return
-		}
-		metadata := object(doc, "metadata")
-		metadata["name"], metadata["namespace"] = "web", "shop"
-		if state != "" {
-			object(metadata, "annotations")["serin.dev/state.web"] = state
-		}
-		o := shopObjects(t)
-		o.VirtualServices[0].Doc = doc
-		weight = min(max(weight, 0), 100)
-		p := order(release(), canary.Progressing, weight, canary.StepStarted)
-		found, _, _ := FindState(o)
-		Observe(o, found)
-		writes, err := Render(p, o, start)
-		if err != nil || len(writes) == 0 {
-			return
-		}
-		again, err := topologytest.DecodeJSON(writes[0].Body)
-		if err != nil {
-			t.Fatalf("what is written can't be read: %v", err)
-		}
-		o.VirtualServices[0].Doc = again
-		if writes, err := Render(p, o, start); err != nil || len(writes) != 0 {
-			t.Fatalf("written again: %v %v", err, writes)
-		}
-	})
-}
+// change is one edit of a manifest: old text, new text.
+type change [2]string

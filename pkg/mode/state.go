@@ -1,9 +1,4 @@
-// Package pair is the mode of release with two Deployments behind one Service,
-// stable and canary, told apart by the subsets of a DestinationRule. It reads
-// the tracks and the traffic off the cluster's objects, and renders what shall
-// be as writes of whole VirtualServices. It is pure, and never writes anything
-// but VirtualServices of the Service's own namespace.
-package pair
+package mode
 
 import (
 	"errors"
@@ -18,6 +13,8 @@ import (
 //
 // newer tells that some copy was written by a newer version of Serin. lost tells
 // that no copy can be read though there is one, or our header route.
+//
+// A release in place leaves no state behind: at rest it is read off the history.
 func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 	var copies []canary.State
 	traces := false
@@ -25,7 +22,7 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 		if vs.Key.Namespace != o.Namespace {
 			continue // what others write about Services of the same name is no state of ours
 		}
-		s, found, err := copyOn(vs, o.Service)
+		s, found, err := CopyOn(vs, o.Service)
 		switch {
 		case errors.Is(err, canary.ErrNewerState):
 			newer = true
@@ -36,6 +33,9 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 		}
 	}
 	if len(copies) == 0 {
+		if len(o.History) > 0 && o.History[0].InPlace && !traces && !newer {
+			return o.History[0].Resting(), false, false
+		}
 		return canary.State{}, newer, traces && !newer
 	}
 	state = copies[0]
@@ -56,8 +56,8 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 // same tells whether two copies are of the same moment of the same rollout.
 func same(a, b canary.State) bool { return a.Rollout == b.Rollout && a.Sequence == b.Sequence }
 
-// copyOn is the state that a VirtualService carries.
-func copyOn(vs topology.VirtualService, service string) (s canary.State, found bool, err error) {
+// CopyOn is the state that a VirtualService carries.
+func CopyOn(vs topology.VirtualService, service string) (s canary.State, found bool, err error) {
 	metadata, _ := vs.Doc["metadata"].(map[string]any)
 	annotations, _ := metadata["annotations"].(map[string]any)
 	value, found := annotations[canary.StatePrefix+service]

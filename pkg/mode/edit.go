@@ -1,0 +1,196 @@
+package mode
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/route"
+	"serin.dev/serin/pkg/topology"
+)
+
+// RenderRoutes gives the writes that bring the VirtualServices to what p orders,
+// urgent ones first, then as given; none when all is as ordered. now is the time
+// noted on the copies of a new state.
+//
+// With an error, which names each VirtualService that can't be brought there,
+// only the urgent writes are given: taking users off the canary waits for
+// nothing, everything else is done whole or not at all.
+//
+// Our entry in managedFields goes in a write of its own, after the routes are
+// as they shall be, since the API server gives us back what the same write
+// changes. Therefore the last write of a release, and taking everything off, are
+// rendered in two passes where routes change too.
+func RenderRoutes(p canary.Plan, svc route.Service, all []topology.VirtualService, now time.Time) ([]Write, error) {
+	var writes []Write
+	var errs []error
+	for _, vs := range all {
+		w, needed, err := edit{plan: p, service: svc, vs: vs, now: now}.render()
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("render %s: %w", vs.Key, err))
+		case needed:
+			writes = append(writes, w)
+		}
+	}
+	sort.SliceStable(writes, func(i, j int) bool { return writes[i].Urgent && !writes[j].Urgent })
+	if len(errs) > 0 {
+		urgent := sort.Search(len(writes), func(i int) bool { return !writes[i].Urgent })
+		return writes[:urgent], errors.Join(errs...)
+	}
+	return writes, nil
+}
+
+// edit is one VirtualService on its way to what the plan orders.
+type edit struct {
+	plan    canary.Plan
+	service route.Service
+	vs      topology.VirtualService
+	now     time.Time
+}
+
+func (e edit) render() (w Write, needed bool, err error) {
+	old, _, err := CopyOn(e.vs, e.service.Name)
+	if errors.Is(err, canary.ErrNewerState) {
+		return Write{}, false, err
+	}
+	doc, marks, err := e.routes(old)
+	if err != nil {
+		return Write{}, false, err
+	}
+	moved := !equal(e.vs.Doc["spec"], doc["spec"])
+	changed := moved
+	if e.plan.Clean && !moved {
+		changed = dropState(doc, e.service.Name) || changed
+	} else {
+		stateChanged, err := e.putState(doc, old, marks)
+		if err != nil {
+			return Write{}, false, err
+		}
+		changed = stateChanged || changed
+	}
+	if (e.plan.Last || e.plan.Clean) && !moved {
+		changed = disown(doc) || changed
+	}
+	if !changed {
+		return Write{}, false, nil
+	}
+	w, err = e.write(doc)
+	return w, err == nil, err
+}
+
+// routes is the document with the routes as ordered, and the marks of what is ours on them.
+func (e edit) routes(old canary.State) (doc map[string]any, marks []string, err error) {
+	if e.plan.Clean || e.backAtStable() {
+		doc = e.clean(old)
+	} else if doc, marks, err = route.Apply(e.vs.Doc, e.service, *e.plan.Traffic, old.Marks); err != nil {
+		return nil, nil, err
+	}
+	if err := verify(e.vs.Doc, doc, e.service, e.sides(), e.ordered()); err != nil {
+		return nil, nil, fmt.Errorf("refusing to write: %w", err)
+	}
+	return doc, marks, nil
+}
+
+// backAtStable tells that a release ends with all users where they were before
+// it: the routes become again what the user wrote.
+func (e edit) backAtStable() bool {
+	return e.plan.Last && e.plan.Traffic != nil && e.plan.Traffic.Weight == 0
+}
+
+// clean takes our marks off. In mid-release all users go to stable. At rest they
+// stay where they are: on whichever subset has them, or split, if somebody
+// split them.
+func (e edit) clean(old canary.State) map[string]any {
+	s := e.sides()
+	seen := route.Read(e.vs.Doc, e.service, s.Stable, s.Canary)
+	doc, marks := e.vs.Doc, old.Marks
+	switch {
+	case e.plan.Traffic != nil && seen.Max > 0:
+		// A hand may have left a route with the canary alone: stable comes back first.
+		back := canary.Traffic{Stable: s.Stable, Canary: s.Canary}
+		if whole, now, err := route.Apply(doc, e.service, back, marks); err == nil {
+			doc, marks = whole, now
+		}
+		return route.Clean(doc, e.service, s.Stable, s.Canary, marks)
+	case e.plan.Traffic != nil || seen.Max == 0:
+		return route.Clean(doc, e.service, s.Stable, s.Canary, marks)
+	case seen.Min == 100:
+		return route.Clean(e.vs.Doc, e.service, s.Canary, s.Stable, old.Marks)
+	}
+	return route.Clone(e.vs.Doc)
+}
+
+// ordered is the canary's share that the routes shall have, percent; -1: the one they have.
+func (e edit) ordered() int {
+	switch {
+	case e.plan.Traffic == nil:
+		return -1
+	case e.plan.Clean:
+		return 0
+	}
+	return e.plan.Traffic.Weight
+}
+
+// Sides are the two subsets between which traffic moves.
+type Sides struct{ Stable, Canary string }
+
+func (e edit) sides() Sides {
+	if t := e.plan.Traffic; t != nil {
+		return Sides{t.Stable, t.Canary}
+	}
+	return Sides{e.plan.Next.Stable.Subset, e.plan.Next.Canary.Subset}
+}
+
+// putState writes this copy of the state and tells whether it says anything new.
+func (e edit) putState(doc map[string]any, old canary.State, marks []string) (changed bool, err error) {
+	next := e.plan.Next
+	next.At, next.Marks = e.now, marks
+	if old.Version != 0 && same(old, next) {
+		next.At = old.At
+	}
+	text, err := canary.EncodeState(next)
+	if err != nil {
+		return false, err
+	}
+	if before, err := canary.EncodeState(old); err == nil && before == text {
+		return false, nil
+	}
+	metadata := object(doc, "metadata")
+	object(metadata, "annotations")[canary.StatePrefix+e.service.Name] = text
+	return true, nil
+}
+
+func dropState(doc map[string]any, service string) (changed bool) {
+	metadata := object(doc, "metadata")
+	annotations := object(metadata, "annotations")
+	_, changed = annotations[canary.StatePrefix+service]
+	delete(annotations, canary.StatePrefix+service)
+	if len(annotations) == 0 {
+		delete(metadata, "annotations")
+	}
+	return changed
+}
+
+func (e edit) write(doc map[string]any) (Write, error) {
+	object(doc, "metadata")["resourceVersion"] = e.vs.ResourceVersion
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(doc); err != nil {
+		return Write{}, fmt.Errorf("encode: %w", err)
+	}
+	s := e.sides()
+	before := route.Read(e.vs.Doc, e.service, s.Stable, s.Canary)
+	after := route.Read(doc, e.service, s.Stable, s.Canary)
+	return Write{
+		Verb: Update, Key: e.vs.Key, ResourceVersion: e.vs.ResourceVersion,
+		Body:   bytes.TrimSpace(body.Bytes()),
+		Urgent: after.Max < before.Max || after.Min < before.Min,
+		Why:    e.plan.Next.Reason,
+	}, nil
+}
