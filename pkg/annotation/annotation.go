@@ -28,8 +28,8 @@ type Parsed struct {
 	// sees. Never true together with OptedIn.
 	Observe bool
 	// Spec is complete when Parse returned no error. With an error it holds
-	// only the names that were valid by themselves (Service, VirtualServices,
-	// subsets), so that the mistakes can be told at the right place.
+	// only what was valid by itself of the names (Service, VirtualServices,
+	// subsets) and the mode, so that the mistakes can be told at the right place.
 	Spec canary.Spec
 	// Command is a person's order; nil without one. It is also given beside
 	// mistakes in other keys: an abort must work at any time.
@@ -49,6 +49,8 @@ func Defaults() canary.Spec {
 		Rules:          judge.DefaultRules(),
 		SharedIncident: canary.Patience{Wait: 30 * time.Minute, Then: canary.HoldInconclusive},
 		Header:         canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
+		OnRollback:     canary.KeepTemplate,
+		Settle:         5 * time.Second,
 	}
 }
 
@@ -82,7 +84,7 @@ func Parse(annotations map[string]string, v Vocabulary) (Parsed, error) {
 	if len(mistakes) > 0 {
 		p.Spec = canary.Spec{
 			Service: d.spec.Service, VirtualServices: d.spec.VirtualServices,
-			StableSubset: d.spec.StableSubset, CanarySubset: d.spec.CanarySubset,
+			StableSubset: d.spec.StableSubset, CanarySubset: d.spec.CanarySubset, Mode: d.spec.Mode,
 		}
 		return p, join(mistakes, Prefix)
 	}
@@ -204,6 +206,8 @@ func stranger(name string, at place) *fault {
 		return nil
 	case i < len(table):
 		return &fault{"belongs to one Deployment and has no default", "write it as the annotation " + Prefix + name + " there"}
+	case name == keyHeld && at == onDeployment:
+		return nil
 	case strings.HasPrefix(Prefix+name, canary.StatePrefix) && at == onDeployment:
 		return &fault{"is Serin's own record and stands on VirtualServices only", "take it off the Deployment"}
 	}
@@ -235,7 +239,26 @@ func contradictions(values map[string]string, spec canary.Spec) []Mistake {
 			"write two different subsets of the DestinationRule, or neither key to have them discovered",
 		}})
 	}
+	mistakes = append(mistakes, beyondMode(values, spec.Mode)...)
 	return append(mistakes, beyondThreshold(values, spec)...)
+}
+
+// beyondMode finds what the mode that was written has no use for.
+func beyondMode(values map[string]string, mode string) []Mistake {
+	useless := map[string][]string{
+		canary.ModeInPlace: {keyStableSubset, keyCanarySubset},
+		canary.ModePair:    {keyOnRollback},
+	}
+	var mistakes []Mistake
+	for _, key := range useless[mode] {
+		if value, written := values[key]; written {
+			mistakes = append(mistakes, Mistake{Key: key, Value: value, fault: fault{
+				fmt.Sprintf("says nothing to releases of the mode %s", mode),
+				fmt.Sprintf("take it away, or %s", keyMode),
+			}})
+		}
+	}
+	return mistakes
 }
 
 // beyondThreshold finds what the threshold mode would silently not judge.

@@ -12,6 +12,7 @@ import (
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/topology"
 )
 
 const minute = time.Minute
@@ -425,6 +426,10 @@ func TestMistakes(t *testing.T) {
 		{"an id with a space", "command", "promote # 7", `has an id that is not 1 to 64 letters`},
 		{"a near verb", "command", "promot #1", `is no command of this release; did you mean "promote"?`},
 		{"a verb of no release", "command", "approve #1", `is no command of this release; write abort, pause, or one of`},
+		{"a near mode of release", "mode", "inplace", `is none of the choices; did you mean "in-place"?`},
+		{"no mode of release", "mode", "blue-green", `is none of the choices; write pair or in-place, or take the key away to have it discovered`},
+		{"a near end of a release", "on-rollback", "restored", `is none of the choices; did you mean "restore"?`},
+		{"no end of a release", "on-rollback", "delete", `is none of the choices; write keep or restore`},
 		{"a function that doesn't exist yet", "approval", "none", `is not a key of this release; take it away`},
 	}
 	for _, c := range cases {
@@ -442,6 +447,66 @@ func TestSubsetsMustDiffer(t *testing.T) {
 	_, err := parse(prefixed(map[string]string{"stable-subset": "v1", "canary-subset": "v1"}))
 	if got := annotation.Mistakes(err); len(got) != 1 || !strings.Contains(got[0], "names the same subset for stable and canary") {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestReleasesInPlace(t *testing.T) {
+	cases := []struct {
+		name             string
+		annotations      map[string]string
+		mode, onRollback string
+	}{
+		{"the mode is discovered, and a template is kept", nil, "", canary.KeepTemplate},
+		{"one Deployment", map[string]string{"mode": "in-place"}, canary.ModeInPlace, canary.KeepTemplate},
+		{"two Deployments", map[string]string{"mode": " pair "}, canary.ModePair, canary.KeepTemplate},
+		{"a template is put back", map[string]string{"on-rollback": "restore"}, "", canary.RestoreTemplate},
+		{"both", map[string]string{"mode": "in-place", "on-rollback": "keep"}, canary.ModeInPlace, canary.KeepTemplate},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := parse(prefixed(c.annotations))
+			if err != nil || p.Spec.Mode != c.mode || p.Spec.OnRollback != c.onRollback {
+				t.Errorf("got mode %q, on rollback %q, %v", p.Spec.Mode, p.Spec.OnRollback, err)
+			}
+		})
+	}
+}
+
+func TestWhatTheModeHasNoUseFor(t *testing.T) {
+	cases := []struct {
+		annotations map[string]string
+		want        []string
+	}{
+		{map[string]string{"mode": "in-place", "canary-subset": "v2"}, []string{`serin.dev/canary-subset: "v2" says nothing to releases of the mode in-place; take it away, or mode`}},
+		{map[string]string{"mode": "pair", "on-rollback": "keep"}, []string{`serin.dev/on-rollback: "keep" says nothing to releases of the mode pair; take it away, or mode`}},
+		{map[string]string{"mode": "pair", "canary-subset": "v2"}, nil},
+		{map[string]string{"canary-subset": "v2", "on-rollback": "keep"}, nil},
+	}
+	for _, c := range cases {
+		_, err := parse(prefixed(c.annotations))
+		if got := annotation.Mistakes(err); !slices.Equal(got, c.want) {
+			t.Errorf("%v: got %q", c.annotations, got)
+		}
+	}
+}
+
+func TestTheModeIsKnownBesideMistakes(t *testing.T) {
+	p, err := parse(prefixed(map[string]string{"mode": "in-place", "bake": "2"}))
+	if err == nil || p.Spec.Mode != canary.ModeInPlace {
+		t.Errorf("got %+v, %v", p.Spec, err)
+	}
+}
+
+// The mark is no order of a person's: nothing in it can be a mistake.
+func TestTheGuardsMarkIsNoMistake(t *testing.T) {
+	for _, value := range []string{topology.HeldValue, topology.PromotingValue, "", strings.Repeat("x", 1000)} {
+		if _, err := parse(map[string]string{"serin.dev/canary": "true", topology.HeldKey: value}); err != nil {
+			t.Errorf("%.20q: %v", value, err)
+		}
+	}
+	_, err := annotation.ParseDefaults(map[string]string{"held": "true"}, "defaults.")
+	if got := annotation.Mistakes(err); len(got) != 1 || !strings.Contains(got[0], "is not a key of this release") {
+		t.Errorf("as a default: %q", got)
 	}
 }
 

@@ -60,6 +60,9 @@ func valid(t *testing.T, p annotation.Parsed) {
 	if i := s.SharedIncident; i.Wait < time.Second || i.Then != canary.HoldInconclusive && i.Then != canary.RollBack {
 		t.Errorf("shared incident %+v", i)
 	}
+	if s.Mode != "" && s.Mode != canary.ModePair && s.Mode != canary.ModeInPlace || s.OnRollback != canary.KeepTemplate && s.OnRollback != canary.RestoreTemplate || s.Settle <= 0 {
+		t.Errorf("mode %q, on rollback %q, settle %s", s.Mode, s.OnRollback, s.Settle)
+	}
 	if h := s.Header; h.Name != "" && len(h.Values) == 0 || h.Match == canary.MatchRegex && regexp.MustCompile(h.Values[0]) == nil {
 		t.Errorf("header %+v", h)
 	}
@@ -90,6 +93,9 @@ func FuzzOnInconclusive(f *testing.F) { fuzz(f, "on-inconclusive", "hold") }
 func FuzzHeader(f *testing.F) {
 	fuzz(f, "header", "cookie: a=b, c", "x: prefix:y", "x: regex:(a|b){1,3}", "none", ": x", "x: regex:\xa9")
 }
+func FuzzMode(f *testing.F)           { fuzz(f, "mode", "pair", "In-Place") }
+func FuzzOnRollback(f *testing.F)     { fuzz(f, "on-rollback", "restored") }
+func FuzzHeld(f *testing.F)           { fuzz(f, "held", "", "true") }
 func FuzzService(f *testing.F)        { fuzz(f, "service", "web.shop") }
 func FuzzVirtualService(f *testing.F) { fuzz(f, "virtual-service", "a.b, c") }
 func FuzzStableSubset(f *testing.F)   { fuzz(f, "stable-subset") }

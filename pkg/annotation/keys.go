@@ -31,7 +31,12 @@ const (
 	keyJudge        = "judge"
 	keyMetrics      = "metrics"
 	keyMaxP99       = "max-p99"
+	keyMode         = "mode"
+	keyOnRollback   = "on-rollback"
 )
+
+// keyHeld is the mark of Serin's own guard. It is no order, and so not in the table.
+const keyHeld = "held"
 
 // Discovered is the Default of keys whose value is found in the cluster.
 const Discovered = "discovered"
@@ -72,6 +77,12 @@ var table = []Key{
 		Name: "header", Example: "x-group: beta, staff", Default: "x-app-version: canary", Defaultable: true, parse: parseHeader,
 		Meaning: "Requests that reach the canary at any weight: a header with one of some values, `x-group: prefix:beta-`, `x-group: regex:(beta|staff)-[0-9]+` (RE2, the whole value), a cookie `cookie: track=canary, beta`, or `none`.",
 	}, {
+		Name: keyMode, Example: "in-place", Default: Discovered, parse: parseMode,
+		Meaning: "`in-place`: this one Deployment is released, [and updated as always](in-place.md). `pair`: two Deployments, told apart by subsets, take turns. Discovered as `in-place` where the Deployment is the only one behind its Service.",
+	}, {
+		Name: keyOnRollback, Example: "restore", Default: "keep", Defaultable: true, parse: parseOnRollback,
+		Meaning: "In place, what becomes of the pod template of a release that was rolled back. `keep`: it stays as it was written, and paused, until somebody changes it. `restore`: the template that runs is put back.",
+	}, {
 		Name: "service", Example: "web", Default: Discovered, parse: parseService,
 		Meaning: "The Service whose traffic is shifted, where several select the pods.",
 	}, {
@@ -96,6 +107,7 @@ func Keys() []Key { return append([]Key(nil), table...) }
 // pages by way of folder, like "docs/".
 func Markdown(folder string) string {
 	var b strings.Builder
+	pages := strings.NewReplacer("(config.md", "("+folder+"config.md", "(in-place.md", "("+folder+"in-place.md")
 	b.WriteString("| Annotation | Example | Default | Meaning |\n|---|---|---|---|\n")
 	for _, k := range table {
 		value := "`" + k.Default + "`"
@@ -103,7 +115,7 @@ func Markdown(folder string) string {
 			value = k.Default
 		}
 		meaning := strings.ReplaceAll(k.Meaning, "|", `\|`)
-		fmt.Fprintf(&b, "| `%s%s` | `%s` | %s | %s |\n", Prefix, k.Name, k.Example, value, strings.ReplaceAll(meaning, "(config.md", "("+folder+"config.md"))
+		fmt.Fprintf(&b, "| `%s%s` | `%s` | %s | %s |\n", Prefix, k.Name, k.Example, value, pages.Replace(meaning))
 	}
 	return b.String()
 }

@@ -271,6 +271,24 @@ func parseOnInconclusive(value string, d *draft) []fault {
 	return nil
 }
 
+func parseMode(value string, d *draft) []fault {
+	choices := []string{canary.ModePair, canary.ModeInPlace}
+	if !slices.Contains(choices, value) {
+		return one("is none of the choices", meant(value, choices, "write pair or in-place, or take the key away to have it discovered"))
+	}
+	d.spec.Mode = value
+	return nil
+}
+
+func parseOnRollback(value string, d *draft) []fault {
+	choices := []string{canary.KeepTemplate, canary.RestoreTemplate}
+	if !slices.Contains(choices, value) {
+		return one("is none of the choices", meant(value, choices, "write keep or restore"))
+	}
+	d.spec.OnRollback = value
+	return nil
+}
+
 const incidentMend = `write hold or rollback, with a time before it if you like: "30m, hold"`
 
 func parseOnSharedIncident(value string, d *draft) []fault {
