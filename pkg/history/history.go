@@ -44,6 +44,7 @@ const (
 	digestsKey  = "serin.dev/digests"
 	requestsKey = "serin.dev/requests"
 	errorsKey   = "serin.dev/errors"
+	handledKey  = "serin.dev/handled" // absent where no verb was acted on
 )
 
 // version is the version of the data's form. Fields may be added without a new
@@ -61,6 +62,8 @@ type snapshot struct {
 
 	Legs  []canary.Leg  `json:"legs,omitempty"`
 	Width time.Duration `json:"width,omitempty"`
+
+	InPlace bool `json:"inPlace,omitempty"`
 }
 
 // Owner is the Service to which a history belongs.
@@ -77,7 +80,7 @@ func Revision(r canary.Release, owner Owner, number int64) (*appsv1.ControllerRe
 	if err := recordable(r, owner, name); err != nil {
 		return nil, fmt.Errorf("record release %s of Service %s/%s: %w", r.Rollout, owner.Namespace, owner.Name, err)
 	}
-	data, err := json.Marshal(snapshot{version, r.Rollout, r.Canary, r.Stable, r.Spec, r.Started.UTC(), r.Legs, r.Width})
+	data, err := json.Marshal(snapshot{version, r.Rollout, r.Canary, r.Stable, r.Spec, r.Started.UTC(), r.Legs, r.Width, r.InPlace})
 	if err != nil {
 		return nil, fmt.Errorf("record release %s of Service %s/%s: %w", r.Rollout, owner.Namespace, owner.Name, err)
 	}
@@ -126,7 +129,7 @@ func recordable(r canary.Release, owner Owner, name string) error {
 }
 
 func result(r canary.Release) map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		outcomeKey:  string(r.Outcome),
 		reasonKey:   string(r.Reason),
 		messageKey:  r.Message,
@@ -136,6 +139,10 @@ func result(r canary.Release) map[string]string {
 		requestsKey: strconv.FormatInt(r.Requests, 10),
 		errorsKey:   strconv.FormatInt(r.Errors, 10),
 	}
+	if r.Handled != "" {
+		all[handledKey] = r.Handled
+	}
+	return all
 }
 
 // Releases reads a Service's revisions, newest first. Those that can't be read
@@ -168,7 +175,7 @@ func Release(revision *appsv1.ControllerRevision) (canary.Release, error) {
 	if s.Version < 1 || s.Version > version {
 		return fail(fmt.Errorf("data has version %d, this Serin knows 1 to %d", s.Version, version))
 	}
-	r := canary.Release{Rollout: s.Rollout, Canary: s.Canary, Stable: s.Stable, Spec: s.Spec, Started: s.Started, Legs: s.Legs, Width: s.Width}
+	r := canary.Release{Rollout: s.Rollout, Canary: s.Canary, Stable: s.Stable, Spec: s.Spec, Started: s.Started, Legs: s.Legs, Width: s.Width, InPlace: s.InPlace}
 	if err := readResult(revision.Annotations, &r); err != nil {
 		return fail(err)
 	}
@@ -192,7 +199,7 @@ func readResult(annotations map[string]string, r *canary.Release) error {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("annotation %s is %q, no time", endedKey, annotations[endedKey]))
 	}
-	r.Ended = ended.UTC()
+	r.Ended, r.Handled = ended.UTC(), annotations[handledKey]
 	r.Weight, r.Requests, r.Errors = int(number(weightKey)), number(requestsKey), number(errorsKey)
 	if digests := annotations[digestsKey]; digests != "" {
 		r.Digests = strings.Split(digests, ",")

@@ -3,6 +3,7 @@ package history_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -49,7 +50,7 @@ func TestARecordOfAnEarlierSerinIsRead(t *testing.T) {
 		`"spec":{"steps":[{"w":5,"b":120000000000},{"w":100,"b":120000000000}],"test":0,"stepDeadline":1800000000000,"onInconclusive":"proceed",` +
 		`"limits":{"errorRate":0.01,"p99":2000000000},"header":{"name":"","match":""}},"started":"2026-03-01T10:00:00Z"}`)
 	got, err := history.Release(sent(t, revision))
-	if err != nil || got.Rollout != "r1" || len(got.Spec.Steps) != 2 || got.Legs != nil || got.Width != 0 {
+	if err != nil || got.Rollout != "r1" || len(got.Spec.Steps) != 2 || got.Legs != nil || got.Width != 0 || got.InPlace || got.Handled != "" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -82,12 +83,32 @@ func TestAReleaseComesBackAsItWas(t *testing.T) {
 	plain.Digests, plain.Message, plain.Outcome = nil, "", canary.Succeeded
 	far := release("r2")
 	far.Started = far.Started.In(time.FixedZone("far", 3600))
-	for _, want := range []canary.Release{plain, far, release("r3")} {
+	inPlace := release("r4")
+	inPlace.InPlace, inPlace.Handled, inPlace.Stable.Pods = true, "retry#7", "5f6d"
+	for _, want := range []canary.Release{plain, far, release("r3"), inPlace} {
 		got, err := history.Release(sent(t, recorded(t, want, 3)))
 		want.Started = want.Started.UTC()
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 		}
+	}
+}
+
+// A promotion in place may be rolled back later, by a verb that came after it.
+func TestALaterResultCarriesTheVerbThatItCameBy(t *testing.T) {
+	r := release("r1")
+	revision := recorded(t, r, 1)
+	r.Handled = "rollback#2"
+	var patch struct {
+		Metadata struct{ Annotations map[string]string }
+	}
+	if err := json.Unmarshal(history.Result(r), &patch); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(revision.Annotations, patch.Metadata.Annotations)
+	got, err := history.Release(revision)
+	if err != nil || got.Handled != "rollback#2" {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
