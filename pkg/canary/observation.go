@@ -87,6 +87,13 @@ type Standing struct {
 	Subsets   Subsets   // as our DestinationRule has them; zero without one
 	SubsetsAt time.Time // when they were written so; zero without
 
+	// Written is when routes of the Service were last written by us, or since when
+	// that would be known.
+	Written time.Time
+	// Always tells that the guard is a standing pause: the Deployment is paused at
+	// rest too, and any pause counts as Held.
+	Always bool
+
 	Canary     bool // the canary Deployment exists
 	CanaryPods int  // its pods, with those that are going
 	// Left tells that something of ours exists: canary, DestinationRule or VirtualService.

@@ -57,7 +57,7 @@ type Subsets struct {
 // hold.
 type Pods struct {
 	Least, Most int
-	Template    string // hash of the pod template they are of
+	Template    string // hash of the pod template they are of; empty: of whichever they are
 }
 
 // Deployment is what becomes of the user's Deployment.
@@ -68,6 +68,7 @@ const (
 	KeepAsIs Deployment = ""        // not written
 	Resume   Deployment = "resume"  // the guard's pause is taken off: Kubernetes updates it
 	Restore  Deployment = "restore" // the template that runs is put back, then Resume
+	Pause    Deployment = "pause"   // paused at rest, where the guard is a standing pause
 )
 
 // Event is one thing to tell people, everywhere in the same words.

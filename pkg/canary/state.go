@@ -131,6 +131,10 @@ func (p Phase) Active() bool {
 	return false
 }
 
+// Drains tells that the canary has no users any more, and is watched until it
+// gets no request.
+func (p Phase) Drains() bool { return p == RollingBack || p == Finishing }
+
 // Newer orders copies of a state found on several VirtualServices: of one
 // rollout a copy that rolls back wins, then the higher sequence; of two
 // rollouts the one that began later.

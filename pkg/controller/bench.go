@@ -63,7 +63,7 @@ func newBench(o benchOptions) *bench {
 // way, led or only watched, and not one that only takes back a canary no user
 // ever reached.
 func concerns(s canary.State) bool {
-	return s.Phase == canary.Watched || s.Phase.Active() && (s.Phase != canary.RollingBack || s.Peak > 0)
+	return s.Phase == canary.Watched || s.Phase.Active() && (!s.Phase.Drains() || s.Peak > 0)
 }
 
 // follow takes note of where a rollout stands, so that what happens to it is

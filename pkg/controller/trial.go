@@ -88,7 +88,7 @@ func (t *trial) verdict(s canary.State, now time.Time) judge.Verdict {
 		return judge.Verdict{} // nothing of now is known, and soon will be
 	case here:
 		return v
-	case s.Weight == 0 && s.Phase != canary.RollingBack:
+	case s.Weight == 0 && !s.Phase.Drains():
 		return judge.Verdict{} // there is nothing to judge
 	}
 	// Evidence without a block does not know of which step it is, and the
@@ -131,7 +131,7 @@ func (t *trial) beat() time.Duration { return max(quickestPeek, t.state.Width/4)
 // watched tells whether open blocks are looked at: the canary has users, and the
 // present step is being read.
 func (t *trial) watched() bool {
-	return t.state.Weight > 0 && t.state.Phase != canary.RollingBack && t.reading.Present() &&
+	return t.state.Weight > 0 && !t.state.Phase.Drains() && t.reading.Present() &&
 		t.reading.Case().Settings().Mode == judge.ModeEvidence
 }
 

@@ -49,8 +49,8 @@ type Stretch struct {
 // Stretches are all stretches of a rollout, in the order of time: stable's hour
 // before it, its legs, and the present one. from is when the last VirtualService
 // was given the present state; zero if that is not known yet. A stretch without
-// weight has nothing to judge, but for a rollback's, in which the canary's
-// traffic is watched going to zero. Until the width of the blocks is known
+// weight has nothing to judge, but for one in which the canary's traffic
+// is watched going to zero. Until the width of the blocks is known
 // (Testing) there is only the hour before.
 func Stretches(s canary.State, from time.Time) []Stretch {
 	began := whole(s.Started).Add(-beforeGap)
@@ -64,8 +64,8 @@ func Stretches(s canary.State, from time.Time) []Stretch {
 		}
 	}
 	moves := s.Phase.Active() || s.Phase == canary.Watched
-	retreats := s.Phase == canary.RollingBack && s.Peak > 0
-	if moves && (s.Weight > 0 || retreats) && !from.IsZero() {
+	drains := s.Phase.Drains() && s.Peak > 0
+	if moves && (s.Weight > 0 || drains) && !from.IsZero() {
 		all = append(all, Stretch{Step: s.Step, Weight: s.Weight, From: whole(from), Width: s.Width})
 	}
 	return all
