@@ -23,6 +23,7 @@ type Config struct {
 	Metrics        []Metric    // that annotations may name, sorted by name
 	Namespaces     []string    // to watch; empty: all
 	Prometheus     Prometheus
+	InPlace        InPlace
 	ClusterDomain  string // of host names, like cluster.local
 	RootNamespace  string // Istio's, like istio-system
 	LeaderElection LeaderElection
@@ -44,6 +45,27 @@ const (
 	ReporterDestination = "destination" // the proxies of the two versions
 )
 
+// InPlace is about releases of a single Deployment. What a release waits for the
+// proxies is Defaults.Settle.
+type InPlace struct {
+	Enabled bool
+	Guard   string // GuardPolicy, GuardWebhook or GuardPause
+	Webhook Webhook
+}
+
+// What holds a changed template back until it is released.
+const (
+	GuardPolicy  = "policy"  // the API server, by a MutatingAdmissionPolicy
+	GuardWebhook = "webhook" // this controller, asked by the API server
+	GuardPause   = "pause"   // every Deployment that is released in place is always paused
+)
+
+// Webhook is where the guard answers the API server, with GuardWebhook.
+type Webhook struct {
+	Listen           string // host:port; the host may be empty
+	Certificate, Key string // files, PEM; read again when they change
+}
+
 // LeaderElection is about the Lease by which one of several replicas works.
 type LeaderElection struct {
 	Namespace     string // of the Lease; empty: where the controller runs
@@ -59,6 +81,10 @@ func Default() Config {
 		Defaults: annotation.Defaults(),
 		Prometheus: Prometheus{
 			URL: "http://prometheus.istio-system:9090", Interval: 15 * time.Second, Timeout: 10 * time.Second, Reporter: ReporterAuto,
+		},
+		InPlace: InPlace{
+			Guard:   GuardPolicy,
+			Webhook: Webhook{Listen: ":8443", Certificate: "/etc/serin-webhook/tls.crt", Key: "/etc/serin-webhook/tls.key"},
 		},
 		ClusterDomain: "cluster.local",
 		RootNamespace: "istio-system",
@@ -162,8 +188,13 @@ func (c Config) contradictions() []error {
 		errs = append(errs, fmt.Errorf("leaderElection.retryPeriod: %s leaves no second try within the renewDeadline of %s; write for example %s",
 			l.RetryPeriod, l.RenewDeadline, l.RenewDeadline/5))
 	}
+	if i := c.InPlace; i.Enabled && i.Guard == GuardWebhook && port(i.Webhook.Listen) == port(c.Listen) {
+		errs = append(errs, fmt.Errorf("inPlace.webhook.listen: %q has the port of listen, which is %q; write another one, like \":8443\"", i.Webhook.Listen, c.Listen))
+	}
 	return errs
 }
+
+func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 
 // twice finds the mode of the judge written in both its places, and not the same.
 func twice(tree map[string]any) []error {

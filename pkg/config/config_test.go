@@ -63,6 +63,11 @@ judge:
   mode: threshold
   evidence: {falseRollbacks: 0.1%, falsePromotions: 2.5%, worseThanStable: 3x, negligible: 10%, clearlyBad: 1.5x, strict: true}
   threshold: {checks: 5, requests: 1000}
+inPlace:
+  enabled: true
+  guard: webhook
+  settle: 1500ms
+  webhook: {listen: ":9443", certificate: /run/tls.crt, key: /run/tls.key}
 clusterDomain: example.internal
 rootNamespace: mesh
 leaderElection:
@@ -77,7 +82,7 @@ listen: 127.0.0.1:9000
 		t.Fatal(err)
 	}
 	d := got.Defaults
-	if len(d.Steps) != 2 || d.Steps[0].Bake != 4*time.Minute || d.Test != 5*time.Minute || d.Limits.ErrorRatio != 0 || d.Header.Match != canary.MatchCookie || d.CanarySubset != "canary" {
+	if len(d.Steps) != 2 || d.Steps[0].Bake != 4*time.Minute || d.Test != 5*time.Minute || d.Limits.ErrorRatio != 0 || d.Header.Match != canary.MatchCookie || d.CanarySubset != "canary" || d.Settle != 1500*time.Millisecond {
 		t.Errorf("got defaults %+v", d)
 	}
 	want := config.Config{
@@ -88,6 +93,7 @@ listen: 127.0.0.1:9000
 			{Name: "queue-depth", Gauge: `depth{app="{{workload}}"}`, Description: "Jobs that wait"},
 		},
 		Prometheus: config.Prometheus{URL: "https://metrics.example.com/prometheus", Interval: 5 * time.Second, Timeout: 3 * time.Second, Reporter: config.ReporterSource},
+		InPlace:    config.InPlace{Enabled: true, Guard: config.GuardWebhook, Webhook: config.Webhook{Listen: ":9443", Certificate: "/run/tls.crt", Key: "/run/tls.key"}},
 
 		ClusterDomain: "example.internal", RootNamespace: "mesh", Listen: "127.0.0.1:9000",
 		LeaderElection: config.LeaderElection{Namespace: "serin-system", Name: "serin-shop", LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 4 * time.Second},
@@ -184,6 +190,14 @@ func TestMistakes(t *testing.T) {
 		{"no domain", "clusterDomain: .local", `clusterDomain: ".local" is no valid name; write for example cluster.local`},
 		{"no port", "listen: localhost", `listen: "localhost" has no port; write for example ":8080"`},
 		{"a port too high", "listen: ':70000'", `listen: ":70000" has no port`},
+		{"in place in quotes", "inPlace: {enabled: 'yes'}", `inPlace.enabled: "yes" is neither true nor false; write one of them, without quotes`},
+		{"no guard", "inPlace: {guard: dog}", `inPlace.guard: "dog" is none of the choices; write policy or webhook or pause`},
+		{"proxies that settle at once", "inPlace: {settle: 0s}", `inPlace.settle: "0s" is not between 100ms and 5m; write for example 5s`},
+		{"proxies that never settle", "inPlace: {settle: 1h}", `inPlace.settle: "1h" is not between 100ms and 5m; write for example 5s`},
+		{"a certificate somewhere", "inPlace: {webhook: {certificate: tls.crt}}", `inPlace.webhook.certificate: "tls.crt" is no absolute path of a file; write for example /etc/serin-webhook/tls.crt`},
+		{"a folder of keys", "inPlace: {webhook: {key: /etc/}}", `inPlace.webhook.key: "/etc/" is no absolute path of a file`},
+		{"a webhook without a port", "inPlace: {webhook: {listen: localhost}}", `inPlace.webhook.listen: "localhost" has no port`},
+		{"a webhook on the port of the metrics", "inPlace: {enabled: true, guard: webhook, webhook: {listen: '0.0.0.0:8080'}}", `inPlace.webhook.listen: "0.0.0.0:8080" has the port of listen, which is ":8080"; write another one, like ":8443"`},
 		{"a leader that renews too long", "leaderElection: {renewDeadline: 15s}", `leaderElection.renewDeadline: 15s is not below the leaseDuration of 11s, so two replicas could work at once; write for example 7.3s`},
 		{"a leader that tries too seldom", "leaderElection: {retryPeriod: 9s}", `leaderElection.retryPeriod: 9s leaves no second try within the renewDeadline of 8s; write for example 1.6s`},
 	}
@@ -230,7 +244,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := load(text)
-		if err == nil && (c.Prometheus.Interval < time.Second || c.Defaults.Rules.Threshold.Checks < 1 || len(c.Defaults.Steps) == 0) {
+		if err == nil && (c.Prometheus.Interval < time.Second || c.Defaults.Rules.Threshold.Checks < 1 || c.Defaults.Settle < 100*time.Millisecond || len(c.Defaults.Steps) == 0) {
 			t.Errorf("accepted %+v", c)
 		}
 	})

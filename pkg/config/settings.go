@@ -74,12 +74,7 @@ var settings = []setting{
 		return percent(v, 100, "50%", &c.Defaults.Rules.Levels.Floor)
 	}},
 	{"judge.evidence.strict", `false`, "Failures that come in bursts count for less: a whole scrape interval is one observation, however many requests it had. Slower.", func(c *Config, v any) error {
-		strict, is := v.(bool)
-		if !is {
-			return errors.New("is neither true nor false; write one of them, without quotes")
-		}
-		c.Defaults.Rules.Levels.Strict = strict
-		return nil
+		return truth(v, &c.Defaults.Rules.Levels.Strict)
 	}},
 	{"judge.threshold.checks", `3`, "How many checks in a row over a limit roll a canary back.", func(c *Config, v any) error {
 		n, err := count(v, 100)
@@ -90,6 +85,24 @@ var settings = []setting{
 		n, err := count(v, 1_000_000_000)
 		c.Defaults.Rules.Threshold.Requests = n
 		return err
+	}},
+	{"inPlace.enabled", `false`, "Whether a Deployment that is alone behind its Service is released in place: it is updated as always, and held until Serin has released the new template. This needs rights and a guard that two Deployments don't: deploy/in-place brings them, and sets this.", func(c *Config, v any) error {
+		return truth(v, &c.InPlace.Enabled)
+	}},
+	{"inPlace.guard", `policy`, "What holds a changed template back. policy: the API server itself, by the MutatingAdmissionPolicy of deploy/in-place; Kubernetes 1.36 or newer. webhook: this controller, asked by the API server; a change that is made while it is away is not held. pause: Serin keeps every Deployment that is released in place paused, always; kubectl then refuses rollout undo and rollout restart.", func(c *Config, v any) error {
+		return choice(v, &c.InPlace.Guard, GuardPolicy, GuardWebhook, GuardPause)
+	}},
+	{"inPlace.settle", `5s`, "How long after a write all proxies go by it, at the latest: so long a release in place waits before it builds on what was written. 100ms to 5m.", func(c *Config, v any) error {
+		return duration(v, 100*time.Millisecond, 5*time.Minute, "5s", &c.Defaults.Settle)
+	}},
+	{"inPlace.webhook.listen", `":8443"`, "With guard: webhook, where the API server asks, as host:port; the host may be left out.", func(c *Config, v any) error {
+		return listen(v, &c.InPlace.Webhook.Listen)
+	}},
+	{"inPlace.webhook.certificate", `/etc/serin-webhook/tls.crt`, "The file of the certificate that it is shown, PEM. Certificate and key are read again when they change.", func(c *Config, v any) error {
+		return file(v, "/etc/serin-webhook/tls.crt", &c.InPlace.Webhook.Certificate)
+	}},
+	{"inPlace.webhook.key", `/etc/serin-webhook/tls.key`, "The file of the certificate's key, PEM.", func(c *Config, v any) error {
+		return file(v, "/etc/serin-webhook/tls.key", &c.InPlace.Webhook.Key)
 	}},
 	{"clusterDomain", `cluster.local`, "The cluster's domain, with which host names may end.", func(c *Config, v any) error {
 		return name(v, subdomain, "cluster.local", &c.ClusterDomain)
@@ -248,6 +261,26 @@ func duration(value any, least, most time.Duration, example string, into *time.D
 		return fmt.Errorf("%w; write for example %s", err, example)
 	}
 	*into = t
+	return nil
+}
+
+func truth(value any, into *bool) error {
+	is, known := value.(bool)
+	if !known {
+		return errors.New("is neither true nor false; write one of them, without quotes")
+	}
+	*into = is
+	return nil
+}
+
+// file reads an absolute path: a relative one would mean another file wherever
+// the controller is started.
+func file(value any, example string, into *string) error {
+	text, _ := value.(string)
+	if !strings.HasPrefix(text, "/") || strings.HasSuffix(text, "/") {
+		return fmt.Errorf("is no absolute path of a file; write for example %s", example)
+	}
+	*into = text
 	return nil
 }
 
