@@ -135,6 +135,9 @@ type Seen struct {
 	// Lowered, Raised and HeaderLost compare what is written with what the
 	// state orders for this VirtualService.
 	Lowered, Raised, HeaderLost bool
+	// Unpinned is the path of a destination by which users reach pods of both
+	// versions though Traffic.Pin is ordered, and then Raised holds; empty: none.
+	Unpinned string
 
 	// Rollout and Sequence are of the state copy it carries; zero without one.
 	Rollout  string

@@ -18,10 +18,15 @@ import (
 // destinations keep their weights. Both subsets are always written, at 0 and at
 // 100 too, since a lone destination gets everything whatever its weight.
 //
+// With t.Pin every destination that is the Service becomes one of t.Stable
+// first, also where nobody gets requests by it; see Pinned.
+//
 // It is refused whole, with all errors at once, if t is invalid, or if some
-// route cannot carry t.Weight: it names no subset, names one twice, or its
+// route cannot carry t.Weight: it names no subset, leads to one twice, or its
 // weights are too coarse. At weight 0 a route never is a reason to refuse:
-// taking users off the canary must not fail where another route is amiss.
+// taking users off the canary must not fail where another route is amiss. A
+// route that leads to stable twice then keeps all its weights, and the canary
+// stands beside the first at weight 0.
 func Apply(doc map[string]any, svc Service, t canary.Traffic, marks []string) (out map[string]any, newMarks []string, err error) {
 	if err := check(t); err != nil {
 		return nil, nil, err
@@ -29,13 +34,21 @@ func Apply(doc map[string]any, svc Service, t canary.Traffic, marks []string) (o
 	out = cloneObject(doc)
 	stripHeaders(out, svc)
 	old, now, ids := parseMarks(marks), map[string]mark{}, identities(httpOf(out))
+	var pins map[int]mark
+	if t.Pin {
+		pins = pin(out, svc, t, old, ids)
+	}
 	var errs []error
 	for _, r := range Find(out, svc, t.Stable, t.Canary) {
 		if err := fits(r, svc, t); err != nil && t.Weight > 0 {
 			errs = append(errs, fmt.Errorf("split %s: %w", KeyOf(doc), err))
 			continue
 		}
-		if m, ok := split(object(httpOf(out)[r.Index]), r, t, old[ids[r.Index]]); ok {
+		m, ok := split(object(httpOf(out)[r.Index]), r, t, old[ids[r.Index]])
+		if p, isPinned := pins[r.Index]; isPinned {
+			m, ok = p, true
+		}
+		if ok {
 			now[ids[r.Index]] = m
 		}
 	}
@@ -51,7 +64,7 @@ func Apply(doc map[string]any, svc Service, t canary.Traffic, marks []string) (o
 // Clean takes off what Apply put on: the header routes, the destinations and
 // the weights it added. All weight goes to the stable subset; a destination we
 // added is kept if it is the stable one now. Weights the user wrote for both
-// subsets stay written.
+// subsets stay written. For what was applied with Pin there is Unpin.
 func Clean(doc map[string]any, svc Service, stable, canary string, marks []string) map[string]any {
 	out := cloneObject(doc)
 	stripHeaders(out, svc)
@@ -89,7 +102,9 @@ func fits(r Route, svc Service, t canary.Traffic) error {
 		}
 	}
 	for _, subset := range []string{t.Stable, t.Canary} {
-		if n := len(r.at(subset)); n > 1 {
+		if n := len(r.at(subset)); n > 1 && t.Pin {
+			return fmt.Errorf("%s leads to %s by %d destinations, and which of them a share is of is unclear: make them one", r.Path, svc, n)
+		} else if n > 1 {
 			return fmt.Errorf("%s names subset %s %d times, and which of them a share is of is unclear: make them one", r.Path, subset, n)
 		}
 	}
@@ -97,7 +112,7 @@ func fits(r Route, svc Service, t canary.Traffic) error {
 		return nil
 	}
 	if _, ok := part(r.Sum, t.Weight); !ok {
-		return fmt.Errorf("%s: weights that sum to %d cannot express %d%%: write weights of %s and %s that sum to 100", r.Path, r.Sum, t.Weight, t.Stable, t.Canary)
+		return fmt.Errorf("%s: %s: %s", r.Path, coarse(r, svc, t, t.Weight), finer(svc, t))
 	}
 	return nil
 }
@@ -136,7 +151,7 @@ func split(entry map[string]any, r Route, t canary.Traffic, old mark) (m mark, m
 		add(entry, canaryAt[0], canaryAt[0], t.Stable)
 		stableAt = []int{canaryAt[0]}
 		shift(canaryAt, 1)
-	case old.subset == t.Stable || old.subset == t.Canary:
+	case old.kind != pinned && (old.subset == t.Stable || old.subset == t.Canary):
 		m, marked = old, true
 	case !r.Destinations[canaryAt[0]].HasWeight:
 		m, marked = mark{kind: unweighted, subset: t.Canary}, true
@@ -174,6 +189,7 @@ func add(entry map[string]any, from, place int, subset string) {
 
 // weigh gives the canary its part and stable the rest of the sum. Of a subset
 // named twice the first takes what the others leave; the canary's others get 0.
+// Nothing is written where several are stable's and the first had and has none.
 func weigh(entry map[string]any, stableAt, canaryAt []int, sum, part int) {
 	all := list(entry["route"])
 	rest := sum - part
@@ -181,7 +197,9 @@ func weigh(entry map[string]any, stableAt, canaryAt []int, sum, part int) {
 		w, _ := number(object(all[i])["weight"])
 		rest -= max(w, 0)
 	}
-	setWeight(all, stableAt[0], rest)
+	if _, written := object(all[stableAt[0]])["weight"]; written || rest != 0 || len(stableAt) == 1 {
+		setWeight(all, stableAt[0], rest)
+	}
 	setWeight(all, canaryAt[0], part)
 	for _, i := range canaryAt[1:] {
 		setWeight(all, i, 0)
@@ -196,29 +214,34 @@ func setWeight(all []any, i, weight int) {
 	}
 }
 
-// unsplit gives everything to stable and takes off what the mark says is ours.
+// unsplit gives everything to stable and takes off what the mark says is ours:
+// of a pinned route every destination of the canary, for nobody else names it.
 func unsplit(entry map[string]any, r Route, stable, canary string, m mark) {
 	stableAt, canaryAt := r.at(stable), r.at(canary)
 	if r.Canary > 0 {
 		weigh(entry, stableAt, canaryAt, r.Sum, 0)
 	}
-	if m.subset != canary {
-		return
-	}
 	all := list(entry["route"])
-	if m.kind == unweighted {
+	switch {
+	case m.kind == pinned:
+	case m.subset != canary:
+		return
+	case m.kind == unweighted:
 		delete(object(all[canaryAt[0]]), "weight")
 		return
+	default:
+		canaryAt = canaryAt[:1]
 	}
-	lone := object(all[stableAt[0]])
-	all = slices.Delete(all, canaryAt[0], canaryAt[0]+1)
+	for _, i := range slices.Backward(canaryAt) {
+		all = slices.Delete(all, i, i+1)
+	}
 	entry["route"] = all
 	if len(all) > 1 || m.origin == "*" {
 		return
 	}
 	if w, ok := m.weight(); ok {
-		lone["weight"] = int64(w)
+		setWeight(all, 0, w)
 	} else {
-		delete(lone, "weight")
+		delete(object(all[0]), "weight")
 	}
 }

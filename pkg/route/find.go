@@ -60,6 +60,18 @@ func (r Route) at(subset string) []int {
 	return out
 }
 
+// besides lists the places of the Service's destinations with any other subset,
+// or none.
+func (r Route) besides(subset string) []int {
+	var out []int
+	for _, d := range r.Destinations {
+		if d.ToService && d.Subset != subset {
+			out = append(out, d.Index)
+		}
+	}
+	return out
+}
+
 // Find lists the entries of spec.http with a destination to the Service, in
 // order. The subsets may be empty as long as they are unknown; then no route is
 // Adopted and no Sum is known.
@@ -161,6 +173,11 @@ func Read(doc map[string]any, svc Service, stable, canaryName string) canary.See
 // a hand in the routes. Header tells that the header routes are exactly those
 // that t asks for. Lowered, Raised and HeaderLost tell how the routes differ
 // from t.
+//
+// With t.Pin a destination with requests that is the Service and names neither
+// subset is Unpinned: the canary's pods get their part of it whatever the
+// weights, so that it reads as Raised. How much that is no route says: Min and
+// Max are of those that are pinned.
 func ReadAgainst(doc map[string]any, svc Service, t canary.Traffic) canary.Seen {
 	seen := Read(doc, svc, t.Stable, t.Canary)
 	routes := Find(doc, svc, t.Stable, t.Canary)
@@ -178,9 +195,25 @@ func ReadAgainst(doc map[string]any, svc Service, t canary.Traffic) canary.Seen 
 		placed := placeHeaders(want, svc, t)
 		seen.Header = placed && reflect.DeepEqual(httpOf(want), httpOf(doc))
 	}
-	seen.Lowered, seen.Raised = seen.Min < t.Weight && served, seen.Max > t.Weight
+	if t.Pin {
+		seen.Unpinned = unpinned(routes, t)
+	}
+	seen.Lowered, seen.Raised = seen.Min < t.Weight && served, seen.Max > t.Weight || seen.Unpinned != ""
 	seen.HeaderLost = t.Header != nil && !seen.Header && served
 	return seen
+}
+
+// unpinned is the path of the first destination that leads users to the Service
+// past both subsets.
+func unpinned(routes []Route, t canary.Traffic) string {
+	for _, r := range routes {
+		for _, d := range r.Destinations {
+			if d.ToService && d.Weight > 0 && d.Subset != t.Stable && d.Subset != t.Canary {
+				return fmt.Sprintf("%s.route[%d]", r.Path, d.Index)
+			}
+		}
+	}
+	return ""
 }
 
 func shares(routes []Route, share func(Route) int) (seen canary.Seen) {

@@ -20,17 +20,23 @@ import (
 //	+v2=50:<ids>  the destination v2 was added beside a lone one of weight 50
 //	+v2=*:<ids>   the destination v2 was added and takes part of its neighbour's weight
 //	~v2:<ids>     the destination v2 had no weight
+//	^:<ids>       the lone destination had neither subset nor weight before it was pinned
+//	^v2=50:<ids>  it had subset v2 and weight 50
+//	^v2=*:<ids>   it had subset v2 and is one of several; its weight and the canary's are its own
+//	^v2,=*:<ids>  the first destination that is the Service had subset v2, the second none
 //
 // and ids are of fixed length, one after the other.
 type mark struct {
-	kind   byte // added or unweighted
-	subset string
+	kind   byte   // added, unweighted or pinned
+	subset string // of a pinned route what joinSubsets makes
 	origin string // of the neighbour's weight: "" none, "*" the sum, or a number
 }
 
 const (
 	added      = '+'
 	unweighted = '~'
+	pinned     = '^'
+	kinds      = "+~^"
 
 	idLength = 6 // 36 bits: one in ten million that two of 100 routes meet
 )
@@ -54,7 +60,7 @@ func parseMarks(marks []string) map[string]mark {
 	out := map[string]mark{}
 	for _, s := range marks {
 		head, ids, _ := strings.Cut(s, ":")
-		if len(head) < 2 || (head[0] != added && head[0] != unweighted) {
+		if head == "" || !strings.ContainsRune(kinds, rune(head[0])) || len(head) < 2 && head[0] != pinned {
 			continue
 		}
 		m := mark{kind: head[0]}

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"strings"
 
 	"serin.dev/serin/pkg/canary"
 )
@@ -33,12 +34,34 @@ func Repeated(doc map[string]any, svc Service) []canary.Finding {
 	return out
 }
 
+// Pinnable finds the routes that cannot be pinned and carry a weight: they lead
+// to the Service by several destinations, two subsets of one Deployment say, and
+// which of them a share would be of is unclear. It blocks. Routes that are pinned
+// already are read as what they are.
+func Pinnable(doc map[string]any, svc Service, t canary.Traffic) []canary.Finding {
+	var out []canary.Finding
+	for _, r := range Find(doc, svc, t.Stable, t.Canary) {
+		users := r.besides(t.Canary)
+		if r.Header || len(users) < 2 {
+			continue
+		}
+		out = append(out, canary.Finding{
+			Reason: canary.SubsetAmbiguous, Blocking: true, Object: KeyOf(doc),
+			Field:   fmt.Sprintf("%s.route[%d]", r.Path, users[1]),
+			Problem: fmt.Sprintf("the route leads to %s by %d destinations; a release in place shares out the requests of one", svc, len(users)),
+			Mend:    "Lead the route to the Service by a single destination: until a release all its pods are of one version.",
+		})
+	}
+	return out
+}
+
 // Coarse finds the routes whose weights cannot express some of the shares, in
 // percent. It blocks where Apply would refuse; it warns where the canary would
-// get another share than ordered by a percentage point or more.
-func Coarse(doc map[string]any, svc Service, stable, canarySubset string, shares []int) []canary.Finding {
+// get another share than ordered by a percentage point or more. With t.Pin it is
+// of the routes as they would be pinned.
+func Coarse(doc map[string]any, svc Service, t canary.Traffic, shares []int) []canary.Finding {
 	var out []canary.Finding
-	for _, r := range Find(doc, svc, stable, canarySubset) {
+	for _, r := range Find(planned(doc, svc, t), svc, t.Stable, t.Canary) {
 		if !r.Serves() {
 			continue
 		}
@@ -48,14 +71,15 @@ func Coarse(doc map[string]any, svc Service, stable, canarySubset string, shares
 			if ok && max(off, -off) < r.Sum {
 				continue
 			}
-			problem := fmt.Sprintf("weights that sum to %d cannot express %d%%", r.Sum, w)
+			problem := coarse(r, svc, t, w)
 			if ok {
 				problem += fmt.Sprintf("; the nearest is %d of %d", c, r.Sum)
 			}
+			mend := finer(svc, t)
 			out = append(out, canary.Finding{
 				Reason: canary.WeightsTooCoarse, Blocking: !ok, Object: KeyOf(doc),
 				Field: r.Path + ".route", Problem: problem,
-				Mend: fmt.Sprintf("Write weights of %s and %s that sum to 100.", stable, canarySubset),
+				Mend: strings.ToUpper(mend[:1]) + mend[1:] + ".",
 			})
 			break
 		}
@@ -63,15 +87,32 @@ func Coarse(doc map[string]any, svc Service, stable, canarySubset string, shares
 	return out
 }
 
+// coarse says that a route cannot carry a weight.
+func coarse(r Route, svc Service, t canary.Traffic, weight int) string {
+	if t.Pin {
+		return fmt.Sprintf("a weight of %d for %s cannot be shared out at %d%%", r.Sum, svc, weight)
+	}
+	return fmt.Sprintf("weights that sum to %d cannot express %d%%", r.Sum, weight)
+}
+
+// finer is the mend of it.
+func finer(svc Service, t canary.Traffic) string {
+	if t.Pin {
+		return fmt.Sprintf("multiply all weights of the route, so that %s has 100 or more", svc)
+	}
+	return fmt.Sprintf("write weights of %s and %s that sum to 100", t.Stable, t.Canary)
+}
+
 // Unreachable finds the routes on which the header cannot lead to the canary,
 // because their own condition on the same header and ours cannot both be said
-// in one. It never blocks: users are not concerned.
+// in one. It never blocks: users are not concerned. With t.Pin it is of the
+// routes as they would be pinned.
 func Unreachable(doc map[string]any, svc Service, t canary.Traffic) []canary.Finding {
 	if t.Header == nil || checkHeader(*t.Header) != nil {
 		return nil
 	}
 	var out []canary.Finding
-	for _, r := range Find(doc, svc, t.Stable, t.Canary) {
+	for _, r := range Find(planned(doc, svc, t), svc, t.Stable, t.Canary) {
 		for i, m := range r.Matches {
 			if _, clear := withHeader(m, *t.Header); clear || !r.Serves() {
 				continue

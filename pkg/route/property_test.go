@@ -351,6 +351,6 @@ func FuzzAnyDocument(f *testing.F) {
 				t.Error("a header route stays", r.Path)
 			}
 		}
-		_ = fmt.Sprint(route.Repeated(in, web), route.Coarse(in, web, "v1", "v2", shares), route.Unreachable(in, web, tr), route.Read(in, web, "v1", "v2"))
+		_ = fmt.Sprint(route.Repeated(in, web), route.Coarse(in, web, tr, shares), route.Unreachable(in, web, tr), route.Read(in, web, "v1", "v2"))
 	})
 }

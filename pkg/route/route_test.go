@@ -393,7 +393,7 @@ func TestCoarseWeights(t *testing.T) {
 	} {
 		var problem string
 		var blocking bool
-		for _, f := range route.Coarse(virtualService(t, pair(c.sum, 0)), web, "v1", "v2", steps) {
+		for _, f := range route.Coarse(virtualService(t, pair(c.sum, 0)), web, traffic(0, nil), steps) {
 			problem, blocking = problem+f.Problem, f.Blocking
 		}
 		if !strings.HasPrefix(problem, c.problem) || (problem == "") != (c.problem == "") || blocking != c.blocking {

@@ -55,7 +55,7 @@ func CheckSpec(o topology.Objects, tracks canary.Tracks, spec canary.Spec) []can
 	var found []canary.Finding
 	for _, vs := range topology.Find(o, mode.Hints(o)).VirtualServices {
 		found = append(found, route.Repeated(vs.Doc, svc)...)
-		found = append(found, route.Coarse(vs.Doc, svc, t.Stable, t.Canary, weights)...)
+		found = append(found, route.Coarse(vs.Doc, svc, t, weights)...)
 		found = append(found, route.Unreachable(vs.Doc, svc, t)...)
 	}
 	return found
