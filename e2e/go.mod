@@ -10,6 +10,7 @@ require (
 	k8s.io/api v0.36.3
 	k8s.io/apimachinery v0.36.3
 	k8s.io/client-go v0.36.3
+	k8s.io/metrics v0.36.3
 	serin.dev/serin v0.0.0
 	sigs.k8s.io/yaml v1.6.0
 )

@@ -42,6 +42,7 @@ type Config struct {
 	LogDir      string        // where the output of containers goes, a file each
 	TargetsFile string        // where Prometheus reads the proxies from
 	Targets     []mesh.Target // proxies that are always there
+	Metrics     MetricsAPI
 }
 
 // Agent runs pods.
@@ -55,6 +56,7 @@ type Agent struct {
 	pods    map[types.UID]*pod
 	nextIP  netip.Addr
 	targets map[types.UID]mesh.Target
+	cpu     map[string]int64 // by namespace: what its ready pods use in all, in thousandths of a core
 }
 
 // New reads the configuration and makes an agent that has yet to be run.
@@ -79,7 +81,7 @@ func New(c Config) (*Agent, error) {
 	sum := sha256.Sum256(app)
 	return &Agent{
 		Config: c, client: client, dynamic: dyn, appDigest: hex.EncodeToString(sum[:]),
-		pods: map[types.UID]*pod{}, targets: map[types.UID]mesh.Target{},
+		pods: map[types.UID]*pod{}, targets: map[types.UID]mesh.Target{}, cpu: map[string]int64{},
 		nextIP: netip.MustParseAddr("10.244.1.1"),
 	}, nil
 }
@@ -97,6 +99,9 @@ func (a *Agent) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	go a.heartbeat(ctx)
+	if err := a.serveMetrics(ctx); err != nil {
+		return err
+	}
 	informer := a.watchPods(ctx)
 	go informer.RunWithContext(ctx)
 	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {

@@ -51,6 +51,16 @@ func Controller(ctx context.Context, out io.Writer) (path string, err error) {
 	return path, err
 }
 
+// Helm builds Helm, which takes a minute or two the first time, and returns its
+// path. It is no part of All: only tests have a use for it.
+func Helm(ctx context.Context, out io.Writer) (path string, err error) {
+	err = locked(out, func(b *builder) error {
+		path, err = b.helm(ctx)
+		return err
+	})
+	return path, err
+}
+
 // Programs builds programs of the e2e module, given by their packages, into
 // the cache folder.
 func Programs(ctx context.Context, out io.Writer, packages ...string) error {

@@ -25,6 +25,10 @@ const (
 // packages with the control plane.
 const prometheusPackage = "github.com/prometheus/prometheus/cmd/prometheus"
 
+// helmPackage is a tool of the stack's module too, built by itself: nothing of
+// the sandbox needs it, but its tests do.
+const helmPackage = "helm.sh/helm/v4/cmd/helm"
+
 // compilerFlags say how packages are compiled, by pattern; the last pattern
 // that matches counts. Only packages that nothing but the stack needs are
 // here: those that the project's own programs and tests use too are compiled
@@ -68,13 +72,7 @@ func (b *builder) heavy(ctx context.Context) error {
 }
 
 func (b *builder) heavyGo(ctx context.Context) error {
-	dir := filepath.Join(b.root, "e2e", "stack")
-	flags := heavyFlags()
-	sources, err := stackSources(dir)
-	if err != nil {
-		return err
-	}
-	s, err := newStamp(sources, flags...)
+	s, err := b.stackStamp()
 	if err != nil {
 		return err
 	}
@@ -85,17 +83,50 @@ func (b *builder) heavyGo(ctx context.Context) error {
 	if err := b.checkDisk(ctx); err != nil {
 		return err
 	}
-	err = b.goBuild(ctx, goTarget{
-		what: "control plane and Prometheus", dir: dir, packages: []string{".", prometheusPackage},
-		output: b.binDir(), flags: flags, env: compilerEnv(), count: true,
-	})
+	err = b.stackBuild(ctx, "control plane and Prometheus", b.binDir(), ".", prometheusPackage)
 	if err != nil {
 		return err
 	}
-	if err := b.copyCRDs(ctx, dir, paths.CRDs); err != nil {
+	if err := b.copyCRDs(ctx, b.stackDir(), paths.CRDs); err != nil {
 		return err
 	}
 	return s.keep(file)
+}
+
+// helm builds Helm unless a stamp says that it is there already. Of its
+// packages the control plane has compiled four out of five.
+func (b *builder) helm(ctx context.Context) (path string, err error) {
+	s, err := b.stackStamp()
+	if err != nil {
+		return "", err
+	}
+	path, file := b.bin("helm"), filepath.Join(b.cache, "helm.stamp")
+	if s.fresh(file, path) {
+		return path, nil
+	}
+	if err := b.stackBuild(ctx, "Helm", path, helmPackage); err != nil {
+		return "", err
+	}
+	return path, s.keep(file)
+}
+
+func (b *builder) stackDir() string { return filepath.Join(b.root, "e2e", "stack") }
+
+// stackBuild builds packages of the stack's module.
+func (b *builder) stackBuild(ctx context.Context, what, output string, packages ...string) error {
+	return b.goBuild(ctx, goTarget{
+		what: what, dir: b.stackDir(), packages: packages,
+		output: output, flags: heavyFlags(), env: compilerEnv(), count: true,
+	})
+}
+
+// stackStamp tells what everything of the stack's module is built from.
+func (b *builder) stackStamp() (stamp, error) {
+	sources, err := stackSources(b.stackDir())
+	if err != nil {
+		return "", err
+	}
+	return newStamp(sources, heavyFlags()...)
 }
 
 // stackSources are the files the heavy programs are made from, in the module

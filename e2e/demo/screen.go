@@ -138,7 +138,7 @@ controller    %[7]s/metrics
 logs          %[8]s
 
 Ctrl-C ends it all.`,
-		b.Kubectl(), host, b.GatewayURL(), qaHeader, qaValue, b.PrometheusURL(), c.MetricsURL, b.LogDir()), "\n"))
+		b.KubectlPath(), host, b.GatewayURL(), qaHeader, qaValue, b.PrometheusURL(), c.MetricsURL, b.LogDir()), "\n"))
 }
 
 // follow shows the numbers until the function it returns is called.

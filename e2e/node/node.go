@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/rpc"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +36,7 @@ type None struct{}
 type Node struct {
 	ctx       context.Context
 	processes *processes
+	agent     atomic.Pointer[agent.Agent] // nil until it is started
 }
 
 // Serve answers calls until the connection ends, that is until the process at
@@ -166,5 +168,25 @@ func (n *Node) Agent(c agent.Config, _ *None) error {
 	}
 	ready := make(chan error, 1)
 	go func() { ready <- a.Run(n.ctx, func() { ready <- nil }) }()
-	return <-ready
+	if err := <-ready; err != nil {
+		return err
+	}
+	n.agent.Store(a)
+	return nil
+}
+
+// CPU is what the pods of a namespace are to be said to use.
+type CPU struct {
+	Namespace  string
+	Millicores int64 // of all ready pods together
+}
+
+// SetCPU has the metrics API say so from now on.
+func (n *Node) SetCPU(c CPU, _ *None) error {
+	a := n.agent.Load()
+	if a == nil {
+		return errors.New("say how much CPU pods use: the agent has not been started")
+	}
+	a.SetCPU(c.Namespace, c.Millicores)
+	return nil
 }

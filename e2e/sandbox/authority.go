@@ -61,8 +61,9 @@ func newKey() (*ecdsa.PrivateKey, error) {
 }
 
 // sign makes a key and a certificate, both PEM. A user is known by the common
-// name and its groups are the organizations.
-func (a *authority) sign(subject pkix.Name, use x509.ExtKeyUsage, ips ...net.IP) (cert, key []byte, err error) {
+// name and its groups are the organizations; a server by its hosts, which are
+// names or IP addresses.
+func (a *authority) sign(subject pkix.Name, use x509.ExtKeyUsage, hosts ...string) (cert, key []byte, err error) {
 	private, err := newKey()
 	if err != nil {
 		return nil, nil, err
@@ -72,11 +73,15 @@ func (a *authority) sign(subject pkix.Name, use x509.ExtKeyUsage, ips ...net.IP)
 		return nil, nil, fmt.Errorf("make a serial number: %w", err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: subject, IPAddresses: ips, ExtKeyUsage: []x509.ExtKeyUsage{use},
+		SerialNumber: serial, Subject: subject, ExtKeyUsage: []x509.ExtKeyUsage{use},
 		KeyUsage: x509.KeyUsageDigitalSignature, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
 	}
-	if len(ips) > 0 {
-		template.DNSNames = []string{"localhost", "kubernetes.default.svc"}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key)
 	if err != nil {
@@ -120,8 +125,8 @@ func (a *authority) kubeconfig(path, server, user string, groups ...string) erro
 // certificate (ca.crt), its own (server.crt, server.key) and the key that
 // signs the tokens of service accounts (sa.key, sa.pub).
 func (a *authority) files(dir string) error {
-	cert, key, err := a.sign(pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth, net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1))
-	if err != nil {
+	if err := a.pair(dir, "server", pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth,
+		"127.0.0.1", "10.96.0.1", "localhost", "kubernetes.default.svc"); err != nil {
 		return err
 	}
 	tokens, err := newKey()
@@ -136,9 +141,40 @@ func (a *authority) files(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode a key: %w", err)
 	}
-	for name, content := range map[string][]byte{
-		"ca.crt": a.pem, "server.crt": cert, "server.key": key, "sa.key": private, "sa.pub": encode("PUBLIC KEY", public),
-	} {
+	return writeKeys(dir, map[string][]byte{"ca.crt": a.pem, "sa.key": private, "sa.pub": encode("PUBLIC KEY", public)})
+}
+
+// aggregation writes what lets the API server pass requests on to the metrics
+// API, and both know each other: the server's certificate, signed by this
+// authority (metrics.crt, metrics.key), and that of the API server as a client
+// (front-proxy.crt, front-proxy.key). The latter has an authority of its own
+// (front-proxy-ca.crt), for whoever shows it may speak for any user.
+func (a *authority) aggregation(dir string) error {
+	if err := a.pair(dir, "metrics", pkix.Name{CommonName: metricsHost}, x509.ExtKeyUsageServerAuth, metricsHost); err != nil {
+		return err
+	}
+	front, err := newAuthority()
+	if err != nil {
+		return err
+	}
+	if err := front.pair(dir, "front-proxy", pkix.Name{CommonName: frontProxy}, x509.ExtKeyUsageClientAuth); err != nil {
+		return err
+	}
+	return writeKeys(dir, map[string][]byte{"front-proxy-ca.crt": front.pem})
+}
+
+// pair signs a certificate and writes it and its key into the folder, as
+// <name>.crt and <name>.key.
+func (a *authority) pair(dir, name string, subject pkix.Name, use x509.ExtKeyUsage, hosts ...string) error {
+	cert, key, err := a.sign(subject, use, hosts...)
+	if err != nil {
+		return err
+	}
+	return writeKeys(dir, map[string][]byte{name + ".crt": cert, name + ".key": key})
+}
+
+func writeKeys(dir string, files map[string][]byte) error {
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			return fmt.Errorf("write the certificates: %w", err)
 		}

@@ -64,13 +64,20 @@ func (c *clients) apply(ctx context.Context, yaml string) error {
 		return err
 	}
 	for _, o := range objects {
-		r, err := c.resource(o)
-		if err != nil {
-			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+		if err := c.applyOne(ctx, o, metav1.ApplyOptions{FieldManager: "kubectl"}); err != nil {
+			return err
 		}
-		if _, err := r.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: "kubectl"}); err != nil {
-			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
-		}
+	}
+	return nil
+}
+
+func (c *clients) applyOne(ctx context.Context, o *unstructured.Unstructured, options metav1.ApplyOptions) error {
+	r, err := c.resource(o)
+	if err == nil {
+		_, err = r.Apply(ctx, o.GetName(), o, options)
+	}
+	if err != nil {
+		return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
 	}
 	return nil
 }

@@ -52,6 +52,12 @@ func (s *Sandbox) apiServer() node.Process {
 		"--advertise-address="+mesh.NodeIP, "--endpoint-reconciler-type=none",
 		// Pods have no use for tokens, and would wait for their service account.
 		"--disable-admission-plugins=ServiceAccount",
+		// To the metrics API by its endpoints: nobody serves cluster IPs here.
+		"--enable-aggregator-routing=true",
+		"--proxy-client-cert-file="+s.file("front-proxy.crt"), "--proxy-client-key-file="+s.file("front-proxy.key"),
+		"--requestheader-client-ca-file="+s.file("front-proxy-ca.crt"), "--requestheader-allowed-names="+frontProxy,
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--audit-policy-file="+s.file("audit.yaml"), "--audit-log-path="+s.AuditLog(),
 	)
 }
@@ -68,6 +74,11 @@ func (s *Sandbox) controllerManager() node.Process {
 		"--leader-elect=false", "--bind-address=127.0.0.1",
 		"--service-account-private-key-file="+s.file("sa.key"),
 		"--kube-api-qps=1000", "--kube-api-burst=1000",
+		// Autoscaling in seconds instead of minutes.
+		"--horizontal-pod-autoscaler-sync-period=1s",
+		"--horizontal-pod-autoscaler-downscale-stabilization=5s",
+		"--horizontal-pod-autoscaler-initial-readiness-delay=1s",
+		"--horizontal-pod-autoscaler-cpu-initialization-period=1s",
 	)
 }
 
@@ -129,6 +140,9 @@ func (s *Sandbox) agentConfig() agent.Config {
 	return agent.Config{
 		Kubeconfig: s.file("agent.kubeconfig"), App: s.paths.App, Envoy: s.paths.Envoy, Dir: s.dir,
 		LogDir: filepath.Join(s.logs, "pods"), TargetsFile: s.file("targets.json"),
+		Metrics: agent.MetricsAPI{
+			Certificate: s.file("metrics.crt"), Key: s.file("metrics.key"), ClientCA: s.file("front-proxy-ca.crt"),
+		},
 		Targets: []mesh.Target{gatewayProxy.Source("istio-ingressgateway"), clientProxy.Source("mesh-client")},
 	}
 }

@@ -47,6 +47,7 @@ type Sandbox struct {
 	closing    sync.Once
 	closeError error
 	controller func() (string, error) // builds it, once
+	helm       func() (string, error) // likewise
 
 	mu          sync.Mutex
 	controllers int // started so far
@@ -97,6 +98,7 @@ func prepare(ctx context.Context, o Options, paths build.Paths) (*Sandbox, error
 	// It is built when first wanted, long after the start is over.
 	later := context.WithoutCancel(ctx)
 	s.controller = sync.OnceValues(func() (string, error) { return build.Controller(later, o.Progress) })
+	s.helm = sync.OnceValues(func() (string, error) { return build.Helm(later, o.Progress) })
 	if s.logs == "" {
 		s.logs = filepath.Join(dir, "logs")
 	}
@@ -145,8 +147,8 @@ func (s *Sandbox) MeshURL() string { return s.machine.url(meshListener) }
 // PrometheusURL is Prometheus's HTTP API.
 func (s *Sandbox) PrometheusURL() string { return s.machine.url(prometheusListener) }
 
-// Kubectl is the path of a kubectl that uses this sandbox.
-func (s *Sandbox) Kubectl() string { return filepath.Join(s.dir, "kubectl") }
+// KubectlPath is the path of a kubectl that uses this sandbox; Kubectl runs it.
+func (s *Sandbox) KubectlPath() string { return filepath.Join(s.dir, "kubectl") }
 
 // LogDir is the folder of the logs, a file for each process.
 func (s *Sandbox) LogDir() string { return s.logs }

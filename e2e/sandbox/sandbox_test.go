@@ -61,7 +61,14 @@ func TestSandbox(t *testing.T) {
 		{"deleting a pod takes none of the users' requests", testGracefulDeletion},
 		{"another user has only its own rights, and is in the audit log", testUser},
 		{"apply tells a conflict", testConflict},
-		{"kubectl works", testKubectl},
+		{"kubectl works, and says why it doesn't", testKubectl},
+		{"Helm waits for what it installs, in both its ways", testHelm},
+		{"a GitOps tool applies its manifests again and again", testGitOps},
+		{"an autoscaler follows the CPU that pods are said to use", testAutoscaler},
+		{"a quota refuses pods, and the Deployment says so", testQuota},
+		{"a disruption budget refuses evictions", testDisruptionBudget},
+		{"a pod that ends serves as long as it drains, and is no endpoint", testTermination},
+		{"a Deployment of another one has its own subset and name, and goes with it", testOwnedDeployment},
 		{"a controller runs, is killed, restarted and stopped", testController},
 		{"every process can be killed and restarted", testRestart},
 		{"a paused Prometheus answers again when resumed", testPause},
@@ -433,13 +440,6 @@ func testConflict(t *testing.T, f fixture) {
 	err = f.Apply(t.Context(), strings.ReplaceAll(sandbox.DemoApp, "shop.example.com", "new.example.com"))
 	if !apierrors.IsConflict(err) {
 		t.Errorf("error %v, want a conflict", err)
-	}
-}
-
-func testKubectl(t *testing.T, f fixture) {
-	out, err := exec.CommandContext(t.Context(), f.Kubectl(), "--namespace=shop", "get", "deployment", "web-v1", "--output=jsonpath={.metadata.name}").CombinedOutput()
-	if err != nil || string(out) != "web-v1" {
-		t.Errorf("kubectl: %v: %s", err, out)
 	}
 }
 

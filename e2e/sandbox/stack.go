@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,9 +57,18 @@ func (s *Sandbox) upAPI(ctx context.Context) error {
 		func() error { return s.install(ctx) },
 		func() error { return s.start(ctx, s.controllerManager()) },
 		func() error { return s.start(ctx, s.scheduler()) },
-		func() error { return s.machine.call("Agent", s.agentConfig()) },
+		func() error { return s.upAgent(ctx) },
 		func() error { return s.upMesh(ctx) },
 	)
+}
+
+// upAgent starts the node agent, and has the API server pass requests for
+// metrics.k8s.io on to it.
+func (s *Sandbox) upAgent(ctx context.Context) error {
+	if err := s.machine.call("Agent", s.agentConfig()); err != nil {
+		return err
+	}
+	return s.installMetricsAPI(ctx)
 }
 
 // upMesh starts istiod and the proxies that are always there.
@@ -126,7 +136,7 @@ func (s *Sandbox) writeFiles() (err error) {
 	if s.ca, err = newAuthority(); err != nil {
 		return err
 	}
-	if err := s.ca.files(s.dir); err != nil {
+	if err := errors.Join(s.ca.files(s.dir), s.ca.aggregation(s.dir)); err != nil {
 		return err
 	}
 	for name, user := range map[string]string{

@@ -283,7 +283,7 @@ func (st *stage) release(steps string, env settings, more ...settings) {
 // kubectl runs the real thing in the namespace.
 func (st *stage) kubectl(args ...string) {
 	st.Helper()
-	out, err := exec.CommandContext(st.Context(), st.box.Kubectl(), append([]string{"--namespace", st.name}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(st.Context(), st.box.KubectlPath(), append([]string{"--namespace", st.name}, args...)...).CombinedOutput()
 	if err != nil {
 		st.Fatalf("kubectl %s: %v: %s", strings.Join(args, " "), err, out)
 	}

@@ -144,7 +144,7 @@ The sandbox is running. Everything is reachable from this machine only.
   Prometheus       %s
   logs             %s
 
-`, s.Kubeconfig(), s.Kubectl(), s.GatewayURL(), sandbox.Gateway, s.MeshURL(), s.PrometheusURL(), s.LogDir())
+`, s.Kubeconfig(), s.KubectlPath(), s.GatewayURL(), sandbox.Gateway, s.MeshURL(), s.PrometheusURL(), s.LogDir())
 	if demoApp {
 		text += fmt.Sprintf("  curl -H 'Host: shop.example.com' %s\n  curl -H 'Host: web' %s\n\n", s.GatewayURL(), s.MeshURL())
 	}
