@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,18 @@ func traffic(weight int, h *canary.Header) canary.Traffic {
 	return canary.Traffic{Stable: "v1", Canary: "v2", Weight: weight, Header: h}
 }
 
+func pins(weight int, h *canary.Header) canary.Traffic {
+	return canary.Traffic{Stable: "serin-stable", Canary: "serin-canary", Weight: weight, Header: h, Pin: true}
+}
+
+// undo takes off what Apply put on.
+func undo(doc map[string]any, t canary.Traffic, marks []string) map[string]any {
+	if t.Pin {
+		return route.Unpin(doc, web, t.Stable, t.Canary, marks)
+	}
+	return route.Clean(doc, web, t.Stable, t.Canary, marks)
+}
+
 // The operations are named as their golden files.
 var operations = map[string]canary.Traffic{
 	"0":          traffic(0, nil),
@@ -46,6 +59,13 @@ var operations = map[string]canary.Traffic{
 	"25-cookie":  traffic(25, &cookie),
 	"100":        traffic(100, nil),
 	"100-header": traffic(100, &exact),
+
+	"pin-0":         pins(0, nil),
+	"pin-0-header":  pins(0, &exact),
+	"pin-5-header":  pins(5, &exact),
+	"pin-25":        pins(25, nil),
+	"pin-25-cookie": pins(25, &cookie),
+	"pin-100":       pins(100, nil),
 }
 
 var golden = map[string][]string{
@@ -54,23 +74,33 @@ var golden = map[string][]string{
 	"lone-destination-with-a-weight":                        {"0", "25"},
 	"lone-canary-destination":                               {"0", "25-header"},
 	"several-routes":                                        {"25", "25-header", "25-cookie"},
-	"gateways":                                              {"25-header"},
-	"delegate-without-hosts":                                {"25-header"},
+	"gateways":                                              {"25-header", "pin-5-header"},
+	"delegate-without-hosts":                                {"25-header", "pin-25"},
 	"extra-destinations-and-mirror":                         {"25-header", "100"},
 	"stable-beside-another-service":                         {"25-header", "100"},
 	"weights-that-sum-to-30":                                {"5-header", "100-header"},
 	"canary-without-a-weight":                               {"0", "25"},
-	"everything-else-on-a-route-is-kept":                    {"5-header"},
+	"everything-else-on-a-route-is-kept":                    {"5-header", "pin-5-header"},
 	"unknown-fields-of-a-newer-istio":                       {"5-header"},
-	"full-and-namespaced-host-names":                        {"25"},
-	"adopted-header-route-of-istios-documentation":          {"25-header"},
+	"full-and-namespaced-host-names":                        {"25", "pin-25"},
+	"adopted-header-route-of-istios-documentation":          {"25-header", "pin-5-header"},
 	"adopted-cookie-route":                                  {"25-cookie"},
 	"header-route-behind-all-is-nobodys-way-in":             {"25-header"},
 	"match-that-has-the-same-header-already":                {"0-header", "0-prefix", "0-cookie"},
 	"route-names-stay-unique":                               {"0-header"},
 	"header-route-of-another-service-before-a-shared-route": {"25-header"},
 	"routes-without-users-are-left":                         {"25-header"},
-	"no-route-to-the-service":                               {"25-header"},
+	"no-route-to-the-service":                               {"25-header", "pin-25"},
+
+	"pin-destination-without-a-subset":          {"pin-0", "pin-0-header", "pin-5-header", "pin-25", "pin-100"},
+	"pin-destination-with-a-subset-of-the-user": {"pin-0", "pin-25-cookie", "pin-100"},
+	"pin-lone-destination-with-a-weight":        {"pin-0", "pin-25"},
+	"pin-destination-with-a-port":               {"pin-5-header"},
+	"pin-beside-another-service":                {"pin-0", "pin-5-header", "pin-100"},
+	"pin-several-routes":                        {"pin-0-header", "pin-25-cookie"},
+	"pin-routes-without-users":                  {"pin-0-header"},
+	"pin-several-destinations":                  {"pin-0-header"},
+	"pin-subsets-of-no-common-name":             {"pin-25"},
 }
 
 func TestApplyWritesTheGoldenFiles(t *testing.T) {
@@ -106,24 +136,33 @@ func TestEveryCaseIsTested(t *testing.T) {
 
 func TestApplyTwiceIsAsOnceAndCleanTakesItAllOff(t *testing.T) {
 	for name, ops := range golden {
-		t.Run(name, func(t *testing.T) {
-			in := load(t, filepath.Join("testdata", name, "in.yaml"))
-			doc, marks := in, []string(nil)
-			for _, op := range append(ops, ops...) {
-				once, onceMarks := apply(t, doc, operations[op], marks)
-				for range 3 {
-					doc, marks = apply(t, once, operations[op], onceMarks)
-					same(t, "applied again at "+op, doc, once)
-					same(t, "marks applied again at "+op, marks, onceMarks)
-				}
-				if direct, _ := apply(t, in, operations[op], nil); name != "lone-canary-destination" {
-					same(t, "absolute at "+op, doc, direct)
-				}
+		for _, pinned := range []bool{false, true} {
+			ops := slices.DeleteFunc(slices.Clone(ops), func(op string) bool { return operations[op].Pin != pinned })
+			if len(ops) > 0 {
+				t.Run(fmt.Sprintf("%s, pinned %v", name, pinned), func(t *testing.T) { applyInTurn(t, name, ops) })
 			}
-			if name != "lone-canary-destination" { // a hand's, which we don't restore
-				same(t, "cleaned", route.Clean(doc, web, "v1", "v2", marks), in)
-			}
-		})
+		}
+	}
+}
+
+// applyInTurn applies the operations one after the other, twice, and takes the
+// last one off.
+func applyInTurn(t *testing.T, name string, ops []string) {
+	in := load(t, filepath.Join("testdata", name, "in.yaml"))
+	doc, marks := in, []string(nil)
+	for _, op := range append(ops, ops...) {
+		once, onceMarks := apply(t, doc, operations[op], marks)
+		for range 3 {
+			doc, marks = apply(t, once, operations[op], onceMarks)
+			same(t, "applied again at "+op, doc, once)
+			same(t, "marks applied again at "+op, marks, onceMarks)
+		}
+		if direct, _ := apply(t, in, operations[op], nil); name != "lone-canary-destination" {
+			same(t, "absolute at "+op, doc, direct)
+		}
+	}
+	if name != "lone-canary-destination" { // a hand's, which we don't restore
+		same(t, "cleaned", undo(doc, operations[ops[0]], marks), in)
 	}
 }
 

@@ -66,11 +66,17 @@ func pin(doc map[string]any, svc Service, t canary.Traffic, old map[string]mark,
 	pins := map[int]mark{}
 	for _, r := range Find(doc, svc, t.Stable, t.Canary) {
 		users, before := r.besides(t.Canary), old[ids[r.Index]]
-		if r.Header || len(users) == 0 {
-			continue // ours, or led to the canary alone by a hand
-		}
 		if before.kind != pinned {
 			before = mark{}
+		}
+		switch {
+		case r.Header:
+			continue
+		case len(users) == 0: // a hand led it to the canary alone
+			if before.kind == pinned {
+				pins[r.Index] = before
+			}
+			continue
 		}
 		entry, fresh := object(httpOf(doc)[r.Index]), false
 		had := strings.Split(before.subset, ",")

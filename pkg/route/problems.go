@@ -42,7 +42,7 @@ func Pinnable(doc map[string]any, svc Service, t canary.Traffic) []canary.Findin
 	var out []canary.Finding
 	for _, r := range Find(doc, svc, t.Stable, t.Canary) {
 		users := r.besides(t.Canary)
-		if r.Header || len(users) < 2 {
+		if len(users) < 2 {
 			continue
 		}
 		out = append(out, canary.Finding{

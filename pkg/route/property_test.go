@@ -219,14 +219,18 @@ func answer(t *testing.T, doc map[string]any, q routetest.Request) routetest.Dis
 
 func expect(t *testing.T, seed uint64, doc map[string]any, q routetest.Request, want routetest.Distribution) {
 	t.Helper()
-	got := answer(t, doc, q)
-	equal := len(got) == len(want)
-	for k := range want {
-		equal = equal && math.Abs(got[k]-want[k]) < 1e-9
-	}
-	if !equal {
+	if got := answer(t, doc, q); !alike(got, want) {
 		t.Errorf("seed %d: %+v goes to %v, want %v, by\n%s", seed, q, got, want, dump(doc))
 	}
+}
+
+// alike compares but for rounding.
+func alike(a, b routetest.Distribution) bool {
+	equal := len(a) == len(b)
+	for k := range b {
+		equal = equal && math.Abs(a[k]-b[k]) < 1e-9
+	}
+	return equal
 }
 
 // split is a distribution with the users of v1 split at a weight.
@@ -319,15 +323,19 @@ func FuzzAnyDocument(f *testing.F) {
 		if b, err = yaml.YAMLToJSON(b); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b, uint8(25), true)
+		f.Add(b, uint8(25), true, false)
+		f.Add(b, uint8(0), true, true)
 	}
-	f.Add([]byte(`{"spec":{"http":[null,{"route":[{"weight":-1}]},{"route":{},"match":[1]}]}}`), uint8(5), false)
-	f.Fuzz(func(t *testing.T, data []byte, weight uint8, header bool) {
+	f.Add([]byte(`{"spec":{"http":[null,{"route":[{"weight":-1}]},{"route":{},"match":[1]}]}}`), uint8(5), false, true)
+	f.Fuzz(func(t *testing.T, data []byte, weight uint8, header, pin bool) {
 		var in map[string]any
 		if json.Unmarshal(data, &in) != nil {
 			return
 		}
 		tr := traffic(int(weight%101), nil)
+		if pin {
+			tr = pins(tr.Weight, nil)
+		}
 		if header {
 			tr.Header = &exact
 		}
@@ -344,13 +352,21 @@ func FuzzAnyDocument(f *testing.F) {
 		}
 		same(t, "again", again, once)
 		same(t, "marks again", againMarks, marks)
-		cleaned := route.Clean(once, web, "v1", "v2", marks)
-		same(t, "cleaned again", route.Clean(cleaned, web, "v1", "v2", nil), cleaned)
-		for _, r := range route.Find(cleaned, web, "v1", "v2") {
+		cleaned := undo(once, tr, marks)
+		same(t, "cleaned again", undo(cleaned, tr, nil), cleaned)
+		for _, r := range route.Find(cleaned, web, tr.Stable, tr.Canary) {
 			if r.Header {
 				t.Error("a header route stays", r.Path)
 			}
+			for _, d := range r.Destinations {
+				if pin && d.ToService && (d.Subset == tr.Stable || d.Subset == tr.Canary) {
+					t.Errorf("%s.route[%d] still leads to %s", r.Path, d.Index, d.Subset)
+				}
+			}
 		}
-		_ = fmt.Sprint(route.Repeated(in, web), route.Coarse(in, web, tr, shares), route.Unreachable(in, web, tr), route.Read(in, web, "v1", "v2"))
+		if seen := route.ReadAgainst(once, web, tr); seen.Unpinned != "" {
+			t.Error("not pinned:", seen.Unpinned)
+		}
+		_ = fmt.Sprint(route.Repeated(in, web), route.Coarse(in, web, tr, shares), route.Unreachable(in, web, tr), route.Pinnable(in, web, tr), route.Read(in, web, "v1", "v2"))
 	})
 }
