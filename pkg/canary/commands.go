@@ -35,6 +35,9 @@ func obeyVerb(m moment) (Plan, bool) {
 	if why := m.unfit(); why != "" && (verb == CommandPromote || verb == CommandSkip || verb == CommandResume && m.weightOfStep() > m.state.Weight) {
 		return m.ignore("The command %s#%s would give the canary more traffic, and it can't have it now: %s", verb, m.o.Command.ID, why), true
 	}
+	if p, busy := m.scaleFor(verb); busy {
+		return p, true
+	}
 	switch {
 	case verb == CommandResume && held:
 		return m.resume(func(*State) {}).handling(m.o.Command), true
@@ -44,6 +47,19 @@ func obeyVerb(m moment) (Plan, bool) {
 		return m.raise(m.state.Step+1, StepStarted, "Step skipped by command: step %d of %d, %d%%", m.state.Step+1, len(m.spec.Steps), m.spec.Steps[m.state.Step].Weight).handling(m.o.Command), true
 	}
 	return m.ignore("The command %s#%s does not fit a release that is %s at %d%%: ignored", verb, m.o.Command.ID, m.state.Phase, m.state.Weight), true
+}
+
+// scaleFor makes the pods that an order takes; it is carried out once they are ready.
+func (m moment) scaleFor(verb string) (Plan, bool) {
+	switch {
+	case verb == CommandPromote && m.state.Weight < 100:
+		return m.scale(100)
+	case verb == CommandSkip && m.state.Step < len(m.spec.Steps):
+		return m.scale(m.spec.Steps[m.state.Step].Weight)
+	case verb == CommandResume && m.weightOfStep() > m.state.Weight:
+		return m.scale(m.weightOfStep())
+	}
+	return Plan{}, false
 }
 
 // unfit says why the canary can't have more traffic, whoever orders it.

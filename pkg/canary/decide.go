@@ -44,11 +44,15 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 	if o.Observe && (state.Rollout == "" || state.Phase == Watched) {
 		return watch(m) // what a release of Serin's left on the routes is taken off first
 	}
-	chain := resting
 	if state.Phase.Active() {
-		chain = moving
+		return m.first(moving)
 	}
-	for _, rule := range chain {
+	return m.tidy(m.first(resting))
+}
+
+// first is what the first rule that decides makes of the moment.
+func (m moment) first(policy []rule) Plan {
+	for _, rule := range policy {
 		if plan, decided := rule(m); decided {
 			return plan
 		}
@@ -64,6 +68,9 @@ type rule func(moment) (Plan, bool)
 var moving = []rule{
 	holdStateOfNewer,
 	cleanWhenOptedOut,
+	finishPromotion,
+	finishRelease,
+	yieldToResume,
 	finishRollback,
 	abortByCommand,
 	rollBackChangedTemplate,
@@ -91,6 +98,7 @@ var moving = []rule{
 var resting = []rule{
 	holdStateOfNewer,
 	blockLostState,
+	letGo,
 	cleanAtRest,
 	keepRecord,
 	finishPendingAtRest,
@@ -100,11 +108,16 @@ var resting = []rule{
 	acceptPersonAtRest,
 	returnHome,
 	explainCarriesTraffic,
+	keepPaused,
+	explainPlain,
+	explainSame,
+	explainRejected,
 	explainAlreadyTried,
 	explainOlder,
 	blockOnFindings,
 	waitForAbortToGo,
 	waitForPods,
+	prepare,
 	start,
 }
 
@@ -118,8 +131,8 @@ type moment struct {
 
 // TrafficOf is the routing that a state orders.
 func TrafficOf(s State) Traffic {
-	t := Traffic{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Weight: s.Weight}
-	if s.Phase.Active() && s.Phase != RollingBack && s.Spec.Header.Name != "" {
+	t := Traffic{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Weight: s.Weight, Pin: s.InPlace && s.Phase.Active()}
+	if s.Phase.Active() && !s.Phase.Drains() && s.Spec.Header.Name != "" {
 		header := s.Spec.Header
 		t.Header = &header
 	}
@@ -137,6 +150,7 @@ func (m moment) hold(r Reason, format string, args ...any) Plan {
 	p := m.leave(m.state.Phase, r, format, args...)
 	traffic := TrafficOf(m.state)
 	p.Traffic = &traffic
+	p.Place = m.place(m.state)
 	p.Recheck = recheckMoving
 	return p
 }
@@ -164,7 +178,7 @@ func (m moment) move(change func(*State), warning bool, r Reason, format string,
 	change(&next)
 	next.Peak = max(next.Peak, next.Weight)
 	traffic := TrafficOf(next)
-	p := Plan{Next: next, Traffic: &traffic, Recheck: recheckMoving}
+	p := Plan{Next: next, Traffic: &traffic, Place: m.place(next), Recheck: recheckMoving}
 	p.View = m.view(next, next.Phase, r, next.Message)
 	return p.told(warning)
 }
@@ -199,11 +213,14 @@ func (m moment) rest(phase Phase, warning bool, r Reason, format string, args ..
 		s.Phase, s.Since = phase, m.now
 		s.Lowered, s.Reverts = false, 0
 		s.Digests = nil
-		if phase == Succeeded {
+		switch {
+		case phase == Succeeded && s.InPlace:
+			s.Digests = m.o.Tracks.Stable.Digests
+		case phase == Succeeded:
 			s.Digests = m.o.Tracks.Canary.Digests
 		}
 	}, warning, r, format, args...)
-	p.Last = true
+	p.Last, p.Clean, p.Place = true, m.state.InPlace, nil
 	p.Record = m.record(p.Next)
 	p.Recheck = time.Second
 	return p
@@ -215,8 +232,16 @@ func (m moment) record(s State) *Release {
 		Started: s.Started, Ended: s.Since, Outcome: s.Phase,
 		Reason: s.Reason, Message: s.Message, Weight: s.Peak, Digests: s.Digests,
 		Requests: m.o.Verdict.Canary.Requests, Errors: m.o.Verdict.Canary.Errors,
-		Legs: s.Legs, Width: s.Width,
+		Legs: s.Legs, Width: s.Width, InPlace: s.InPlace, Handled: s.Handled,
 	}
+}
+
+// subject is the Deployment that people deploy to and annotate.
+func (s State) subject() string {
+	if s.InPlace {
+		return s.Stable.Deployment
+	}
+	return s.Canary.Deployment
 }
 
 func (m moment) stableServes() bool { return m.o.Tracks.Stable.Ready > 0 }

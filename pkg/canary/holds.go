@@ -20,7 +20,7 @@ func holdInvalid(m moment) (Plan, bool) {
 	if len(m.o.Invalid) == 0 {
 		return Plan{}, false
 	}
-	return m.hold(InvalidAnnotation, "Held, the annotations of %s are not valid: %s", m.state.Canary.Deployment, strings.Join(m.o.Invalid, "; ")).told(true), true
+	return m.hold(InvalidAnnotation, "Held, the annotations of %s are not valid: %s", m.state.subject(), strings.Join(m.o.Invalid, "; ")).told(true), true
 }
 
 func holdStableUnavailable(m moment) (Plan, bool) {

@@ -71,7 +71,11 @@ func undoRaise(m moment) (Plan, bool) {
 	}
 	if m.interruptions() >= maxInterruptions {
 		return m.rollBack(RaiseUndone, "%s raises the canary in %s again and again, so that nobody can judge it: the release goes back to stable. Only one may lead a release: stop the other, or take the annotation off %s",
-			seen.Writer, key, m.state.Canary.Deployment), true
+			seen.Writer, key, m.state.subject()), true
+	}
+	if seen.Unpinned != "" {
+		return m.aside(func(*State) {}, true, RaiseUndone,
+			"%s took the subset out of %s %s, so that the canary's pods get a part of its requests: pinned again", seen.Writer, key, seen.Unpinned), true
 	}
 	return m.aside(func(*State) {}, true, RaiseUndone,
 		"%s raised the canary to %d%% in %s: set back to %d%%; use the command promote#id or skip#id to go faster", seen.Writer, seen.Max, key, m.state.Weight), true

@@ -112,4 +112,6 @@ const (
 	AutoscalerCounts       Reason = "AutoscalerCountsCanary"
 	BudgetCounts           Reason = "DisruptionBudgetCountsCanary"
 	QuotaTooSmall          Reason = "QuotaTooSmall"
+	StreamPorts            Reason = "PortsWithoutWeights" // in place: connections, not requests
+	PauseSet               Reason = "ManifestSetsPaused"  // somebody's apply would undo the guard
 )

@@ -206,7 +206,7 @@ func (m moment) retries() bool {
 
 func explainAlreadyTried(m moment) (Plan, bool) {
 	template := m.o.Tracks.Canary.Template
-	if template == "" || m.retries() {
+	if template == "" || m.o.InPlace || m.retries() {
 		return Plan{}, false
 	}
 	if m.state.Rollout != "" && (template == m.state.Canary.Template || template == m.state.Stable.Template) {
@@ -257,7 +257,7 @@ func waitForAbortToGo(m moment) (Plan, bool) {
 
 func waitForPods(m moment) (Plan, bool) {
 	c, s := m.o.Tracks.Canary, m.o.Tracks.Stable
-	if !c.Complete {
+	if !c.Complete && !m.o.InPlace {
 		return m.leave(Waiting, WaitingForPods, "Waiting until the rollout of %s is complete (%d of %d pods ready)%s", c.Deployment, c.Ready, c.Wanted, because(c.Problem)), true
 	}
 	if s.Ready == 0 {
@@ -271,14 +271,18 @@ func start(m moment) (Plan, bool) {
 	c, s := m.o.Tracks.Canary, m.o.Tracks.Stable
 	p := m.move(func(next *State) {
 		*next = State{
-			Version: pairVersion, Rollout: rolloutID(c.Template, m.now), Sequence: next.Sequence,
+			Rollout: rolloutID(c.Template, m.now), Sequence: next.Sequence,
 			Phase: Testing, Started: m.now, Since: m.now, Reason: next.Reason, Message: next.Message,
 			Canary: c.side(), Stable: s.side(),
-			Spec: m.spec, Handled: next.Handled,
+			Spec: m.spec, Handled: next.Handled, InPlace: m.o.InPlace,
 		}
-	}, false, ReleaseStarted, "Release of %s begins at 0%%, stable is %s%s", c.Deployment, s.Deployment, qa(m.spec.Header))
+		next.Version = next.version()
+	}, false, ReleaseStarted, "%s%s", m.beginning(), qa(m.spec.Header))
 	for _, f := range m.o.Findings {
 		p.Tell = append(p.Tell, Event{Reason: f.Reason, Sentence: f.Sentence(), Warning: true})
+	}
+	if m.o.InPlace {
+		p.Tell = append(p.Tell, Event{Reason: ReleaseStarted, Sentence: "While it is released " + s.Deployment + " is paused: kubectl rollout status waits for the end. To go back write the template before it again, or give the command abort; kubectl rollout undo refuses a paused Deployment, and kubectl rollout resume updates it without a canary"})
 	}
 	if verb, new := m.verb(); new {
 		p = p.handling(m.o.Command)
@@ -288,6 +292,14 @@ func start(m moment) (Plan, bool) {
 		}
 	}
 	return p, true
+}
+
+func (m moment) beginning() string {
+	c, s := m.o.Tracks.Canary.Deployment, m.o.Tracks.Stable.Deployment
+	if m.o.InPlace {
+		return "Release of " + s + " begins at 0%, in pods of " + c
+	}
+	return "Release of " + c + " begins at 0%, stable is " + s
 }
 
 // qa says how QA reaches the canary.

@@ -3,6 +3,7 @@ package canary
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"serin.dev/serin/pkg/judge"
 )
@@ -19,17 +20,29 @@ func cleanWhenOptedOut(m moment) (Plan, bool) {
 	if m.o.Gone {
 		r, what = DeploymentDeleted, "was deleted"
 	}
+	if m.state.InPlace && !m.o.Gone {
+		return m.optedOutInPlace()
+	}
 	if m.state.Weight > 0 && !m.stableServes() && !m.o.Gone {
 		return m.hold(StableUnavailable,
-			"Deployment %s %s, but stable has no ready pod: its traffic stays until stable can serve", m.state.Canary.Deployment, what).told(true), true
+			"Deployment %s %s, but stable has no ready pod: its traffic stays until stable can serve", m.state.subject(), what).told(true), true
 	}
 	p := m.rest(RolledBack, true, r,
-		"Deployment %s %s in mid-release: all traffic goes back to %s", m.state.Canary.Deployment, what, m.state.Stable.Deployment)
+		"Deployment %s %s in mid-release: all traffic goes back to %s", m.state.subject(), what, m.state.Stable.Deployment)
 	p.Next.Weight = 0
 	p.Traffic.Weight = 0
 	p.View.Weight = 0
 	p.Clean = true
 	return p, true
+}
+
+// optedOutInPlace goes back like any rollback: canary pods may only go when no
+// route leads to them. What is beyond the way back is finished.
+func (m moment) optedOutInPlace() (Plan, bool) {
+	if m.state.Phase == RollingBack || m.state.Phase == Promoting || m.state.Phase == Finishing {
+		return Plan{}, false
+	}
+	return m.rollBack(OptedOut, "Deployment %s was opted out in mid-release: all traffic goes back to the version that runs", m.state.subject()), true
 }
 
 // finishRollback asserts stable until the canary's traffic is seen to be gone.
@@ -47,16 +60,28 @@ func finishRollback(m moment) (Plan, bool) {
 	if !m.routesMet() {
 		return m.hold(m.state.Reason, "%s", m.state.Message), true
 	}
+	if m.state.InPlace && m.drained() && m.unsettled(m.written()) <= 0 {
+		if p, busy := m.clear(); busy {
+			return p, true
+		}
+	}
 	switch {
+	case m.state.InPlace && m.unsettled(m.written()) > 0:
+		p := m.hold(m.state.Reason, "%s", m.state.Message)
+		p.Recheck = m.unsettled(m.written())
+		return p, true
 	case m.state.Peak == 0:
 		return m.rolledBack(RollbackVerified, "The release ended before any user was on %s. The reason was: %s", m.state.Canary.Deployment, m.state.Message), true
 	case m.o.Verdict.Quiet >= quietBlocks:
 		return m.rolledBack(RollbackVerified, "Rolled back: all users are on %s, %s gets no requests any more. The reason was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.state.Message), true
-	case m.now.Sub(m.state.Since) >= max(verifyLimit, verifyBlocks*m.state.Width):
+	case m.now.Sub(m.state.Since) >= m.verifyTime():
 		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s. The reason of the rollback was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual(), m.state.Message), true
 	}
 	return m.hold(m.state.Reason, "%s", m.state.Message), true
 }
+
+// verifyTime is how long the canary's traffic is waited for to be seen at zero.
+func (m moment) verifyTime() time.Duration { return max(verifyLimit, verifyBlocks*m.state.Width) }
 
 // awaitStable keeps the users where they are, but never takes back what somebody
 // else took off the canary.
@@ -73,7 +98,11 @@ func (m moment) awaitStable() Plan {
 // it when the routes went.
 func (m moment) rolledBack(r Reason, format string, args ...any) Plan {
 	p := m.rest(RolledBack, false, m.state.Reason, "%s", m.state.Message)
-	p.Tell = []Event{{Reason: r, Sentence: fmt.Sprintf(format, args...), Warning: r == RollbackUnverified}}
+	sentence := fmt.Sprintf(format, args...)
+	if m.state.InPlace && !slices.Contains(superseded, m.state.Reason) && m.spec.OnRollback != RestoreTemplate {
+		sentence += ". " + goBack(m.state.Stable.Deployment)
+	}
+	p.Tell = []Event{{Reason: r, Sentence: sentence, Warning: r == RollbackUnverified}}
 	return p
 }
 
@@ -105,7 +134,7 @@ func rollBackChangedTemplate(m moment) (Plan, bool) {
 	if now == "" || now == m.state.Canary.Template {
 		return Plan{}, false
 	}
-	return m.rollBack(TemplateChanged, "Deployment %s got another pod template in mid-release: back to stable, then the new one is released", m.state.Canary.Deployment), true
+	return m.rollBack(TemplateChanged, "Deployment %s got another pod template in mid-release: back to stable, then the new one is released", m.state.subject()), true
 }
 
 func rollBackUnhealthy(m moment) (Plan, bool) {

@@ -29,7 +29,7 @@ func adoptSpec(m moment) (Plan, bool) {
 		if s.Phase != Paused {
 			s.Phase = Testing
 		}
-	}, false, SpecChanged, "The annotations of %s changed: the release goes on by the new ones", m.state.Canary.Deployment), true
+	}, false, SpecChanged, "The annotations of %s changed: the release goes on by the new ones", m.state.subject()), true
 }
 
 // stepsUpTo counts the steps whose weight is at most that of the step passed last.
@@ -75,6 +75,11 @@ func leaveTesting(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	c := m.o.Tracks.Canary
+	if m.state.InPlace && !m.o.Place.Canary {
+		p := m.hold(Preparing, "All routes are pinned to %s; the pods of %s are made when all proxies go by that", m.state.Stable.Deployment, c.Deployment)
+		p.Recheck = max(time.Second, m.unsettled(m.written()))
+		return p, true
+	}
 	if !c.Complete {
 		p := m.hold(WaitingForPods, "Waiting until all pods of %s are ready (%d of %d)%s", c.Deployment, c.Ready, c.Wanted, because(c.Problem))
 		if m.now.Sub(m.state.Since) >= m.spec.StepDeadline {
@@ -95,6 +100,9 @@ func leaveTesting(m moment) (Plan, bool) {
 	if why := m.blind(); why != "" {
 		return m.holdBlind(why), true
 	}
+	if p, busy := m.scale(m.spec.Steps[0].Weight); busy {
+		return p, true
+	}
 	return m.raise(1, StepStarted, "Step 1 of %d: %d%% of the traffic goes to %s", len(m.spec.Steps), m.spec.Steps[0].Weight, c.Deployment), true
 }
 
@@ -111,8 +119,15 @@ func passStep(m moment) (Plan, bool) {
 // advance goes to the next step, or ends the release well after the last.
 func (m moment) advance(r Reason, why string) Plan {
 	n, steps := m.state.Step, len(m.spec.Steps)
+	if n == steps && m.state.InPlace {
+		return m.move(func(s *State) { s.Phase, s.Since = Promoting, m.now }, false, Updating,
+			"All users are on %s, which kept its limits: Kubernetes updates %s while it has none. %s", m.state.Canary.Deployment, m.state.Stable.Deployment, why)
+	}
 	if n == steps {
 		return m.rest(Succeeded, false, Promoted, "%s is promoted: it has all the traffic. %s", m.state.Canary.Deployment, why)
+	}
+	if p, busy := m.scale(m.spec.Steps[n].Weight); busy {
+		return p
 	}
 	return m.raise(n+1, r, "Step %d of %d: %d%% of the traffic goes to %s. %s", n+1, steps, m.spec.Steps[n].Weight, m.state.Canary.Deployment, why)
 }

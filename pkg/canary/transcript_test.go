@@ -144,6 +144,7 @@ func describe(p Plan) string {
 	if p.Clean {
 		out.WriteString("    takes all marks off\n")
 	}
+	out.WriteString(describePlace(p))
 	if p.Record != nil {
 		fmt.Fprintf(&out, "    records %s at most %d%%\n", p.Record.Outcome, p.Record.Weight)
 	}
@@ -152,12 +153,16 @@ func describe(p Plan) string {
 
 // act makes the world as the plan wants it; it tells whether anything changed.
 func (w *world) act(p Plan) (changed bool) {
+	defer func() { changed = w.actPlace(p) || changed }()
 	if p.Record != nil {
 		w.o.History = append([]Release{*p.Record}, w.o.History...)
 		changed = true
 	}
 	if p.Clean {
-		w.state = State{}
+		if w.state = (State{}); len(w.o.History) > 0 && w.o.History[0].InPlace {
+			w.state = w.o.History[0].Resting()
+			w.o.Place.Carried, w.o.Place.Written = false, w.now
+		}
 		for key, seen := range w.o.Traffic {
 			seen.Rollout, seen.Sequence, seen.Header = "", 0, false
 			if p.Traffic != nil {
@@ -182,6 +187,7 @@ func (w *world) act(p Plan) (changed bool) {
 			share = 0
 		}
 		w.o.Traffic[key] = Seen{Min: share, Max: share, Header: p.Traffic.Header != nil, Idle: seen.Idle, Rollout: p.Next.Rollout, Sequence: p.Next.Sequence, At: w.now}
+		w.o.Place.Carried = w.o.InPlace
 		if w.state.Rollout != p.Next.Rollout {
 			w.o.Verdict = judge.Verdict{}
 		}
@@ -277,7 +283,7 @@ func (w *world) do(args []string) error {
 			w.spec.Steps = append(w.spec.Steps, Step{weight, time.Minute})
 		}
 	default:
-		return fmt.Errorf("unknown word %q", verb)
+		return w.doPlace(verb, args)
 	}
 	return nil
 }
