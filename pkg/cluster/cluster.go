@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,7 +44,22 @@ type Options struct {
 	ClusterDomain string
 	// RootNamespace is Istio's, like "istio-system".
 	RootNamespace string
+	// InPlace tells that single Deployments may be updated in place. Without it
+	// nothing is read or kept for that.
+	InPlace bool
+	// Guard is what holds their changed templates back: GuardPolicy, GuardWebhook
+	// or GuardPause; empty means GuardPolicy. It counts only with InPlace.
+	Guard string
+	// Logger is told what may not be read; nil: nobody is.
+	Logger *zap.Logger
 }
+
+// The guards there are.
+const (
+	GuardPolicy  = "policy"  // a MutatingAdmissionPolicy
+	GuardWebhook = "webhook" // a mutating webhook, served by Serin
+	GuardPause   = "pause"   // the Deployments are always paused
+)
 
 // Cache holds the reduced copies. Create one with New, register with OnChange,
 // then Run it.
@@ -54,7 +70,8 @@ type Cache struct {
 	deployments, services, namespaces, revisions set
 	routes, rules                                set
 
-	pods podCache
+	pods   podCache
+	around surroundings
 }
 
 // set is one kind of object: one informer per watched namespace.
@@ -62,8 +79,12 @@ type set []cache.SharedIndexInformer
 
 // New makes a Cache. It asks the server for nothing before Run.
 func New(o Options) (*Cache, error) {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
 	c := &Cache{options: o, changed: func(Key) {}}
-	c.pods.init(o.Kube)
+	c.pods.init(o)
+	c.around.init()
 	watched := o.Namespaces
 	if len(watched) == 0 {
 		watched = []string{metav1.NamespaceAll}
@@ -85,6 +106,7 @@ func (c *Cache) OnChange(f func(Key)) {
 
 // watchNamespace sets up the informers of one namespace, or of all.
 func (c *Cache) watchNamespace(ns string) error {
+	deployments, example := c.deploymentsIn(ns)
 	apps, core := c.options.Kube.AppsV1().RESTClient(), c.options.Kube.CoreV1().RESTClient()
 	only := func(o *metav1.ListOptions) {
 		if ns != metav1.NamespaceAll {
@@ -103,12 +125,12 @@ func (c *Cache) watchNamespace(ns string) error {
 		index    cache.Indexers
 		services func(any) []Key
 	}{
-		{&c.deployments, cache.NewFilteredListWatchFromClient(apps, "deployments", ns, all), &appsv1.Deployment{}, reduceDeployment, byNamespace, c.servicesOfDeployment},
+		{&c.deployments, deployments, example, c.reduceDeployment, deploymentIndexers, c.servicesOfDeployment},
 		{&c.services, cache.NewFilteredListWatchFromClient(core, "services", ns, all), &corev1.Service{}, reduceService, byNamespace, itself},
 		{&c.namespaces, cache.NewFilteredListWatchFromClient(core, "namespaces", metav1.NamespaceAll, only), &corev1.Namespace{}, reduceNamespace, none, c.servicesOfNamespace},
 		{&c.revisions, cache.NewFilteredListWatchFromClient(apps, "controllerrevisions", ns, ours), &appsv1.ControllerRevision{}, reduceRevision, cache.Indexers{byService: indexRevision}, serviceOfRevision},
-		{&c.routes, c.istio("virtualservices", ns), &unstructured.Unstructured{}, c.reduceRoutes, routeIndexers, servicesOfRoutes},
-		{&c.rules, c.istio("destinationrules", ns), &unstructured.Unstructured{}, c.reduceRule, cache.Indexers{byService: indexRule}, c.servicesOfRule},
+		{&c.routes, c.trees(istioKind("virtualservices"), ns), &unstructured.Unstructured{}, c.reduceRoutes, routeIndexers, servicesOfRoutes},
+		{&c.rules, c.trees(istioKind("destinationrules"), ns), &unstructured.Unstructured{}, c.reduceRule, ruleIndexers, c.servicesOfRule},
 	} {
 		informer := cache.NewSharedIndexInformer(w.from, w.example, 0, w.index)
 		if err := informer.SetTransform(w.reduce); err != nil {
@@ -122,9 +144,23 @@ func (c *Cache) watchNamespace(ns string) error {
 	return nil
 }
 
-// istio lists and watches one of Istio's kinds as plain trees.
-func (c *Cache) istio(resource, ns string) cache.ListerWatcher {
-	client := c.options.Dynamic.Resource(schema.GroupVersionResource{Group: Group, Version: Version, Resource: resource}).Namespace(ns)
+// deploymentsIn lists and watches Deployments: as plain trees where some are to
+// be copied whole, for a client's type knows only the fields of its own time.
+func (c *Cache) deploymentsIn(ns string) (cache.ListerWatcher, runtime.Object) {
+	if c.options.InPlace {
+		return c.trees(appsv1.SchemeGroupVersion.WithResource("deployments"), ns), &unstructured.Unstructured{}
+	}
+	apps := c.options.Kube.AppsV1().RESTClient()
+	return cache.NewFilteredListWatchFromClient(apps, "deployments", ns, func(*metav1.ListOptions) {}), &appsv1.Deployment{}
+}
+
+func istioKind(resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: Group, Version: Version, Resource: resource}
+}
+
+// trees lists and watches a kind as plain trees.
+func (c *Cache) trees(kind schema.GroupVersionResource, ns string) cache.ListerWatcher {
+	client := c.options.Dynamic.Resource(kind).Namespace(ns)
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return client.List(ctx, o)

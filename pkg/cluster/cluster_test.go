@@ -107,7 +107,7 @@ func TestADeploymentIsCompleteOnlyWhenItsRolloutIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := shopDeployment("web-v1", nil)
 			c.change(d)
-			o, err := reduceDeployment(d)
+			o, err := new(Cache).reduceDeployment(d)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +128,7 @@ func TestATemplateHashTellsTemplatesApartAndNothingElse(t *testing.T) {
 	hash := func(change func(*appsv1.Deployment)) string {
 		d := shopDeployment("web-v1", nil)
 		change(d)
-		o, err := reduceDeployment(d)
+		o, err := new(Cache).reduceDeployment(d)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestATemplateHashTellsTemplatesApartAndNothingElse(t *testing.T) {
 
 func TestOnlyWhatIsUsedIsKept(t *testing.T) {
 	d := shopDeployment("web-v1", map[string]string{"serin.dev/canary": "true", "other.example/key": "x"})
-	o, err := reduceDeployment(d)
+	o, err := new(Cache).reduceDeployment(d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestOnlyWhatIsUsedIsKept(t *testing.T) {
 	if len(got.reduced.Annotations) != 1 || got.reduced.Annotations["serin.dev/canary"] != "true" {
 		t.Errorf("annotations are %v, want ours only", got.reduced.Annotations)
 	}
-	again, err := reduceDeployment(o)
+	again, err := new(Cache).reduceDeployment(o)
 	if err != nil || again != o {
 		t.Errorf("reducing twice gave %v, %v", again, err)
 	}
@@ -212,8 +212,8 @@ func TestAChangeIsToldToTheServicesItConcerns(t *testing.T) {
 	lone := shopDeployment("lone", opted)
 	lone.Spec.Template.Labels = nil
 	for name, got := range map[string][]Key{
-		"a Deployment the Service selects: shop/web":            c.servicesOfDeployment(reduce(reduceDeployment, shopDeployment("web-v1", nil))),
-		"an opted-in one without a Service: shop/lone":          c.servicesOfDeployment(reduce(reduceDeployment, lone)),
+		"a Deployment the Service selects: shop/web":            c.servicesOfDeployment(reduce(c.reduceDeployment, shopDeployment("web-v1", nil))),
+		"an opted-in one without a Service: shop/lone":          c.servicesOfDeployment(reduce(c.reduceDeployment, lone)),
 		"a route by full name: other/web":                       servicesOfRoutes(reduce(c.reduceRoutes, virtualService("v", leadingTo("web.other.svc.cluster.local"), nil))),
 		"a state without a route: shop/old":                     servicesOfRoutes(reduce(c.reduceRoutes, virtualService("v", nil, map[string]any{"serin.dev/state.old": "{}"}))),
 		"a rule by short name: shop/web":                        c.servicesOfRule(rule("web")),
@@ -244,7 +244,7 @@ func TestTheObjectsAroundAServiceAreThoseThatBearOnIt(t *testing.T) {
 	fill(t, c.routes, c.reduceRoutes, virtualService("unrelated", leadingTo("api", "api"), nil))
 	d := shopDeployment("web-v1", nil)
 	d.Status.ObservedGeneration = 0 // its pods need no request then
-	fill(t, c.deployments, reduceDeployment, d)
+	fill(t, c.deployments, c.reduceDeployment, d)
 
 	o, err := c.Objects(context.Background(), Key{Namespace: "shop", Name: "web"})
 	if err != nil {
@@ -270,7 +270,7 @@ func TestWhenPodsCannotBeReadAllElseStillIs(t *testing.T) {
 	c, away := newCache(t)
 	fill(t, c.services, reduceService, shopService("web", map[string]string{"app": "web"}))
 	fill(t, c.routes, c.reduceRoutes, virtualService("direct", leadingTo("web", "web"), nil))
-	fill(t, c.deployments, reduceDeployment, shopDeployment("web-v1", nil))
+	fill(t, c.deployments, c.reduceDeployment, shopDeployment("web-v1", nil))
 	o, err := c.Objects(context.Background(), Key{Namespace: "shop", Name: "web"})
 	if err == nil || !strings.Contains(err.Error(), "list the ReplicaSets of Deployment shop/web-v1") {
 		t.Errorf("the error is %v, want the list that failed named", err)
@@ -284,7 +284,7 @@ func TestOnlyServicesWithReleasesConcernUs(t *testing.T) {
 	c, _ := newCache(t)
 	fill(t, c.services, reduceService, shopService("web", map[string]string{"app": "web"}))
 	key := Key{Namespace: "shop", Name: "web"}
-	fill(t, c.deployments, reduceDeployment, shopDeployment("web-v1", nil))
+	fill(t, c.deployments, c.reduceDeployment, shopDeployment("web-v1", nil))
 	if c.Concerns(key) {
 		t.Error("a Service that nobody opted in concerns us")
 	}
@@ -293,7 +293,7 @@ func TestOnlyServicesWithReleasesConcernUs(t *testing.T) {
 		t.Error("a Service whose state stands on a VirtualService does not concern us")
 	}
 	fill(t, c.routes, c.reduceRoutes, virtualService("v", leadingTo("web"), nil))
-	fill(t, c.deployments, reduceDeployment, shopDeployment("web-v2", map[string]string{"serin.dev/canary": "true"}))
+	fill(t, c.deployments, c.reduceDeployment, shopDeployment("web-v2", map[string]string{"serin.dev/canary": "true"}))
 	if !c.Concerns(key) {
 		t.Error("a Service with an opted-in Deployment does not concern us")
 	}

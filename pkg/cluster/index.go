@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -15,6 +16,8 @@ const (
 	byState    = "state"    // VirtualServices that carry a Service's state
 	byHost     = "host"     // VirtualServices by their hosts
 	byDelegate = "delegate" // VirtualServices by those they delegate to
+	byPurpose  = "purpose"  // objects of ours by the Service they were made for
+	byInPlace  = "in-place" // VirtualServices that carry a Service's state of a release in place
 )
 
 // anyService marks a DestinationRule whose host is a pattern.
@@ -25,6 +28,21 @@ var routeIndexers = cache.Indexers{
 	byState:    indexRoutes(func(r *routes) []string { return r.states }),
 	byHost:     indexRoutes(func(r *routes) []string { return r.hosts }),
 	byDelegate: indexRoutes(func(r *routes) []string { return r.delegates }),
+	byPurpose:  indexPurpose,
+	byInPlace:  indexRoutes(func(r *routes) []string { return r.inPlace }),
+}
+
+var (
+	deploymentIndexers = cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc, byPurpose: indexPurpose}
+	ruleIndexers       = cache.Indexers{byService: indexRule, byPurpose: indexPurpose}
+)
+
+// indexPurpose indexes what Serin made beside a release in place.
+func indexPurpose(o any) ([]string, error) {
+	if made, ok := o.(interface{ madeFor() string }); ok && made.madeFor() != "" {
+		return []string{made.madeFor()}, nil
+	}
+	return nil, nil
 }
 
 func indexRoutes(values func(*routes) []string) cache.IndexFunc {
@@ -121,16 +139,28 @@ func servicesOfRoutes(o any) []Key {
 	if !ok {
 		return nil
 	}
-	return keysOf(r.leads)
+	return keysOf(withPurpose(r.leads, r.purpose))
+}
+
+// withPurpose adds the Service that an object of ours was made for, wherever it
+// may lead by now.
+func withPurpose(services []string, p purpose) []string {
+	if p == "" || slices.Contains(services, string(p)) {
+		return services
+	}
+	return append(slices.Clone(services), string(p))
 }
 
 func (c *Cache) servicesOfRule(o any) []Key {
 	r, ok := o.(*rule)
-	if !ok || r.target == "" {
+	switch {
+	case !ok:
 		return nil
+	case r.target == "":
+		return keysOf(withPurpose(nil, r.purpose))
 	}
 	if r.target != anyService {
-		return keysOf([]string{r.target})
+		return keysOf(withPurpose([]string{r.target}, r.purpose))
 	}
 	return c.servicesIn(r.Namespace)
 }
@@ -156,11 +186,11 @@ func (c *Cache) servicesOfDeployment(o any) []Key {
 	if !ok {
 		return nil
 	}
-	var keys []Key
+	var all []string
 	for _, name := range topology.ServicesOf(d.reduced, c.servicesReduced(d.Namespace)) {
-		keys = append(keys, Key{Namespace: d.Namespace, Name: name})
+		all = append(all, d.Namespace+"/"+name)
 	}
-	return keys
+	return keysOf(withPurpose(all, d.purpose))
 }
 
 func (c *Cache) servicesReduced(ns string) []topology.Service {

@@ -11,7 +11,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 
 	"serin.dev/serin/pkg/canary"
@@ -19,13 +18,24 @@ import (
 )
 
 // Concerns tells whether a Service has anything to do with canary releases: a
-// Deployment of its asks for them, or a VirtualService carries its state.
+// Deployment of its asks for them or carries the guard's mark, a VirtualService
+// carries its state, or something that Serin made for it is left.
 func (c *Cache) Concerns(k Key) bool {
-	if len(list[*routes](c.routes, byState, k.String())) > 0 {
+	if len(list[*routes](c.routes, byState, k.String())) > 0 || c.left(k) {
 		return true
 	}
 	for _, d := range c.deploymentsOf(k) {
-		if topology.OptedIn(d.reduced) {
+		if topology.OptedIn(d.reduced) || marked(d.reduced) {
+			return true
+		}
+	}
+	return false
+}
+
+// left tells that something exists that Serin made for a Service.
+func (c *Cache) left(k Key) bool {
+	for _, s := range []set{c.deployments, c.rules, c.routes} {
+		if len(list[any](s, byPurpose, k.String())) > 0 {
 			return true
 		}
 	}
@@ -36,6 +46,7 @@ func (c *Cache) Concerns(k Key) bool {
 // or ReplicaSets could not be read they are missing and the error says why: what
 // takes traffic away from a canary must not wait for them, all else should.
 func (c *Cache) Objects(ctx context.Context, k Key) (topology.Objects, error) {
+	var err error
 	o := topology.Objects{
 		ClusterDomain: c.options.ClusterDomain,
 		RootNamespace: c.options.RootNamespace,
@@ -50,22 +61,32 @@ func (c *Cache) Objects(ctx context.Context, k Key) (topology.Objects, error) {
 	if n, ok := get[*namespace](c.namespaces, "", k.Namespace); ok {
 		o.NamespaceLabels = n.Labels
 	}
-	var errs []error
-	for _, d := range c.deploymentsOf(k) {
-		reduced := d.reduced
-		var err error
-		reduced.ReplicaSetAt, reduced.Pods, err = c.pods.of(ctx, k, d)
-		errs = append(errs, err)
-		o.Deployments = append(o.Deployments, reduced)
-	}
-	o.DestinationRules = c.rulesOf(k)
-	var err error
-	o.VirtualServices, err = c.routesOf(siblings(k, o))
+	deployments, errs := c.handOut(ctx, k)
+	o.Deployments = deployments
+	o.DestinationRules, err = c.rulesOf(k)
+	errs = append(errs, err)
+	o.CanaryPods, err = c.canaryPods(ctx, k, o.ServiceFound)
+	errs = append(errs, err)
+	o.Around, err = c.aroundOf(ctx, k.Namespace, o.Deployments)
+	errs = append(errs, err)
+	o.VirtualServices, err = c.routesOf(k, siblings(k, o))
 	return o, errors.Join(append(errs, err)...)
 }
 
+// handOut are the Service's Deployments with their ReplicaSets and pods.
+func (c *Cache) handOut(ctx context.Context, k Key) (out []topology.Deployment, errs []error) {
+	found := c.deploymentsOf(k)
+	updated := c.updatedInPlace(found)
+	for _, d := range found {
+		reduced, err := d.handOut()
+		errs = append(errs, err, c.pods.fill(ctx, k, d, updated[d.Name], &reduced))
+		out = append(out, reduced)
+	}
+	return out, errs
+}
+
 // deploymentsOf are the Deployments a Service selects, or that believe to be
-// released through it, by name.
+// released through it, and canaries made for it, by name.
 func (c *Cache) deploymentsOf(k Key) []*deployment {
 	selector := labels.Nothing()
 	if s, ok := get[*service](c.services, k.Namespace, k.Name); ok && len(s.reduced.Selector) > 0 {
@@ -74,6 +95,10 @@ func (c *Cache) deploymentsOf(k Key) []*deployment {
 	var services []topology.Service // read only when some Deployment comes into question
 	var out []*deployment
 	for _, d := range list[*deployment](c.deployments, cache.NamespaceIndex, k.Namespace) {
+		if d.reduced.CloneOf != "" && d.madeFor() == k.String() {
+			out = append(out, d)
+			continue
+		}
 		if !mayBelong(d, k.Name, selector) {
 			continue
 		}
@@ -96,16 +121,25 @@ func mayBelong(d *deployment, name string, selector labels.Selector) bool {
 		selector.Matches(labels.Set(d.reduced.TemplateLabels))
 }
 
-// rulesOf are the DestinationRules whose host may mean the Service.
-func (c *Cache) rulesOf(k Key) []topology.DestinationRule {
-	var out []topology.DestinationRule
+// rulesOf are the DestinationRules whose host may mean the Service, and those
+// made for it.
+func (c *Cache) rulesOf(k Key) (out []topology.DestinationRule, err error) {
+	found := list[*rule](c.rules, byPurpose, k.String())
 	for _, target := range []string{k.String(), anyService} {
 		for _, r := range list[*rule](c.rules, byService, target) {
-			out = append(out, r.reduced)
+			if r.madeFor() != k.String() {
+				found = append(found, r)
+			}
 		}
 	}
+	var errs []error
+	for _, r := range found {
+		reduced, err := r.handOut()
+		errs = append(errs, err)
+		out = append(out, reduced)
+	}
 	slices.SortFunc(out, func(a, b topology.DestinationRule) int { return compareKeys(a.Key, b.Key) })
-	return out
+	return out, errors.Join(errs...)
 }
 
 // siblings are the Service and all others that select its Deployments, like a
@@ -123,14 +157,16 @@ func siblings(k Key, o topology.Objects) []Key {
 }
 
 // routesOf are the VirtualServices that lead to the Services or carry their
-// state, and those that bear on them: of the same hosts, or delegating to them.
-func (c *Cache) routesOf(services []Key) ([]topology.VirtualService, error) {
+// state, those made for k, and those that bear on them: of the same hosts, or
+// delegating to them.
+func (c *Cache) routesOf(k Key, services []Key) ([]topology.VirtualService, error) {
 	found := map[string]*routes{}
 	add := func(all []*routes) {
 		for _, r := range all {
 			found[r.Namespace+"/"+r.Name] = r
 		}
 	}
+	add(list[*routes](c.routes, byPurpose, k.String()))
 	for _, k := range services {
 		add(list[*routes](c.routes, byService, k.String()))
 	}
@@ -182,7 +218,7 @@ func (c *Cache) DeploymentUID(ns, name string) string {
 
 // Stale asks the API server for the objects as they are now and names the
 // first of them the caches don't hold in that version; nil when all are held.
-// Kinds other than VirtualService and Deployment are an error.
+// Kinds other than VirtualService, DestinationRule and Deployment are an error.
 func (c *Cache) Stale(ctx context.Context, keys []canary.ObjectKey) (*canary.ObjectKey, error) {
 	for _, k := range keys {
 		live, err := c.liveVersion(ctx, k)
@@ -198,9 +234,9 @@ func (c *Cache) Stale(ctx context.Context, keys []canary.ObjectKey) (*canary.Obj
 
 func (c *Cache) liveVersion(ctx context.Context, k canary.ObjectKey) (string, error) {
 	switch k.Kind {
-	case "VirtualService":
-		gvr := schema.GroupVersionResource{Group: Group, Version: Version, Resource: "virtualservices"}
-		u, err := c.options.Dynamic.Resource(gvr).Namespace(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
+	case "VirtualService", "DestinationRule":
+		kind := istioKind(strings.ToLower(k.Kind) + "s")
+		u, err := c.options.Dynamic.Resource(kind).Namespace(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
 		if err != nil {
 			return "", err
 		}
@@ -219,6 +255,10 @@ func (c *Cache) heldVersion(k canary.ObjectKey) string {
 	switch k.Kind {
 	case "VirtualService":
 		if r, ok := get[*routes](c.routes, k.Namespace, k.Name); ok {
+			return r.ResourceVersion
+		}
+	case "DestinationRule":
+		if r, ok := get[*rule](c.rules, k.Namespace, k.Name); ok {
 			return r.ResourceVersion
 		}
 	case "Deployment":

@@ -2,16 +2,17 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
@@ -31,27 +32,41 @@ const (
 // watched; for the rest a list is taken when the Deployment changed.
 type podCache struct {
 	kube    kubernetes.Interface
+	dynamic dynamic.Interface
 	changed func(Key)
 
 	mu      sync.Mutex
 	ctx     context.Context // of run; nil before
 	wg      sync.WaitGroup
 	watches map[Key]*podWatch
-	sets    map[types.UID]replicaSet // by Deployment
-	lists   map[types.UID]podList    // by Deployment
+	sets    map[types.UID]replicaSets // by Deployment
+	lists   map[types.UID]podList     // by Deployment
 }
 
-// replicaSet is that of a Deployment's present template.
+// replicaSets are those of a Deployment, as read for it in a version.
+type replicaSets struct {
+	revision, version string
+	present           replicaSet // that of the present template; no uid: there is none
+	// running are those with pods or wanted ones, newest first; only where the
+	// Deployment is updated in place, which inPlace tells.
+	running []replicaSet
+	inPlace bool
+}
+
 type replicaSet struct {
-	revision string
-	uid      types.UID
-	created  time.Time
+	uid          types.UID
+	created      time.Time
+	name, hash   string // the hash is its pods' label
+	template     string // hash of its template without that label
+	raw          []byte // the template; nil where it is that of the Deployment
+	wanted, pods int
+	ready        int
 }
 
 type podList struct {
 	version string // of the Deployment it was read for
 	at      time.Time
-	pods    []topology.Pod
+	pods    map[types.UID][]topology.Pod // by ReplicaSet
 }
 
 type podWatch struct {
@@ -64,14 +79,15 @@ type podWatch struct {
 type pod struct {
 	metav1.ObjectMeta
 	owner   types.UID
+	canary  bool // it has the label that pods of our canaries have
 	reduced topology.Pod
 }
 
-func (p *podCache) init(kube kubernetes.Interface) {
-	p.kube = kube
+func (p *podCache) init(o Options) {
+	p.kube, p.dynamic = o.Kube, o.Dynamic
 	p.changed = func(Key) {}
 	p.watches = map[Key]*podWatch{}
-	p.sets = map[types.UID]replicaSet{}
+	p.sets = map[types.UID]replicaSets{}
 	p.lists = map[types.UID]podList{}
 }
 
@@ -134,34 +150,75 @@ func (p *podCache) watch(k Key, selector string) *podWatch {
 	return &podWatch{informer: informer, selector: selector}
 }
 
-// of gives when the ReplicaSet of a Deployment's present template was made, and
-// its pods, from the watch of the Service if there is one.
-func (p *podCache) of(ctx context.Context, k Key, d *deployment) (time.Time, []topology.Pod, error) {
-	if !d.observed {
-		return time.Time{}, nil, nil // the ReplicaSet of this template isn't made yet
+// fill reads when the ReplicaSet of a Deployment's present template was made, and
+// its pods, from the watch of the Service if there is one; and, where the
+// Deployment is updated in place, all ReplicaSets that run.
+func (p *podCache) fill(ctx context.Context, k Key, d *deployment, inPlace bool, out *topology.Deployment) error {
+	if !d.reduced.Observed && !inPlace {
+		return nil // the ReplicaSet of this template isn't made yet
 	}
-	rs, err := p.replicaSetOf(ctx, d)
-	if err != nil || rs.uid == "" {
-		return time.Time{}, nil, err
+	sets, err := p.replicaSetsOf(ctx, d, inPlace)
+	if err != nil {
+		return err
 	}
+	var owners []types.UID
+	if d.reduced.Observed && sets.present.uid != "" {
+		out.ReplicaSetAt = sets.present.created
+		owners = append(owners, sets.present.uid)
+	}
+	for _, s := range sets.running {
+		owners = append(owners, s.uid)
+	}
+	if len(owners) == 0 {
+		return nil
+	}
+	pods, err := p.podsOf(ctx, k, d, owners)
+	if !out.ReplicaSetAt.IsZero() {
+		out.Pods = pods[sets.present.uid]
+	}
+	var unread error
+	out.Sets, unread = describeSets(sets.running, pods, out.Doc)
+	return errors.Join(err, unread)
+}
+
+// podsOf gives the pods of ReplicaSets.
+func (p *podCache) podsOf(ctx context.Context, k Key, d *deployment, owners []types.UID) (map[types.UID][]topology.Pod, error) {
+	if all, synced := p.watched(k); synced {
+		return ownedBy(owners, all), nil
+	}
+	return p.listOf(ctx, d, owners)
+}
+
+// watched are the pods of a Service whose watch has read them all.
+func (p *podCache) watched(k Key) (pods []*pod, synced bool) {
 	p.mu.Lock()
 	w := p.watches[k]
 	p.mu.Unlock()
-	if w != nil && w.informer.HasSynced() {
-		return rs.created, owned(w.informer.GetStore().List(), rs.uid), nil
+	if w == nil || !w.informer.HasSynced() {
+		return nil, false
 	}
-	pods, err := p.listOf(ctx, d, rs)
-	return rs.created, pods, err
-}
-
-func owned(objects []any, owner types.UID) []topology.Pod {
-	var out []topology.Pod
-	for _, o := range objects {
-		if p, ok := o.(*pod); ok && p.owner == owner {
-			out = append(out, p.reduced)
+	for _, o := range w.informer.GetStore().List() {
+		if reduced, ok := o.(*pod); ok {
+			pods = append(pods, reduced)
 		}
 	}
-	sortPods(out)
+	return pods, true
+}
+
+// ownedBy picks the pods of owners, each of which has an entry.
+func ownedBy(owners []types.UID, all []*pod) map[types.UID][]topology.Pod {
+	out := map[types.UID][]topology.Pod{}
+	for _, uid := range owners {
+		out[uid] = nil
+	}
+	for _, one := range all {
+		if _, wanted := out[one.owner]; wanted {
+			out[one.owner] = append(out[one.owner], one.reduced)
+		}
+	}
+	for _, pods := range out {
+		sortPods(pods)
+	}
 	return out
 }
 
@@ -174,59 +231,26 @@ func sortPods(pods []topology.Pod) {
 	})
 }
 
-// replicaSetOf finds the ReplicaSet of the present template: both carry the
-// same revision.
-func (p *podCache) replicaSetOf(ctx context.Context, d *deployment) (replicaSet, error) {
-	p.mu.Lock()
-	known := p.sets[d.UID]
-	p.mu.Unlock()
-	if known.uid != "" && known.revision == d.revision {
-		return known, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, liveReadTimeout)
-	defer cancel()
-	sets, err := p.kube.AppsV1().ReplicaSets(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: d.selector})
-	if err != nil {
-		return replicaSet{}, fmt.Errorf("list the ReplicaSets of Deployment %s/%s: %w", d.Namespace, d.Name, err)
-	}
-	for _, s := range sets.Items {
-		if ownedBy(&s, d.UID) && s.Annotations[revisionAnnotation] == d.revision {
-			found := replicaSet{revision: d.revision, uid: s.UID, created: s.CreationTimestamp.Time}
-			p.mu.Lock()
-			p.sets[d.UID] = found
-			p.mu.Unlock()
-			return found, nil
-		}
-	}
-	return replicaSet{}, nil
-}
-
-func ownedBy(s *appsv1.ReplicaSet, uid types.UID) bool {
-	owner := metav1.GetControllerOf(s)
-	return owner != nil && owner.UID == uid
-}
-
 // listOf reads the pods once for every version of the Deployment.
-func (p *podCache) listOf(ctx context.Context, d *deployment, rs replicaSet) ([]topology.Pod, error) {
+func (p *podCache) listOf(ctx context.Context, d *deployment, owners []types.UID) (map[types.UID][]topology.Pod, error) {
 	p.mu.Lock()
 	known := p.lists[d.UID]
 	p.mu.Unlock()
-	if known.version == d.ResourceVersion && (d.reduced.Complete || time.Since(known.at) < unsettledFor) {
+	asked := !slices.ContainsFunc(owners, func(uid types.UID) bool { _, ok := known.pods[uid]; return !ok })
+	if asked && known.version == d.ResourceVersion && (d.reduced.Complete || time.Since(known.at) < unsettledFor) {
 		return known.pods, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, liveReadTimeout)
 	defer cancel()
-	all, err := p.kube.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: d.selector})
+	found, err := p.kube.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{LabelSelector: d.selector})
 	if err != nil {
 		return nil, fmt.Errorf("list the pods of Deployment %s/%s: %w", d.Namespace, d.Name, err)
 	}
-	var out []topology.Pod
-	for i := range all.Items {
-		if owner := metav1.GetControllerOf(&all.Items[i]); owner != nil && owner.UID == rs.uid {
-			out = append(out, describe(&all.Items[i]))
-		}
+	all := make([]*pod, 0, len(found.Items))
+	for i := range found.Items {
+		all = append(all, reduced(&found.Items[i]))
 	}
-	sortPods(out)
+	out := ownedBy(owners, all)
 	p.mu.Lock()
 	p.lists[d.UID] = podList{version: d.ResourceVersion, at: time.Now(), pods: out}
 	p.mu.Unlock()
@@ -246,11 +270,15 @@ func reducePod(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	r := &pod{ObjectMeta: slim(p.ObjectMeta), reduced: describe(p)}
+	return reduced(p), nil
+}
+
+func reduced(p *corev1.Pod) *pod {
+	r := &pod{ObjectMeta: slim(p.ObjectMeta), canary: p.Labels[trackLabel] == canaryTrack, reduced: describe(p)}
 	if owner := metav1.GetControllerOf(p); owner != nil {
 		r.owner = owner.UID
 	}
-	return r, nil
+	return r
 }
 
 // describe reduces a pod. A pod that is being deleted counts as not ready.

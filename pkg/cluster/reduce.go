@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"serin.dev/serin/pkg/canary"
@@ -26,6 +28,17 @@ const Prefix = "serin.dev/"
 // an annotation, which one a Deployment names.
 const ServiceLabel = Prefix + "service"
 
+// What tells the objects that Serin makes beside a release in place: managedBy
+// with the value manager and ServiceLabel are on all of them, trackLabel with the
+// value canaryTrack on the canary's Deployment and on its pods.
+const (
+	managedBy   = "app.kubernetes.io/managed-by"
+	manager     = "serin"
+	trackLabel  = Prefix + "track"
+	canaryTrack = "canary"
+	templateKey = Prefix + "template" // on the canary: the hash of the template it was made of
+)
+
 // revisionAnnotation is set by the deployment controller on a Deployment and on
 // the ReplicaSet of its present template.
 const revisionAnnotation = "deployment.kubernetes.io/revision"
@@ -35,10 +48,11 @@ const revisionAnnotation = "deployment.kubernetes.io/revision"
 type (
 	deployment struct {
 		metav1.ObjectMeta
-		reduced  topology.Deployment
+		reduced topology.Deployment
+		purpose
 		selector string
 		revision string
-		observed bool // the status speaks of the present spec
+		raw      []byte // the whole object; nil where it is not needed
 	}
 	service struct {
 		metav1.ObjectMeta
@@ -54,18 +68,35 @@ type (
 	// routes is a VirtualService: its JSON, decoded when it is used.
 	routes struct {
 		metav1.ObjectMeta
+		purpose
 		raw       []byte
 		leads     []string // ns/name of the Services it has routes to or a state of
 		states    []string // of them, those whose state it carries
+		inPlace   []string // of these, those with a release in place
 		hosts     []string
 		delegates []string // ns/name of VirtualServices it delegates to
 	}
 	rule struct {
 		metav1.ObjectMeta
+		purpose
 		reduced topology.DestinationRule
 		target  string // ns/name of the Service its host means, or anyService
+		raw     []byte // the whole object; nil where it is not needed
 	}
 )
+
+// purpose is, of an object that Serin made, the Service it was made for as
+// ns/name; empty of all others.
+type purpose string
+
+func (p purpose) madeFor() string { return string(p) }
+
+func purposeOf(ns string, labels map[string]string) purpose {
+	if name := labels[ServiceLabel]; name != "" && labels[managedBy] == manager {
+		return purpose(ns + "/" + name)
+	}
+	return ""
+}
 
 // slim keeps of the metadata what the stores need.
 func slim(m metav1.ObjectMeta) metav1.ObjectMeta {
@@ -81,7 +112,10 @@ func same(before, after any) bool {
 	switch a := after.(type) {
 	case *deployment:
 		b, ok := before.(*deployment)
-		return ok && a.revision == b.revision && a.observed == b.observed && reflect.DeepEqual(a.reduced, b.reduced)
+		if !ok || a.raw != nil || b.raw != nil {
+			return false // all of it counts
+		}
+		return a.revision == b.revision && a.purpose == b.purpose && reflect.DeepEqual(a.reduced, b.reduced)
 	case *service:
 		b, ok := before.(*service)
 		return ok && reflect.DeepEqual(a.reduced, b.reduced)
@@ -92,11 +126,45 @@ func same(before, after any) bool {
 	return false
 }
 
-func reduceDeployment(o any) (any, error) {
-	d, ok := o.(*appsv1.Deployment)
-	if !ok {
-		return o, nil
+func (c *Cache) reduceDeployment(o any) (any, error) {
+	switch d := o.(type) {
+	case *appsv1.Deployment:
+		return c.reduce(d)
+	case *unstructured.Unstructured:
+		var typed appsv1.Deployment
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(d.Object, &typed); err != nil {
+			return nil, fmt.Errorf("read Deployment %s/%s: %w", d.GetNamespace(), d.GetName(), err)
+		}
+		r, err := c.reduce(&typed)
+		if err != nil || !wholeNeeded(r.reduced) {
+			return r, err
+		}
+		if r.raw, err = whole(d); err != nil {
+			return nil, fmt.Errorf("keep Deployment %s/%s: %w", d.GetNamespace(), d.GetName(), err)
+		}
+		return r, nil
 	}
+	return o, nil
+}
+
+// wholeNeeded tells that a Deployment may be copied, or is a copy.
+func wholeNeeded(d topology.Deployment) bool {
+	return topology.OptedIn(d) || marked(d) || d.CloneOf != ""
+}
+
+// whole is an object as JSON. Who owns which field of it is left out: it is more
+// than half of many, and nothing is made of it here.
+func whole(u *unstructured.Unstructured) ([]byte, error) {
+	tree := maps.Clone(u.Object)
+	if m, ok := tree["metadata"].(map[string]any); ok {
+		m = maps.Clone(m)
+		delete(m, "managedFields")
+		tree["metadata"] = m
+	}
+	return json.Marshal(tree)
+}
+
+func (c *Cache) reduce(d *appsv1.Deployment) (*deployment, error) {
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
 	if err != nil {
 		return nil, fmt.Errorf("read the selector of Deployment %s/%s: %w", d.Namespace, d.Name, err)
@@ -111,22 +179,68 @@ func reduceDeployment(o any) (any, error) {
 	}
 	observed := d.Status.ObservedGeneration >= d.Generation
 	s := d.Status
+	r := topology.Deployment{
+		Name: d.Name, UID: string(d.UID), Created: d.CreationTimestamp.Time,
+		Annotations:    ours(d.Annotations),
+		TemplateLabels: d.Spec.Template.Labels,
+		TemplateHash:   hash,
+		Replicas:       wanted,
+		Ready:          int(s.ReadyReplicas),
+		Complete: observed && wanted >= 1 && int(s.UpdatedReplicas) == wanted &&
+			int(s.AvailableReplicas) == wanted && int(s.Replicas) == wanted,
+		Observed: observed,
+		Paused:   d.Spec.Paused,
+		CloneOf:  cloneOf(d),
+	}
+	r.Held = r.Paused && (marked(r) || c.options.Guard == GuardPause && c.options.InPlace && topology.OptedIn(r))
+	if r.CloneOf != "" {
+		r.CloneTemplate = d.Annotations[templateKey]
+	}
 	return &deployment{
 		ObjectMeta: slim(d.ObjectMeta),
+		purpose:    purposeOf(d.Namespace, d.Labels),
 		selector:   selector.String(),
 		revision:   d.Annotations[revisionAnnotation],
-		observed:   observed,
-		reduced: topology.Deployment{
-			Name: d.Name, UID: string(d.UID), Created: d.CreationTimestamp.Time,
-			Annotations:    ours(d.Annotations),
-			TemplateLabels: d.Spec.Template.Labels,
-			TemplateHash:   hash,
-			Replicas:       wanted,
-			Ready:          int(s.ReadyReplicas),
-			Complete: observed && wanted >= 1 && int(s.UpdatedReplicas) == wanted &&
-				int(s.AvailableReplicas) == wanted && int(s.Replicas) == wanted,
-		},
+		reduced:    r,
 	}, nil
+}
+
+// marked tells that the guard has marked a Deployment.
+func marked(d topology.Deployment) bool {
+	_, found := d.Annotations[topology.HeldKey]
+	return found
+}
+
+// cloneOf names the Deployment whose canary this one is; empty for all that we
+// did not make.
+func cloneOf(d *appsv1.Deployment) string {
+	owner := metav1.GetControllerOf(d)
+	if owner == nil || owner.Kind != "Deployment" || d.Labels[managedBy] != manager || d.Labels[trackLabel] != canaryTrack {
+		return ""
+	}
+	return owner.Name
+}
+
+// handOut is the Deployment as the pure rooms take it, its document a fresh tree
+// each time.
+func (d *deployment) handOut() (topology.Deployment, error) {
+	out := d.reduced
+	out.ResourceVersion = d.ResourceVersion
+	var err error
+	if out.Doc, err = decode(d.raw); err != nil {
+		return out, fmt.Errorf("decode Deployment %s/%s: %w", d.Namespace, d.Name, err)
+	}
+	return out, nil
+}
+
+// decode reads a kept object; nil for one that was not kept.
+func decode(raw []byte) (map[string]any, error) {
+	if raw == nil {
+		return nil, nil //nolint:nilnil // what was not kept is no fault
+	}
+	var doc map[string]any
+	err := utiljson.Unmarshal(raw, &doc)
+	return doc, err
 }
 
 // templateHash is the identity of a version: ten hex digits over the canonical
@@ -162,6 +276,7 @@ func reduceService(o any) (any, error) {
 	r := topology.Service{
 		Name: s.Name, UID: string(s.UID), Selector: s.Spec.Selector,
 		Headless: s.Spec.ClusterIP == corev1.ClusterIPNone,
+		Type:     string(s.Spec.Type),
 	}
 	for _, p := range s.Spec.Ports {
 		name := p.Name
@@ -169,6 +284,9 @@ func reduceService(o any) (any, error) {
 			name = fmt.Sprintf("%d/%s", p.Port, p.Protocol)
 		}
 		r.Ports = append(r.Ports, name)
+		if streams(p) {
+			r.Streams = append(r.Streams, name)
+		}
 	}
 	return &service{ObjectMeta: slim(s.ObjectMeta), reduced: r}, nil
 }
@@ -204,13 +322,16 @@ func (c *Cache) reduceRoutes(o any) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep VirtualService %s/%s: %w", u.GetNamespace(), u.GetName(), err)
 	}
-	r := &routes{ObjectMeta: slimTree(u), raw: raw}
 	ns := u.GetNamespace()
+	r := &routes{ObjectMeta: slimTree(u), purpose: purposeOf(ns, u.GetLabels()), raw: raw}
 	for _, ref := range topology.RoutesTo(u.Object, ns, c.options.ClusterDomain) {
 		r.leads = append(r.leads, ref.Namespace+"/"+ref.Name)
 	}
 	for _, name := range topology.StateServices(u.Object) {
 		r.states = append(r.states, ns+"/"+name)
+		if s, err := canary.DecodeState(u.GetAnnotations()[canary.StatePrefix+name]); err == nil && s.InPlace {
+			r.inPlace = append(r.inPlace, ns+"/"+name)
+		}
 	}
 	r.leads = unique(append(r.leads, r.states...))
 	r.hosts, r.delegates = hostsOf(u.Object), delegatesOf(u.Object, ns)
@@ -220,8 +341,8 @@ func (c *Cache) reduceRoutes(o any) (any, error) {
 // decode gives the VirtualService as the pure rooms take it, a fresh tree each
 // time.
 func (r *routes) decode() (topology.VirtualService, error) {
-	var doc map[string]any
-	if err := utiljson.Unmarshal(r.raw, &doc); err != nil {
+	doc, err := decode(r.raw)
+	if err != nil {
 		return topology.VirtualService{}, fmt.Errorf("decode VirtualService %s/%s: %w", r.Namespace, r.Name, err)
 	}
 	return topology.VirtualService{
@@ -244,13 +365,36 @@ func (c *Cache) reduceRule(o any) (any, error) {
 		Key:  canary.ObjectKey{Kind: "DestinationRule", Namespace: u.GetNamespace(), Name: u.GetName()},
 		Host: host, ExportTo: exportTo,
 	}
+	_, r.Selected, _ = unstructured.NestedFieldNoCopy(u.Object, "spec", "workloadSelector")
 	for _, s := range subsets {
 		tree, _ := s.(map[string]any)
 		name, _, _ := unstructured.NestedString(tree, "name")
 		labels, _, _ := unstructured.NestedStringMap(tree, "labels")
 		r.Subsets = append(r.Subsets, topology.Subset{Name: name, Labels: labels})
 	}
-	return &rule{ObjectMeta: slimTree(u), reduced: r, target: serviceOf(host, u.GetNamespace(), c.options.ClusterDomain)}, nil
+	kept := &rule{
+		ObjectMeta: slimTree(u), purpose: purposeOf(u.GetNamespace(), u.GetLabels()), reduced: r,
+		target: serviceOf(host, u.GetNamespace(), c.options.ClusterDomain),
+	}
+	if c.options.InPlace {
+		var err error
+		if kept.raw, err = whole(u); err != nil {
+			return nil, fmt.Errorf("keep DestinationRule %s/%s: %w", u.GetNamespace(), u.GetName(), err)
+		}
+	}
+	return kept, nil
+}
+
+// handOut is the rule as the pure rooms take it, its document a fresh tree each
+// time.
+func (r *rule) handOut() (topology.DestinationRule, error) {
+	out := r.reduced
+	out.ResourceVersion = r.ResourceVersion
+	var err error
+	if out.Doc, err = decode(r.raw); err != nil {
+		return out, fmt.Errorf("decode DestinationRule %s/%s: %w", r.Namespace, r.Name, err)
+	}
+	return out, nil
 }
 
 func slimTree(u *unstructured.Unstructured) metav1.ObjectMeta {
