@@ -1,6 +1,9 @@
 package topology
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const modeKey = "serin.dev/mode"
 
@@ -22,5 +25,13 @@ func UsersOwn(o Objects) []Deployment {
 	return found
 }
 
-// HasOurs tells that a canary Deployment of ours is behind the Service.
-func HasOurs(o Objects) bool { return len(UsersOwn(o)) < len(o.Deployments) }
+// HasOurs tells that something is there that a release in place of this Service
+// made: a canary Deployment, a DestinationRule or a VirtualService. What another
+// Service that selects the same pods has made is not ours.
+func HasOurs(o Objects) bool {
+	return slices.ContainsFunc(o.Deployments, func(d Deployment) bool { return Ours(d.Doc, o.Service) }) ||
+		slices.ContainsFunc(o.DestinationRules, func(r DestinationRule) bool { return Ours(r.Doc, o.Service) }) ||
+		slices.ContainsFunc(o.VirtualServices, func(vs VirtualService) bool {
+			return vs.Key.Namespace == o.Namespace && Ours(vs.Doc, o.Service)
+		})
+}

@@ -3,6 +3,7 @@ package topology
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,27 +19,33 @@ func (p preflight) conflicts() []canary.Finding {
 		if !loses {
 			continue
 		}
-		found = append(found, canary.Finding{
+		f := canary.Finding{
 			Reason: canary.VirtualServiceConflict, Blocking: true, Object: vs.Key, Field: "spec.hosts",
-			Problem: fmt.Sprintf("%s is older and has the mesh's host %s too: the mesh goes by that one alone and ignores this one", older, host),
+			Problem: fmt.Sprintf("%s is older and has the mesh's host %s too: the mesh goes by that one alone and ignores this one", older.Key, host),
 			Mend:    "Make the two one VirtualService",
-		})
+		}
+		if Ours(older.Doc, p.o.Service) {
+			f.Blocking = false
+			f.Problem = fmt.Sprintf("%s, which the release made for host %s, is older: the mesh goes by that one until the release ends, then by this one", older.Key, host)
+			f.Mend = ""
+		}
+		found = append(found, f)
 	}
 	return found
 }
 
-func (p preflight) loses(vs VirtualService) (older canary.ObjectKey, host string, loses bool) {
+func (p preflight) loses(vs VirtualService) (older VirtualService, host string, loses bool) {
 	for _, other := range p.o.VirtualServices {
 		if other.Key == vs.Key || !before(other, vs) || !visible(other, vs.Key.Namespace) {
 			continue
 		}
 		for _, host := range p.meshHosts(vs) {
 			if slices.Contains(p.meshHosts(other), host) {
-				return other.Key, host, true
+				return other, host, true
 			}
 		}
 	}
-	return canary.ObjectKey{}, "", false
+	return VirtualService{}, "", false
 }
 
 // before is Istio's order: by age, then by name.
@@ -159,6 +166,8 @@ func (p preflight) leaksTo(vs VirtualService) (field, why string, leaks bool) {
 			case !d.ToService || d.Weight == 0 && len(r.Destinations) > 1:
 			case d.Subset == "":
 				return field, "a destination without subset reaches ready canary pods past any weight, " + p.share(), true
+			case d.Subset != p.q.Canary.Subset && p.reaches(d.Subset):
+				return field, fmt.Sprintf("a destination to subset %s reaches ready canary pods past any weight, %s", d.Subset, p.share()), true
 			case d.Subset == p.q.Canary.Subset && r.Serves():
 				return field, fmt.Sprintf("it gives the canary %d%% of its requests", r.Share()), true
 			}
@@ -167,8 +176,27 @@ func (p preflight) leaksTo(vs VirtualService) (field, why string, leaks bool) {
 	return "", "", false
 }
 
+// reaches tells that a subset of the user's selects canary pods.
+func (p preflight) reaches(subset string) bool {
+	s, known := p.m.subset(subset)
+	return known && (len(s.Labels) == 0 || selects(s.Labels, p.canaryLabels()))
+}
+
+// canaryLabels are the labels of the canary's pods, which may not be there yet.
+func (p preflight) canaryLabels() map[string]string {
+	if !p.q.InPlace {
+		return p.subject().TemplateLabels
+	}
+	labels := map[string]string{TrackKey: TrackCanary}
+	maps.Copy(labels, p.subject().TemplateLabels)
+	return labels
+}
+
 // share says how many of the requests that name no subset reach the canary.
 func (p preflight) share() string {
+	if _, made := ByName(p.o, p.q.Canary.Deployment); p.q.InPlace && !made {
+		return p.shareToBe()
+	}
 	part, all := 0, 0
 	for _, d := range p.o.Deployments {
 		ready := d.Ready
@@ -179,7 +207,24 @@ func (p preflight) share() string {
 		all += ready
 	}
 	if all == 0 {
-		return "in proportion to the pods"
+		return inProportion
 	}
-	return fmt.Sprintf("about %d%%", (200*part+all)/(2*all))
+	return "about " + percent(part, all)
 }
+
+// shareToBe is share for a canary that grows with its weight, from one pod to as
+// many as the Deployment has.
+func (p preflight) shareToBe() string {
+	switch n := p.subject().Replicas; n {
+	case 0:
+		return inProportion
+	case 1:
+		return "about 50%"
+	default:
+		return fmt.Sprintf("about %s with one canary pod, 50%% with as many as at the last step", percent(1, n+1))
+	}
+}
+
+const inProportion = "in proportion to the pods"
+
+func percent(part, all int) string { return fmt.Sprintf("%d%%", (200*part+all)/(2*all)) }

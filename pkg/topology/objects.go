@@ -96,6 +96,9 @@ type Deployment struct {
 	// Held tells that it was the guard that paused it, by its mark; with a standing
 	// pause any pause is.
 	Held bool
+	// PauseOwner is the field manager whose server-side apply names spec.paused;
+	// empty: none does.
+	PauseOwner string
 	// CloneOf names the Deployment whose canary this is; empty for the user's own.
 	CloneOf string
 	// CloneTemplate is the hash of the template that a canary was made of.

@@ -108,7 +108,7 @@ func selects(selector, labels map[string]string) bool {
 func Candidates(o Objects) []Deployment {
 	var found []Deployment
 	for _, d := range o.Deployments {
-		if OptedIn(d) && slices.Contains(ServicesOf(d, o.Services), o.Service) && !elsewhere(o, d) {
+		if OptedIn(d) && d.CloneOf == "" && slices.Contains(ServicesOf(d, o.Services), o.Service) && !elsewhere(o, d) {
 			found = append(found, d)
 		}
 	}
@@ -122,14 +122,20 @@ func Candidates(o Objects) []Deployment {
 }
 
 // elsewhere tells that d is selected by another Service to which routes lead,
-// and that none lead here: the usual headless twin of a Service.
+// and that none lead here: the usual headless twin of a Service. Where none lead
+// anywhere yet, it is the headless one that has no releases.
 func elsewhere(o Objects, d Deployment) bool {
 	if HintsOf(d).Service != "" || routed(o, o.Service) {
 		return false
 	}
 	return slices.ContainsFunc(selecting(d, o.Services), func(name string) bool {
-		return name != o.Service && routed(o, name)
+		return name != o.Service && (routed(o, name) || headless(o, o.Service) && !headless(o, name))
 	})
+}
+
+// headless tells that a Service has no address of its own.
+func headless(o Objects, service string) bool {
+	return slices.ContainsFunc(o.Services, func(s Service) bool { return s.Name == service && s.Headless })
 }
 
 // routed tells whether a VirtualService of the namespace leads to a Service.

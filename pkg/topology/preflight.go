@@ -17,6 +17,9 @@ type Question struct {
 	// Active tells that a release is under way: then weights are split because
 	// we split them.
 	Active bool
+	// InPlace tells that the release is one of a single Deployment: Stable is the
+	// user's, Canary the one that is ours or will be.
+	InPlace bool
 }
 
 // preflight is one question with all that is known to answer it.
@@ -37,14 +40,12 @@ func Preflight(o Objects, m Map, q Question) []canary.Finding {
 	if found := p.serviceSelects(); len(found) > 0 {
 		return found // all else would be said of the wrong Service
 	}
+	checks := p.pair()
+	if q.InPlace {
+		checks = p.inPlace()
+	}
 	var found []canary.Finding
-	for _, check := range []func() []canary.Finding{
-		p.serviceAmbiguous, p.ambient,
-		p.virtualServices, p.otherProtocols,
-		p.stableMissing, p.rules, p.routedSubsets, p.hidden,
-		p.leaks, p.alone, p.splitByHand, p.conflicts,
-		p.others, p.unmanaged, p.adopted,
-	} {
+	for _, check := range checks {
 		for _, f := range check() {
 			if !slices.Contains(found, f) { // both sides may have the same fault
 				found = append(found, f)
@@ -55,21 +56,55 @@ func Preflight(o Objects, m Map, q Question) []canary.Finding {
 	return found
 }
 
+type check = func() []canary.Finding
+
+// pair are the checks of a release between two Deployments.
+func (p preflight) pair() []check {
+	return []check{
+		p.serviceAmbiguous, p.ambient,
+		p.unknownVirtualServices, p.virtualServiceMissing, p.otherProtocols,
+		p.stableMissing, p.rules, p.routedSubsets, p.hidden,
+		p.leaks, p.alone, p.splitByHand, p.conflicts,
+		p.others, p.unmanaged, p.adopted, p.guardUnneeded,
+	}
+}
+
+// inPlace are the checks of a release of one Deployment. Subsets and routes that
+// tell the versions apart are none of the team's business then: they are made.
+func (p preflight) inPlace() []check {
+	return []check{
+		p.inPlaceOff, p.serviceAmbiguous, p.noVirtualAddress, p.ambient,
+		p.otherDeployments, p.unknownVirtualServices, p.otherProtocols, p.streams,
+		p.nameTaken, p.subsetTaken, p.hidesSubsets, p.rulePrivate, p.conflicts,
+		p.guardMissing, p.pauseSet,
+		p.others, p.otherServices, p.outsideMesh,
+		p.autoscalers, p.budgets, p.quotas,
+	}
+}
+
 func (p preflight) service() canary.ObjectKey { return p.m.key(p.o, "Service", p.o.Service) }
 
 func (p preflight) deployment(name string) canary.ObjectKey {
 	return p.m.key(p.o, "Deployment", name)
 }
 
+// asking names the Deployment that asks for the release.
+func (p preflight) asking() string {
+	if p.q.InPlace {
+		return p.q.Stable.Deployment
+	}
+	return p.q.Canary.Deployment
+}
+
 // subject is the Deployment whose annotations mend what is ambiguous.
 func (p preflight) subject() Deployment {
-	d, _ := ByName(p.o, p.q.Canary.Deployment)
+	d, _ := ByName(p.o, p.asking())
 	return d
 }
 
 func (p preflight) serviceMissing() []canary.Finding {
 	f := canary.Finding{
-		Reason: canary.ServiceMissing, Blocking: true, Object: p.deployment(p.q.Canary.Deployment),
+		Reason: canary.ServiceMissing, Blocking: true, Object: p.deployment(p.asking()),
 		Problem: "no Service selects its pods",
 		Mend:    "Create a Service whose selector matches the pod template's labels",
 	}
@@ -95,7 +130,9 @@ func (p preflight) serviceSelects() []canary.Finding {
 
 func (p preflight) serviceAmbiguous() []canary.Finding {
 	d := p.subject()
-	names := selecting(d, p.o.Services)
+	names := slices.DeleteFunc(selecting(d, p.o.Services), func(n string) bool {
+		return n != p.o.Service && headless(p.o, n) // a twin, by which pods are looked up one by one
+	})
 	if p.q.Active || len(names) < 2 || HintsOf(d).Service != "" {
 		return nil
 	}
@@ -123,13 +160,17 @@ func (p preflight) ambient() []canary.Finding {
 	}}
 }
 
-func (p preflight) virtualServices() []canary.Finding {
+func (p preflight) unknownVirtualServices() []canary.Finding {
 	var found []canary.Finding
 	for _, name := range p.m.Unknown {
 		found = append(found, p.unknownVirtualService(name))
 	}
-	if len(p.m.VirtualServices) > 0 || len(found) > 0 {
-		return found
+	return found
+}
+
+func (p preflight) virtualServiceMissing() []canary.Finding {
+	if len(p.m.VirtualServices) > 0 || len(p.m.Unknown) > 0 {
+		return nil
 	}
 	return []canary.Finding{{
 		Reason: canary.VirtualServiceMissing, Blocking: true, Object: p.service(),
@@ -148,7 +189,7 @@ func (p preflight) unknownVirtualService(name string) canary.Finding {
 	}
 	return canary.Finding{
 		Reason: canary.VirtualServiceMissing, Blocking: true,
-		Object: p.deployment(p.q.Canary.Deployment), Field: annotationField(virtualServiceKey),
+		Object: p.deployment(p.asking()), Field: annotationField(virtualServiceKey),
 		Problem: fmt.Sprintf("no VirtualService %s of namespace %s leads to Service %s", name, p.o.Namespace, p.o.Service),
 		Mend:    "Name one that does, or leave the annotation out" + didYouMean(name, own),
 	}
@@ -181,6 +222,10 @@ func (p preflight) stableMissing() []canary.Finding {
 		Mend:    "Let a second Deployment with another version label run the stable version behind the Service",
 	}
 	if len(p.o.Deployments) < 2 {
+		if !Observed(p.subject()) {
+			f.Mend += ", or have this one released in place"
+			f.YAML = annotationYAML(modeKey, canary.ModeInPlace)
+		}
 		return []canary.Finding{f}
 	}
 	if p.q.Stable.Subset != "" {

@@ -9,7 +9,8 @@ import (
 
 // rulesInForce are the DestinationRules that proxies without a rule of their own
 // namespace go by: those of the Service's namespace, or else those of Istio's
-// root namespace; of these the ones with the most specific host.
+// root namespace; of these the ones with the most specific host. One with a
+// workloadSelector is for some proxies of its own namespace alone.
 func rulesInForce(o Objects, s route.Service) []DestinationRule {
 	if rules := mostSpecific(o, s, func(r DestinationRule) bool { return r.Key.Namespace == o.Namespace }); len(rules) > 0 {
 		return rules
@@ -24,7 +25,7 @@ func mostSpecific(o Objects, s route.Service, in func(DestinationRule) bool) []D
 	best := 0
 	for _, r := range o.DestinationRules {
 		n := specificity(r, s)
-		if n == 0 || n < best || !in(r) {
+		if r.Selected || n == 0 || n < best || !in(r) {
 			continue
 		}
 		if n > best {
@@ -40,7 +41,7 @@ func mostSpecific(o Objects, s route.Service, in func(DestinationRule) bool) []D
 // host names the Service.
 func specificity(r DestinationRule, s route.Service) int {
 	full := s.Name + "." + s.Namespace + ".svc." + s.ClusterDomain
-	if s.Matches(r.Host, r.Key.Namespace) {
+	if exact(r, s) {
 		return len(full) + 1
 	}
 	if tail, found := strings.CutPrefix(r.Host, "*"); found && strings.HasSuffix(full, tail) {
@@ -49,21 +50,22 @@ func specificity(r DestinationRule, s route.Service) int {
 	return 0
 }
 
+// exact tells that a rule's host is the Service and no pattern.
+func exact(r DestinationRule, s route.Service) bool { return s.Matches(r.Host, r.Key.Namespace) }
+
 func private(r DestinationRule) bool { return len(r.ExportTo) == 1 && r.ExportTo[0] == "." }
 
-// hiding are the rules that clients of other namespaces go by instead of those
-// in force: a proxy takes its own namespace's rule, whole. In the root namespace
-// only a private one does so; the others are everybody's fallback.
+// hiding are the rules that some clients go by instead of those in force: a proxy
+// takes its own namespace's rule, whole, and before it one whose workloadSelector
+// picks it. In the root namespace only a private one does so; the others are
+// everybody's fallback.
 func hiding(o Objects, s route.Service) []DestinationRule {
 	var found []DestinationRule
 	for _, r := range o.DestinationRules {
-		if specificity(r, s) == 0 || r.Key.Namespace == o.Namespace {
-			continue
+		fallback := r.Key.Namespace == o.Namespace || r.Key.Namespace == o.RootNamespace && !private(r)
+		if specificity(r, s) > 0 && (r.Selected || !fallback) {
+			found = append(found, r)
 		}
-		if r.Key.Namespace == o.RootNamespace && !private(r) {
-			continue
-		}
-		found = append(found, r)
 	}
 	slices.SortFunc(found, func(a, b DestinationRule) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	return found

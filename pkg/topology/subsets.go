@@ -143,8 +143,8 @@ func (p preflight) routedSubsets() []canary.Finding {
 	return found
 }
 
-// hidden finds rules by which clients of another namespace don't know the
-// subsets, or know others of the same names.
+// hidden finds rules by which some clients don't know the subsets, or know others
+// of the same names.
 func (p preflight) hidden() []canary.Finding {
 	var found []canary.Finding
 	for _, r := range hiding(p.o, p.m.Service) {
@@ -161,13 +161,22 @@ func (p preflight) hidden() []canary.Finding {
 		}
 		found = append(found, canary.Finding{
 			Reason: canary.RuleHidden, Blocking: true, Object: r.Key, Field: "spec.host",
-			Problem: fmt.Sprintf("for clients in namespace %s this rule (host %s) hides %s, so that subset %s is not there or another one",
-				r.Key.Namespace, r.Host, p.m.Rules[0].Key, strings.Join(lacks, " and ")),
+			Problem: fmt.Sprintf("for %s this rule (host %s) hides %s, so that subset %s is not there or another one",
+				goingBy(r), r.Host, p.m.Rules[0].Key, strings.Join(lacks, " and ")),
 			Mend: "Take the host out of this rule, or give it the same subsets",
 			YAML: p.subsetsYAML(),
 		})
 	}
 	return found
+}
+
+// goingBy says which clients a rule that hides others is for.
+func goingBy(r DestinationRule) string {
+	clients := "clients in namespace " + r.Key.Namespace
+	if r.Selected {
+		clients += " that its workloadSelector picks"
+	}
+	return clients
 }
 
 func (p preflight) selected(subset string) []string {
