@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"serin.dev/serin/pkg/route"
 )
@@ -36,6 +37,50 @@ func verify(before, after map[string]any, svc route.Service, s Sides, share int)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// verifyPins is verify for the routes of a release in place, as if all of them
+// had been pinned always. While it lasts nothing that is the Service is left out;
+// back at rest nothing names a subset of ours.
+func verifyPins(before, after map[string]any, svc route.Service, s Sides, share int, rest bool) error {
+	var errs []error
+	for _, r := range route.Find(after, svc, s.Stable, s.Canary) {
+		for _, d := range r.Destinations {
+			pinned := d.Subset == s.Stable || d.Subset == s.Canary
+			switch {
+			case !d.ToService || pinned != rest:
+			case rest:
+				errs = append(errs, fmt.Errorf("%s.route[%d]: it still leads to %s", r.Path, d.Index, d.Subset))
+			default:
+				errs = append(errs, fmt.Errorf("%s.route[%d]: it leads past %s and %s", r.Path, d.Index, s.Stable, s.Canary))
+			}
+		}
+	}
+	errs = append(errs, verify(asPinned(before, svc, s, rest), asPinned(after, svc, s, rest), svc, s, share))
+	return errors.Join(errs...)
+}
+
+// asPinned is a copy in which everything that is the Service leads to stable, if
+// not to the canary. At rest a route that a hand led to the canary alone does too,
+// for it has to go back to the Service.
+func asPinned(doc map[string]any, svc route.Service, s Sides, rest bool) map[string]any {
+	out := route.Clone(doc)
+	for _, r := range route.Find(doc, svc, s.Stable, s.Canary) {
+		alone := rest && !r.Header && !slices.ContainsFunc(r.Destinations, func(d route.Destination) bool {
+			return d.ToService && d.Subset != s.Canary
+		})
+		spec, _ := out["spec"].(map[string]any)
+		all, _ := spec["http"].([]any)
+		entry, _ := all[r.Index].(map[string]any)
+		items, _ := entry["route"].([]any)
+		for _, d := range r.Destinations {
+			if d.ToService && (d.Subset != s.Canary || alone) {
+				item, _ := items[d.Index].(map[string]any)
+				object(item, "destination")["subset"] = s.Stable
+			}
+		}
+	}
+	return out
 }
 
 // userRoute is a route that isn't our header route.

@@ -50,28 +50,99 @@ func TestVerifyRefuses(t *testing.T) {
 		"a whole section of the document taken off": {[]change{{"metadata: {name: web, namespace: shop}", "metadata: {name: web, namespace: shop}\nstatus: {}"}}, 25, "besides spec.http"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			before, after := split, split
-			for _, c := range c.changes {
-				if !strings.Contains(after, c[0]) {
-					t.Fatalf("%q is not there", c[0])
-				}
-				after = strings.Replace(after, c[0], c[1], 1)
-			}
-			old, err := topologytest.Decode(before)
-			if err != nil {
-				t.Fatal(err)
-			}
-			now, err := topologytest.Decode(after)
-			if err != nil {
-				t.Fatal(err)
-			}
 			svc := route.Service{Namespace: "shop", Name: "web", ClusterDomain: "cluster.local"}
-			err = verify(old, now, svc, Sides{Stable: "v1", Canary: "v2"}, c.share)
+			err := verify(decode(t, split), decode(t, split, c.changes...), svc, Sides{Stable: "v1", Canary: "v2"}, c.share)
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("error %v does not say %q", err, c.says)
 			}
 		})
 	}
+}
+
+const pinned = `
+metadata: {name: web, namespace: shop}
+spec:
+  hosts: [web]
+  http:
+  - name: main
+    route:
+    - destination: {host: web, subset: serin-stable}
+      weight: 60
+    - destination: {host: web, subset: serin-canary}
+      weight: 20
+    - destination: {host: cart}
+      weight: 20
+  - match: [{uri: {prefix: /pay}}]
+    route:
+    - destination: {host: pay}
+`
+
+const unpinned = `
+metadata: {name: web, namespace: shop}
+spec:
+  hosts: [web]
+  http:
+  - name: main
+    route:
+    - destination: {host: web, subset: v1}
+      weight: 80
+    - destination: {host: cart}
+      weight: 20
+  - match: [{uri: {prefix: /pay}}]
+    route:
+    - destination: {host: pay}
+`
+
+func TestVerifyPinsRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, after string
+		changes       []change // of what is after
+		share         int
+		rest          bool
+		says          string
+	}{
+		"nothing when routes are pinned":        {unpinned, pinned, nil, 25, false, ""},
+		"nothing when weights move":             {pinned, pinned, []change{{"weight: 60", "weight: 40"}, {"weight: 20\n    - destination: {host: cart", "weight: 40\n    - destination: {host: cart"}}, 50, false, ""},
+		"nothing when the pins go":              {pinned, unpinned, nil, 0, true, ""},
+		"a destination that is left out":        {unpinned, pinned, []change{{", subset: serin-stable", ""}}, 25, false, "spec.http[0].route[0]: it leads past serin-stable and serin-canary"},
+		"one that nobody gets requests by":      {unpinned, pinned, []change{{"{host: pay}", "{host: pay}\n      weight: 1\n    - destination: {host: web}"}}, 25, false, "spec.http[1].route[1]: it leads past"},
+		"a pin that stays":                      {pinned, unpinned, []change{{"subset: v1", "subset: serin-stable"}}, 0, true, "still leads to serin-stable"},
+		"a canary that stays":                   {pinned, unpinned, []change{{"subset: v1", "subset: serin-canary"}}, 0, true, "still leads to serin-canary"},
+		"a sum that is not kept when pinned":    {unpinned, pinned, []change{{"weight: 60", "weight: 61"}}, 25, false, "summed to 80, now to 81"},
+		"a sum that is not kept at the end":     {pinned, unpinned, []change{{"weight: 80", "weight: 79"}}, 0, true, "summed to 80, now to 79"},
+		"a share nobody ordered":                {unpinned, pinned, nil, 0, false, "ordered to be 0% and is 25%"},
+		"another Service that was pinned":       {unpinned, pinned, []change{{"{host: pay}", "{host: pay, subset: serin-stable}"}}, 25, false, "not ours to move"},
+		"a destination that is lost":            {pinned, unpinned, []change{{"    - destination: {host: web, subset: v1}\n      weight: 80\n", ""}}, 0, true, "changed"},
+		"nothing where a hand led QA by itself": {qa("serin-canary"), qa("v1"), nil, 0, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			svc := route.Service{Namespace: "shop", Name: "web", ClusterDomain: "cluster.local"}
+			err := verifyPins(decode(t, c.before), decode(t, c.after, c.changes...), svc, Sides{Stable: "serin-stable", Canary: "serin-canary"}, c.share, c.rest)
+			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("error %v does not say %q", err, c.says)
+			}
+		})
+	}
+}
+
+// qa has a header route of a hand's beside routes at rest.
+func qa(subset string) string {
+	return strings.Replace(unpinned, "  http:\n", "  http:\n  - match: [{headers: {end-user: {exact: jason}}}]\n    route:\n    - destination: {host: web, subset: "+subset+"}\n", 1)
+}
+
+func decode(t *testing.T, text string, changes ...change) map[string]any {
+	t.Helper()
+	for _, c := range changes {
+		if !strings.Contains(text, c[0]) {
+			t.Fatalf("%q is not there", c[0])
+		}
+		text = strings.Replace(text, c[0], c[1], 1)
+	}
+	doc, err := topologytest.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
 }
 
 // change is one edit of a manifest: old text, new text.
