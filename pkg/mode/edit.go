@@ -25,6 +25,8 @@ import (
 // as they shall be, since the API server gives us back what the same write
 // changes. Therefore the last write of a release, and taking everything off, are
 // rendered in two passes where routes change too.
+//
+// A VirtualService that was never read, and so has no ResourceVersion, is created.
 func RenderRoutes(p canary.Plan, svc route.Service, all []topology.VirtualService, now time.Time) ([]Write, error) {
 	var writes []Write
 	var errs []error
@@ -64,9 +66,10 @@ func (e edit) render() (w Write, needed bool, err error) {
 	}
 	moved := !equal(e.vs.Doc["spec"], doc["spec"])
 	changed := moved
-	if e.plan.Clean && !moved {
+	switch {
+	case e.plan.Clean && !moved:
 		changed = dropState(doc, e.service.Name) || changed
-	} else {
+	case e.plan.Next.Rollout != "": // else nobody knows any more which release left its routes here
 		stateChanged, err := e.putState(doc, old, marks)
 		if err != nil {
 			return Write{}, false, err
@@ -90,11 +93,20 @@ func (e edit) routes(old canary.State) (doc map[string]any, marks []string, err 
 	} else if doc, marks, err = route.Apply(e.vs.Doc, e.service, *e.plan.Traffic, old.Marks); err != nil {
 		return nil, nil, err
 	}
-	if err := verify(e.vs.Doc, doc, e.service, e.sides(), e.ordered()); err != nil {
+	if e.pins() {
+		err = verifyPins(e.vs.Doc, doc, e.service, e.sides(), e.ordered(), e.plan.Clean || e.backAtStable())
+	} else {
+		err = verify(e.vs.Doc, doc, e.service, e.sides(), e.ordered())
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("refusing to write: %w", err)
 	}
 	return doc, marks, nil
 }
+
+// pins tells that the release is one in place, which takes every destination of
+// the Service.
+func (e edit) pins() bool { return e.plan.Traffic != nil && e.plan.Traffic.Pin }
 
 // backAtStable tells that a release ends with all users where they were before
 // it: the routes become again what the user wrote.
@@ -110,6 +122,8 @@ func (e edit) clean(old canary.State) map[string]any {
 	seen := route.Read(e.vs.Doc, e.service, s.Stable, s.Canary)
 	doc, marks := e.vs.Doc, old.Marks
 	switch {
+	case e.pins():
+		return route.Unpin(doc, e.service, s.Stable, s.Canary, marks)
 	case e.plan.Traffic != nil && seen.Max > 0:
 		// A hand may have left a route with the canary alone: stable comes back first.
 		back := canary.Traffic{Stable: s.Stable, Canary: s.Canary}
@@ -177,20 +191,43 @@ func dropState(doc map[string]any, service string) (changed bool) {
 }
 
 func (e edit) write(doc map[string]any) (Write, error) {
-	object(doc, "metadata")["resourceVersion"] = e.vs.ResourceVersion
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(doc); err != nil {
-		return Write{}, fmt.Errorf("encode: %w", err)
+	verb, metadata := Update, object(doc, "metadata")
+	if e.vs.ResourceVersion == "" {
+		verb = Create
+		delete(metadata, "resourceVersion")
+	} else {
+		metadata["resourceVersion"] = e.vs.ResourceVersion
+	}
+	body, err := Body(doc)
+	if err != nil {
+		return Write{}, err
 	}
 	s := e.sides()
 	before := route.Read(e.vs.Doc, e.service, s.Stable, s.Canary)
 	after := route.Read(doc, e.service, s.Stable, s.Canary)
 	return Write{
-		Verb: Update, Key: e.vs.Key, ResourceVersion: e.vs.ResourceVersion,
-		Body:   bytes.TrimSpace(body.Bytes()),
-		Urgent: after.Max < before.Max || after.Min < before.Min,
+		Verb: verb, Key: e.vs.Key, ResourceVersion: e.vs.ResourceVersion, Body: body,
+		Urgent: after.Max < before.Max || after.Min < before.Min || e.leaked(),
 		Why:    e.plan.Next.Reason,
 	}, nil
+}
+
+// leaked tells that somebody has led users past the pins since the release began,
+// to pods of the canary too.
+func (e edit) leaked() bool {
+	if !e.pins() || e.plan.Clean || e.vs.ResourceVersion == "" || untouched(e.vs, e.service.Name, e.plan.Next) {
+		return false
+	}
+	return route.ReadAgainst(e.vs.Doc, e.service, *e.plan.Traffic).Unpinned != ""
+}
+
+// Body is a JSON tree as it is sent: the same bytes for the same tree.
+func Body(tree any) ([]byte, error) {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(tree); err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	return bytes.TrimSpace(body.Bytes()), nil
 }

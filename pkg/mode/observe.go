@@ -90,7 +90,10 @@ func See(o topology.Objects, vs topology.VirtualService, s Sides, state canary.S
 		// Either not yet written, then its header route is no loss, or replaced
 		// by somebody, who may have taken weight away with it.
 		whole := route.ReadAgainst(vs.Doc, svc, canary.TrafficOf(state))
-		out.Lowered, out.Raised = whole.Lowered, whole.Raised
+		out.Lowered, out.Raised, out.Unpinned = whole.Lowered, whole.Raised, whole.Unpinned
+		if state.InPlace && untouched(vs, o.Service, state) {
+			out.Raised, out.Unpinned = false, ""
+		}
 	case found && err == nil:
 		if own.Canary.Subset == s.Canary && own.Stable.Subset == s.Stable {
 			out = route.ReadAgainst(vs.Doc, svc, canary.TrafficOf(own))
@@ -102,6 +105,13 @@ func See(o topology.Objects, vs topology.VirtualService, s Sides, state canary.S
 	out.Changed = changed(vs.Doc)
 	out.GitOps = gitOps(out.Writer)
 	return out
+}
+
+// untouched tells that a VirtualService waits to be given its first copy of the
+// state: nobody wrote its routes since the release began.
+func untouched(vs topology.VirtualService, service string, state canary.State) bool {
+	_, found, _ := CopyOn(vs, service)
+	return !found && !vs.Created.After(state.Started) && !changed(vs.Doc).After(state.Started)
 }
 
 // serves tells that some route of the VirtualService has traffic to share out.

@@ -21,7 +21,7 @@ func hint(key, value string) change {
 
 // another is one more VirtualService.
 func another(name, namespace, created, spec string) change {
-	return change{"", fmt.Sprintf("kind: VirtualService\nmetadata: {name: %s, namespace: %s, creationTimestamp: %q}\nspec:\n%s", name, namespace, created, spec)}
+	return change{"", fmt.Sprintf("kind: VirtualService\nmetadata: {name: %s, namespace: %s, resourceVersion: \"1\", creationTimestamp: %q}\nspec:\n%s", name, namespace, created, spec)}
 }
 
 func anotherRule(name, namespace, spec string) change {

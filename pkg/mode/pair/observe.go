@@ -8,7 +8,6 @@ package pair
 import (
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/mode"
-	"serin.dev/serin/pkg/route"
 	"serin.dev/serin/pkg/topology"
 )
 
@@ -44,21 +43,7 @@ func CheckSpec(o topology.Objects, tracks canary.Tracks, spec canary.Spec) []can
 	if t.Stable == "" || t.Canary == "" || t.Stable == t.Canary {
 		return nil // found by Preflight
 	}
-	if spec.Header.Name != "" {
-		t.Header = &spec.Header
-	}
-	var weights []int
-	for _, step := range spec.Steps {
-		weights = append(weights, step.Weight)
-	}
-	svc := topology.RouteService(o)
-	var found []canary.Finding
-	for _, vs := range topology.Find(o, mode.Hints(o)).VirtualServices {
-		found = append(found, route.Repeated(vs.Doc, svc)...)
-		found = append(found, route.Coarse(vs.Doc, svc, t, weights)...)
-		found = append(found, route.Unreachable(vs.Doc, svc, t)...)
-	}
-	return found
+	return mode.CheckSpec(o, t, spec)
 }
 
 func older(o topology.Objects, a, b topology.Role) bool {
