@@ -139,6 +139,7 @@ func (c *Cache) reduceDeployment(o any) (any, error) {
 		if err != nil || !wholeNeeded(r.reduced) {
 			return r, err
 		}
+		r.reduced.PauseOwner = topology.PauseOwner(d.Object)
 		if r.raw, err = whole(d); err != nil {
 			return nil, fmt.Errorf("keep Deployment %s/%s: %w", d.GetNamespace(), d.GetName(), err)
 		}

@@ -19,7 +19,8 @@ import (
 )
 
 // Load reads YAML documents as the objects around the Service namespace/service.
-// A Deployment's status may be left out: it then is complete, all pods ready.
+// A Deployment's status may be left out: it then is complete, all pods ready. What
+// bears on a release in place is read too, but for its ReplicaSets, pods and quotas.
 func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
 	t.Helper()
 	o := topology.Objects{
@@ -42,7 +43,7 @@ func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
 			}
 		case "Service":
 			if key.Namespace == namespace {
-				o.Services = append(o.Services, topology.Service{Name: key.Name, Selector: strs(doc, "spec", "selector")})
+				o.Services = append(o.Services, serviceOf(doc))
 			}
 		case "Deployment":
 			if key.Namespace == namespace {
@@ -54,6 +55,10 @@ func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
 			})
 		case "DestinationRule":
 			o.DestinationRules = append(o.DestinationRules, rule(key, doc))
+		case "HorizontalPodAutoscaler":
+			o.Around.Autoscalers = append(o.Around.Autoscalers, topology.Counter{Key: key, Target: str(doc, "spec", "scaleTargetRef", "name")})
+		case "PodDisruptionBudget":
+			o.Around.Budgets = append(o.Around.Budgets, topology.Counter{Key: key, Selector: strs(doc, "spec", "selector", "matchLabels")})
 		default:
 			t.Fatalf("document %d: kind %q", i, key.Kind)
 		}
@@ -137,11 +142,58 @@ func deployment(t testing.TB, doc map[string]any) topology.Deployment {
 		d.Ready = int(n)
 	}
 	d.Complete = d.Ready == d.Replicas && d.Ready > 0
+	d.Paused, _ = at(doc, "spec", "paused").(bool)
+	_, marked := d.Annotations[topology.HeldKey]
+	d.Held, d.Observed = d.Paused && marked, true
+	d.ResourceVersion, d.UID = str(doc, "metadata", "resourceVersion"), str(doc, "metadata", "uid")
+	d.CloneOf = cloneOf(doc)
+	if d.CloneOf != "" {
+		d.CloneTemplate = d.Annotations["serin.dev/template"]
+	}
+	if topology.OptedIn(d) || marked || d.CloneOf != "" {
+		d.Doc, d.PauseOwner = doc, topology.PauseOwner(doc)
+	}
 	return d
 }
 
+// cloneOf names the Deployment whose canary this one is, if we made it.
+func cloneOf(doc map[string]any) string {
+	owners, _ := at(doc, "metadata", "ownerReferences").([]any)
+	labels := strs(doc, "metadata", "labels")
+	if labels[topology.ManagedByKey] != topology.ManagedBy || labels[topology.TrackKey] != topology.TrackCanary {
+		return ""
+	}
+	for _, item := range owners {
+		if owner, ok := item.(map[string]any); ok && owner["kind"] == "Deployment" && owner["controller"] == true {
+			return str(owner, "name")
+		}
+	}
+	return ""
+}
+
+// serviceOf reads a Service. Its streams are the ports named tcp.
+func serviceOf(doc map[string]any) topology.Service {
+	s := topology.Service{
+		Name: str(doc, "metadata", "name"), UID: str(doc, "metadata", "uid"), Selector: strs(doc, "spec", "selector"),
+		Headless: str(doc, "spec", "clusterIP") == "None", Type: str(doc, "spec", "type"),
+	}
+	ports, _ := at(doc, "spec", "ports").([]any)
+	for _, item := range ports {
+		port, _ := item.(map[string]any)
+		name := str(port, "name")
+		s.Ports = append(s.Ports, name)
+		if protocol, _, _ := strings.Cut(name, "-"); protocol == "tcp" {
+			s.Streams = append(s.Streams, name)
+		}
+	}
+	return s
+}
+
 func rule(key canary.ObjectKey, doc map[string]any) topology.DestinationRule {
-	r := topology.DestinationRule{Key: key, Host: str(doc, "spec", "host")}
+	r := topology.DestinationRule{
+		Key: key, Host: str(doc, "spec", "host"), Selected: at(doc, "spec", "workloadSelector") != nil,
+		ResourceVersion: str(doc, "metadata", "resourceVersion"), Doc: doc,
+	}
 	if to, ok := at(doc, "spec", "exportTo").([]any); ok {
 		for _, item := range to {
 			r.ExportTo = append(r.ExportTo, fmt.Sprint(item))
