@@ -66,7 +66,7 @@ func verifyPins(before, after map[string]any, svc route.Service, s Sides, share 
 func asPinned(doc map[string]any, svc route.Service, s Sides, rest bool) map[string]any {
 	out := route.Clone(doc)
 	for _, r := range route.Find(doc, svc, s.Stable, s.Canary) {
-		alone := rest && !r.Header && !slices.ContainsFunc(r.Destinations, func(d route.Destination) bool {
+		alone := rest && !slices.ContainsFunc(r.Destinations, func(d route.Destination) bool {
 			return d.ToService && d.Subset != s.Canary
 		})
 		spec, _ := out["spec"].(map[string]any)

@@ -113,7 +113,8 @@ func TestVerifyPinsRefuses(t *testing.T) {
 		"a share nobody ordered":                {unpinned, pinned, nil, 0, false, "ordered to be 0% and is 25%"},
 		"another Service that was pinned":       {unpinned, pinned, []change{{"{host: pay}", "{host: pay, subset: serin-stable}"}}, 25, false, "not ours to move"},
 		"a destination that is lost":            {pinned, unpinned, []change{{"    - destination: {host: web, subset: v1}\n      weight: 80\n", ""}}, 0, true, "changed"},
-		"nothing where a hand led QA by itself": {qa("serin-canary"), qa("v1"), nil, 0, true, ""},
+		"nothing where a hand led QA by itself": {qa(unpinned, "serin-canary"), qa(unpinned, "v1"), nil, 0, true, ""},
+		"nothing where it still does":           {qa(unpinned, "serin-canary"), qa(pinned, "serin-canary"), nil, 25, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			svc := route.Service{Namespace: "shop", Name: "web", ClusterDomain: "cluster.local"}
@@ -125,9 +126,9 @@ func TestVerifyPinsRefuses(t *testing.T) {
 	}
 }
 
-// qa has a header route of a hand's beside routes at rest.
-func qa(subset string) string {
-	return strings.Replace(unpinned, "  http:\n", "  http:\n  - match: [{headers: {end-user: {exact: jason}}}]\n    route:\n    - destination: {host: web, subset: "+subset+"}\n", 1)
+// qa has a header route of a hand's before the others.
+func qa(routes, subset string) string {
+	return strings.Replace(routes, "  http:\n", "  http:\n  - match: [{headers: {end-user: {exact: jason}}}]\n    route:\n    - destination: {host: web, subset: "+subset+"}\n", 1)
 }
 
 func decode(t *testing.T, text string, changes ...change) map[string]any {

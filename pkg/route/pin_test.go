@@ -203,7 +203,7 @@ func TestWhatUsersEditWhileRoutesArePinned(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		edit [2]string
-		then string // when applied again
+		then string // when applied again; empty: it is refused
 		end  string // when taken off, applied again or not
 	}{
 		"nothing": {[2]string{"", ""}, at(50), in},
@@ -218,10 +218,12 @@ func TestWhatUsersEditWhileRoutesArePinned(t *testing.T) {
 			strings.Replace(in, bare, "  - route: [{destination: {host: web, subset: v4}, weight: 7}]\n", 1)},
 		"the subset only, with the canary still beside it": {[2]string{"subset: serin-stable}, weight: 75}, {destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route", "subset: v2}, weight: 75}, {destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route"},
 			at(50), strings.Replace(in, "v1", "v2", 1)},
-		"the canary taken out": {[2]string{", {destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route", "]\n  - route"}, at(50), in},
-		"stable taken out":     {[2]string{"{destination: {host: web, subset: serin-stable}, weight: 75}, {destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route", "{destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route"}, at(50), in},
-		"the weights":          {[2]string{ours(75, 25), ours(10, 90)}, at(50), in},
-		"a route taken out":    {[2]string{ours(75, 25), ""}, strings.Replace(at(50), ours(50, 50), "", 1), strings.Replace(in, bare, "", 1)},
+		"the canary taken out":                  {[2]string{", {destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route", "]\n  - route"}, at(50), in},
+		"the canary taken out beside no weight": {[2]string{ours(75, 25), "  - route: [{destination: {host: web, subset: serin-stable}, weight: 75}]\n"}, at(50), in},
+		"the canary doubled":                    {[2]string{ours(75, 25), strings.Replace(ours(75, 20), "}]", "}, {destination: {host: web, subset: serin-canary}, weight: 5}]", 1)}, "", in},
+		"stable taken out":                      {[2]string{"{destination: {host: web, subset: serin-stable}, weight: 75}, {destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route", "{destination: {host: web, subset: serin-canary}, weight: 25}]\n  - route"}, at(50), in},
+		"the weights":                           {[2]string{ours(75, 25), ours(10, 90)}, at(50), in},
+		"a route taken out":                     {[2]string{ours(75, 25), ""}, strings.Replace(at(50), ours(50, 50), "", 1), strings.Replace(in, bare, "", 1)},
 		"another Service beside the lone one": {[2]string{"weight: 25}]\n  - route", "weight: 25}, {destination: {host: api}, weight: 10}]\n  - route"},
 			strings.Replace(at(50), "weight: 50}]\n  - route", "weight: 50}, {destination: {host: api}, weight: 10}]\n  - route", 1),
 			strings.Replace(in, "weight: 30}]", "weight: 100}, {destination: {host: api}, weight: 10}]", 1)},
@@ -234,6 +236,12 @@ func TestWhatUsersEditWhileRoutesArePinned(t *testing.T) {
 			}
 			edited := virtualService(t, strings.Replace(at(25), c.edit[0], c.edit[1], 1))
 			same(t, "taken off", unpin(edited, marks), virtualService(t, c.end))
+			if c.then == "" {
+				if _, _, err := route.Apply(edited, web, pins(50, nil), marks); err == nil {
+					t.Error("applied")
+				}
+				return
+			}
 			next, marks := apply(t, edited, pins(50, nil), marks)
 			same(t, "applied", next, virtualService(t, c.then))
 			same(t, "applied and taken off", unpin(next, marks), virtualService(t, c.end))
@@ -250,7 +258,14 @@ func TestWithoutMarksThePinsGoByTheirNames(t *testing.T) {
 	same(t, "marks lost", unpin(mid, nil), want)
 	again, marks := apply(t, mid, pins(100, &exact), []string{"nonsense", "^", "^v1", ""})
 	same(t, "marks lost in mid-release", unpin(again, marks), want)
-	same(t, "marks of pair mode", unpin(mid, []string{"+v2:abcdef"}), want)
+	_, pairs := apply(t, virtualService(t, strings.ReplaceAll(in, "30}, {", "30}, {destination: {host: web, subset: v2}}, {")), traffic(5, nil), nil)
+	same(t, "marks of pair mode", unpin(mid, pairs), want)
+}
+
+func TestPairModeReadsNoMarksOfPins(t *testing.T) {
+	_, marks := apply(t, virtualService(t, lone), pins(5, nil), nil)
+	_, marks = apply(t, virtualService(t, pair(95, 5)), traffic(5, nil), marks)
+	same(t, "marks", marks, []string(nil))
 }
 
 func TestWhatIsNotPinnedIsNotTakenOff(t *testing.T) {
