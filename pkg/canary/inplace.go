@@ -112,6 +112,9 @@ func finishPromotion(m moment) (Plan, bool) {
 	}
 	stable := m.o.Tracks.Stable
 	switch {
+	case !m.state.Plain && m.o.Place.Canary && m.o.Tracks.Canary.Ready == 0 && stable.Ready > 0 && m.o.Tracks.Canary.Template == m.state.Canary.Template:
+		return m.move(func(s *State) { s.Plain, s.Weight, s.Since = true, 0, m.now }, true, CanaryUnavailable,
+			"%s has no ready pod left while %s is updated: its users go to whatever pods are ready", m.state.Canary.Deployment, stable.Deployment), true
 	case !m.state.Plain && m.o.Tracks.Canary.Template != m.state.Canary.Template:
 		return m.replaceWhilePromoting(), true
 	case !m.o.Place.Updated:
@@ -189,7 +192,7 @@ func finishRelease(m moment) (Plan, bool) {
 	if s.Plain && m.o.Tracks.Stable.Template != s.Canary.Template {
 		return m.rest(RolledBack, true, ResumedByPerson, "%s was resumed by hand and then given another template: the release of it ended", s.Stable.Deployment), true
 	}
-	if s.Plain {
+	if s.Plain && s.Step < len(s.Spec.Steps) {
 		return m.rest(Succeeded, true, ResumedByPerson, "%s was resumed by hand: it runs the new version, which was judged for %d of %d steps", s.Stable.Deployment, s.Step, len(s.Spec.Steps)), true
 	}
 	return m.rest(Succeeded, false, Promoted, "%s is promoted: it runs the new version, and nothing of the release is left", s.Stable.Deployment), true
