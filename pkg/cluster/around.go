@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/topology"
@@ -102,7 +103,10 @@ func (c *Cache) readAround(ctx context.Context, ns string) (out topology.Around,
 	}
 	for _, b := range budgets.Items {
 		if selector := plainSelector(b.Spec.Selector); len(selector) > 0 {
-			out.Budgets = append(out.Budgets, topology.Counter{Key: canary.ObjectKey{Kind: "PodDisruptionBudget", Namespace: ns, Name: b.Name}, Selector: selector})
+			out.Budgets = append(out.Budgets, topology.Counter{
+				Key: canary.ObjectKey{Kind: "PodDisruptionBudget", Namespace: ns, Name: b.Name}, Selector: selector,
+				Fixed: b.Spec.MaxUnavailable != nil && b.Spec.MaxUnavailable.Type == intstr.Int,
+			})
 		}
 	}
 	quotas, err := c.options.Kube.CoreV1().ResourceQuotas(ns).List(ctx, metav1.ListOptions{})

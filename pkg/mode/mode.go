@@ -39,7 +39,8 @@ const FieldManager = "serin"
 // InPlace tells whether a release of the Service is, or would be, one of a single
 // Deployment: as the state says while one is under way, else as the annotation
 // serin.dev/mode says, else when no other Deployment of the user's is behind the
-// Service. Where nobody asks for releases, it is as the last one was.
+// Service. One that is only observed is never updated in place. Where nobody asks
+// for releases, it is as the last one was.
 func InPlace(o topology.Objects, state canary.State) bool {
 	if state.Phase.Active() {
 		return state.InPlace
@@ -48,11 +49,14 @@ func InPlace(o topology.Objects, state canary.State) bool {
 	if len(candidates) == 0 {
 		return state.InPlace || topology.HasOurs(o)
 	}
+	if topology.Observed(candidates[0]) {
+		return false // a release in place is led or is none
+	}
 	switch topology.ModeOf(candidates[0]) {
 	case canary.ModePair:
 		return false
 	case canary.ModeInPlace:
 		return true
 	}
-	return len(topology.UsersOwn(o)) == 1 && !topology.Observed(candidates[0])
+	return len(topology.UsersOwn(o)) == 1
 }

@@ -221,7 +221,7 @@ func (p preflight) shareToBe() string {
 	case 1:
 		return "about 50%"
 	default:
-		return fmt.Sprintf("about %s with one canary pod, 50%% with as many as at the last step", percent(1, n+1))
+		return fmt.Sprintf("about %s with one canary pod, 50%% at the last step", percent(1, n+1))
 	}
 }
 

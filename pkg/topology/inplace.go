@@ -317,6 +317,10 @@ func (p preflight) outsideMesh() []canary.Finding {
 	}}
 }
 
+// autoscalers warns of those that size the Deployment. What all pods of its
+// selector use, divided by what one shall use, is how many it is given (Kubernetes,
+// "Horizontal Pod Autoscaling"): a load that is shared out counts once, what each
+// pod uses by itself counts for each.
 func (p preflight) autoscalers() []canary.Finding {
 	var found []canary.Finding
 	for _, a := range p.o.Around.Autoscalers {
@@ -332,16 +336,18 @@ func (p preflight) autoscalers() []canary.Finding {
 	return found
 }
 
+// budgets warns of those that canary pods help to keep. Eviction compares the
+// healthy pods of all controllers together with a number, or a part of all.
 func (p preflight) budgets() []canary.Finding {
 	var found []canary.Finding
 	for _, b := range p.o.Around.Budgets {
-		if !selects(b.Selector, p.canaryLabels()) {
+		if b.Fixed || !selects(b.Selector, p.canaryLabels()) {
 			continue
 		}
 		found = append(found, canary.Finding{
 			Reason: canary.BudgetCounts, Object: b.Key, Field: "spec.selector",
-			Problem: fmt.Sprintf("it counts canary pods too: with minAvailable so many more pods of %s may be evicted while a release lasts", p.asking()),
-			Mend:    "Write it with maxUnavailable, which holds for both together",
+			Problem: fmt.Sprintf("it counts canary pods too: so many more pods of %s may be evicted while a release lasts", p.asking()),
+			Mend:    "Write it with maxUnavailable as a number, which holds for both together",
 		})
 	}
 	return found

@@ -68,6 +68,7 @@ const (
 type Counter struct {
 	Key      canary.ObjectKey
 	Selector map[string]string // of a budget
+	Fixed    bool              // of a budget: it allows a number of pods to be away, however many there are
 	Target   string            // of an autoscaler: the Deployment's name
 }
 

@@ -16,8 +16,7 @@ import (
 // Kubernetes exceeds its size while it updates it.
 func (p preflight) quotas() []canary.Finding {
 	d := p.subject()
-	beside := surge(d)
-	need := d.Replicas + beside - p.o.CanaryPods
+	need := d.Replicas + surge(d) - p.o.CanaryPods
 	if d.Doc == nil || d.Replicas == 0 || need <= 0 {
 		return nil
 	}
@@ -30,9 +29,8 @@ func (p preflight) quotas() []canary.Finding {
 		}
 		f := canary.Finding{
 			Reason: canary.QuotaTooSmall, Object: q.Key, Field: "spec.hard",
-			Problem: fmt.Sprintf("a release needs up to %d more pods at once (%d at the last step, %d while %s is updated), and there is room for %d: it would wait for pods that are not made",
-				need, need-beside, beside, d.Name, room),
-			Mend: "Raise it by " + strings.Join(short, ", "),
+			Problem: fmt.Sprintf("a release needs up to %d more pods of %s at once, and there is room for %d: it would wait for pods that are not made", need, d.Name, room),
+			Mend:    "Raise it by " + strings.Join(short, ", "),
 		}
 		if room == 0 && p.o.CanaryPods == 0 {
 			f.Blocking = true

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
 		Namespace: namespace, Service: service,
 	}
 	var deployments []topology.Deployment
+	sets := map[string][]topology.ReplicaSet{}
 	for i, text := range strings.Split(manifests, "\n---\n") {
 		if strings.TrimSpace(text) == "" {
 			continue
@@ -47,18 +49,24 @@ func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
 			}
 		case "Deployment":
 			if key.Namespace == namespace {
-				deployments = append(deployments, deployment(t, doc))
+				deployments = append(deployments, Deployment(t, doc))
+			}
+		case "ReplicaSet":
+			if key.Namespace == namespace {
+				owner := owner(doc)
+				sets[owner] = append(sets[owner], replicaSet(t, doc))
 			}
 		case "VirtualService":
 			o.VirtualServices = append(o.VirtualServices, topology.VirtualService{
 				Key: key, ResourceVersion: str(doc, "metadata", "resourceVersion"), Created: created(t, doc), Doc: doc,
 			})
 		case "DestinationRule":
-			o.DestinationRules = append(o.DestinationRules, rule(key, doc))
+			o.DestinationRules = append(o.DestinationRules, Rule(doc))
 		case "HorizontalPodAutoscaler":
 			o.Around.Autoscalers = append(o.Around.Autoscalers, topology.Counter{Key: key, Target: str(doc, "spec", "scaleTargetRef", "name")})
 		case "PodDisruptionBudget":
-			o.Around.Budgets = append(o.Around.Budgets, topology.Counter{Key: key, Selector: strs(doc, "spec", "selector", "matchLabels")})
+			_, fixed := at(doc, "spec", "maxUnavailable").(int64)
+			o.Around.Budgets = append(o.Around.Budgets, topology.Counter{Key: key, Selector: strs(doc, "spec", "selector", "matchLabels"), Fixed: fixed})
 		default:
 			t.Fatalf("document %d: kind %q", i, key.Kind)
 		}
@@ -66,6 +74,12 @@ func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
 	for _, s := range o.Services {
 		if s.Name == service {
 			o.ServiceFound = &s
+		}
+	}
+	for i := range deployments {
+		run(&deployments[i], sets[deployments[i].Name])
+		if d := deployments[i]; d.CloneOf != "" {
+			o.CanaryPods += d.Ready
 		}
 	}
 	o.Deployments = topology.DeploymentsOf(service, deployments, o.Services)
@@ -120,18 +134,14 @@ func keyOf(doc map[string]any) canary.ObjectKey {
 	return canary.ObjectKey{Kind: str(doc, "kind"), Namespace: str(doc, "metadata", "namespace"), Name: str(doc, "metadata", "name")}
 }
 
-func deployment(t testing.TB, doc map[string]any) topology.Deployment {
+// Deployment is a Deployment as the cluster's reader reduces it.
+func Deployment(t testing.TB, doc map[string]any) topology.Deployment {
 	t.Helper()
-	template, err := json.Marshal(at(doc, "spec", "template"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	hash := sha256.Sum256(template)
 	d := topology.Deployment{
 		Name: str(doc, "metadata", "name"), Created: created(t, doc), ReplicaSetAt: created(t, doc),
 		Annotations:    strs(doc, "metadata", "annotations"),
 		TemplateLabels: strs(doc, "spec", "template", "metadata", "labels"),
-		TemplateHash:   hex.EncodeToString(hash[:5]),
+		TemplateHash:   Hash(t, at(doc, "spec", "template")),
 		Replicas:       1,
 	}
 	if n, ok := at(doc, "spec", "replicas").(int64); ok {
@@ -154,6 +164,64 @@ func deployment(t testing.TB, doc map[string]any) topology.Deployment {
 		d.Doc, d.PauseOwner = doc, topology.PauseOwner(doc)
 	}
 	return d
+}
+
+// Hash tells pod templates apart.
+func Hash(t testing.TB, template any) string {
+	t.Helper()
+	text, err := json.Marshal(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := sha256.Sum256(text)
+	return hex.EncodeToString(hash[:5])
+}
+
+func replicaSet(t testing.TB, doc map[string]any) topology.ReplicaSet {
+	t.Helper()
+	template, _ := at(doc, "spec", "template").(map[string]any)
+	if labels, ok := at(template, "metadata", "labels").(map[string]any); ok {
+		delete(labels, "pod-template-hash")
+	}
+	s := topology.ReplicaSet{
+		Name: str(doc, "metadata", "name"), Hash: str(doc, "metadata", "labels", "pod-template-hash"),
+		TemplateHash: Hash(t, at(doc, "spec", "template")), Created: created(t, doc), Replicas: 1,
+		Template: template,
+	}
+	if n, ok := at(doc, "spec", "replicas").(int64); ok {
+		s.Replicas = int(n)
+	}
+	s.Ready = s.Replicas
+	if n, ok := at(doc, "status", "readyReplicas").(int64); ok {
+		s.Ready = int(n)
+	}
+	return s
+}
+
+// run gives a Deployment its ReplicaSets, newest first.
+func run(d *topology.Deployment, sets []topology.ReplicaSet) {
+	if len(sets) == 0 {
+		return
+	}
+	slices.SortFunc(sets, func(a, b topology.ReplicaSet) int { return b.Created.Compare(a.Created) })
+	d.Sets, d.Ready, d.ReplicaSetAt = sets, 0, time.Time{}
+	for _, s := range sets {
+		d.Ready += s.Ready
+		if s.TemplateHash == d.TemplateHash {
+			d.ReplicaSetAt = s.Created
+		}
+	}
+	d.Complete = len(sets) == 1 && sets[0].TemplateHash == d.TemplateHash && d.Ready == d.Replicas && d.Ready > 0
+}
+
+// owner is the name of the first owner of an object.
+func owner(doc map[string]any) string {
+	owners, _ := at(doc, "metadata", "ownerReferences").([]any)
+	if len(owners) == 0 {
+		return ""
+	}
+	first, _ := owners[0].(map[string]any)
+	return str(first, "name")
 }
 
 // cloneOf names the Deployment whose canary this one is, if we made it.
@@ -189,9 +257,10 @@ func serviceOf(doc map[string]any) topology.Service {
 	return s
 }
 
-func rule(key canary.ObjectKey, doc map[string]any) topology.DestinationRule {
+// Rule is a DestinationRule as the cluster's reader reduces it.
+func Rule(doc map[string]any) topology.DestinationRule {
 	r := topology.DestinationRule{
-		Key: key, Host: str(doc, "spec", "host"), Selected: at(doc, "spec", "workloadSelector") != nil,
+		Key: keyOf(doc), Host: str(doc, "spec", "host"), Selected: at(doc, "spec", "workloadSelector") != nil,
 		ResourceVersion: str(doc, "metadata", "resourceVersion"), Doc: doc,
 	}
 	if to, ok := at(doc, "spec", "exportTo").([]any); ok {
