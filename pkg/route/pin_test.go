@@ -87,7 +87,7 @@ func shared(d routetest.Distribution, weight int) routetest.Distribution {
 }
 
 func TestPinnedRequestsReachTheServiceTheyReachedBefore(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		if checkPins(t, seed); t.Failed() {
 			return
 		}
@@ -174,7 +174,7 @@ func checkEdit(t *testing.T, in, doc map[string]any, tr canary.Traffic, marks []
 }
 
 func TestPinningAtNothingMovesNobody(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		g := newGenerator(seed)
 		in := g.inPlace(true)
 		out, _ := apply(t, in, pins(0, nil), nil)
