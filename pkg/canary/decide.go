@@ -131,7 +131,7 @@ type moment struct {
 
 // TrafficOf is the routing that a state orders.
 func TrafficOf(s State) Traffic {
-	t := Traffic{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Weight: s.Weight, Pin: s.InPlace && s.Phase.Active()}
+	t := Traffic{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Weight: s.Weight, Pin: s.InPlace}
 	if s.Phase.Active() && !s.Phase.Drains() && s.Spec.Header.Name != "" {
 		header := s.Spec.Header
 		t.Header = &header

@@ -373,6 +373,11 @@ func (m moment) tidy(p Plan) Plan {
 	}
 	p.Place = &place
 	if carried && p.Traffic == nil {
+		traffic := Traffic{Stable: m.o.Tracks.Stable.Subset, Canary: m.o.Tracks.Canary.Subset, Pin: true}
+		if m.state.InPlace {
+			traffic = TrafficOf(m.state)
+		}
+		p.Traffic = &traffic
 		p.Clean, p.Last = true, true
 		p.Recheck = soonest(p.Recheck, time.Second)
 	}

@@ -22,7 +22,7 @@ func cleanAtRest(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	p := m.leave(Idle, OptedOut, "Not opted in")
-	p.Clean = m.state.Rollout != ""
+	p.Clean = m.state.Rollout != "" && !m.state.InPlace // of which nothing is left but what tidy takes away
 	p.Last = p.Clean
 	return p, true
 }
