@@ -97,6 +97,11 @@ var traps = []struct {
 	{"the same wildcard in the root namespace is only a fallback", []change{anotherRule("mtls", "istio-system", `{host: "*.local"}`)}, ""},
 	{"a rule of a client's namespace with the same subsets hides nothing", []change{
 		anotherRule("web", "front", "{host: web.shop, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}")}, ""},
+	{"a rule for some clients alone hides ours from them", []change{
+		anotherRule("cart", "shop", "{host: web, workloadSelector: {matchLabels: {app: cart}}, subsets: [{name: v1, labels: {version: v1}}]}")},
+		"!DestinationRuleHidden"},
+	{"a rule for some clients alone tells the versions apart for no others", []change{{"  host: web\n", "  workloadSelector: {matchLabels: {app: cart}}\n  host: web\n"}},
+		"!DestinationRuleMissing"},
 
 	{"a destination names no subset", []change{{theRoute, "    - destination: {host: web}\n"}},
 		"!DestinationWithoutSubset"},
@@ -133,6 +138,10 @@ var traps = []struct {
 		"ForeignVirtualService"},
 	{"a VirtualService that is not named leaks to the canary", []change{hint("serin.dev/virtual-service", "web"),
 		another("edge", "shop", "2026-01-01T00:00:00Z", "  hosts: [shop.example.com]\n  gateways: [public]\n  http:\n  - route:\n    - destination: {host: web}\n")},
+		"!ForeignVirtualService"},
+	{"a VirtualService that is not named leads to a subset that selects both", []change{hint("serin.dev/virtual-service", "web"),
+		{theRule, theRule + "  - {name: all, labels: {app: web}}\n"},
+		another("edge", "shop", "2026-01-01T00:00:00Z", "  hosts: [shop.example.com]\n  gateways: [public]\n  http:\n  - route:\n    - destination: {host: web, subset: all}\n")},
 		"!ForeignVirtualService"},
 	{"only a gateway goes by the routes", []change{{"  hosts: [web]\n", "  hosts: [shop.example.com]\n  gateways: [public]\n"}},
 		"ClientsBypassRoutes"},
