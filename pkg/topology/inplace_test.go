@@ -301,3 +301,43 @@ func golden(t *testing.T, name, got string) {
 		t.Errorf("%s differs (go test -update writes it); got:\n%s", path, got)
 	}
 }
+
+func TestGuardUnneeded(t *testing.T) {
+	pairOf := func(annotations string) string {
+		return fmt.Sprintf(`
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}}
+---
+kind: Deployment
+metadata: {name: web-v1, namespace: shop}
+spec: {template: {metadata: {labels: {app: web, version: v1}}}}
+---
+kind: Deployment
+metadata: {name: web-v2, namespace: shop, annotations: {%s}}
+spec: {template: {metadata: {labels: {app: web, version: v2}}}}`, annotations)
+	}
+	for _, c := range []struct{ name, annotations, guard, want string }{
+		{"one of a pair that does not say so is held by the guard", `serin.dev/canary: "true"`, topology.GuardThere,
+			"Deployment shop/web-v2 metadata.annotations[serin.dev/mode]: it is one of a pair, but the guard of in-place mode can't know: each change of its template is paused until Serin lets it go. Say that it is one of a pair"},
+		{"one that says so is not", `serin.dev/canary: "true", serin.dev/mode: pair`, topology.GuardThere, ""},
+		{"nor one that is only observed", `serin.dev/canary: observe`, topology.GuardThere, ""},
+		{"without a guard nothing is held", `serin.dev/canary: "true"`, topology.GuardOff, ""},
+		{"a standing pause is of those alone that are updated in place", `serin.dev/canary: "true"`, topology.GuardPause, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := topologytest.Load(t, "shop", "web", pairOf(c.annotations))
+			o.Around.Guard = c.guard
+			q := topology.Question{Canary: topology.Role{Deployment: "web-v2"}, Stable: topology.Role{Deployment: "web-v1"}}
+			got := ""
+			for _, f := range topology.Preflight(o, topology.Find(o, topology.Hints{}), q) {
+				if f.Reason == canary.GuardUnneeded {
+					got += f.Sentence()
+				}
+			}
+			if got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}

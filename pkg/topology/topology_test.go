@@ -48,6 +48,40 @@ func TestServicesOf(t *testing.T) {
 	}
 }
 
+func TestCandidates(t *testing.T) {
+	web := topology.Service{Name: "web", Selector: map[string]string{"app": "web"}}
+	twin := topology.Service{Name: "web-pods", Selector: web.Selector, Headless: true}
+	second := topology.Service{Name: "internal", Selector: web.Selector}
+	labels, opted := map[string]string{"app": "web"}, map[string]string{"serin.dev/canary": "true"}
+	one := deployment("web", labels, opted)
+	clone := deployment("web-canary", labels, opted)
+	clone.CloneOf = "web"
+	for _, c := range []struct {
+		name, service string
+		services      []topology.Service
+		deployments   []topology.Deployment
+		want          string
+	}{
+		{"of its Service", "web", []topology.Service{web}, []topology.Deployment{one}, "web"},
+		{"of its Service beside a headless twin", "web", []topology.Service{web, twin}, []topology.Deployment{one}, "web"},
+		{"not of the headless twin", "web-pods", []topology.Service{web, twin}, []topology.Deployment{one}, ""},
+		{"of a headless Service that is the only one", "web-pods", []topology.Service{twin}, []topology.Deployment{one}, "web"},
+		{"of each of two Services, where nothing tells them apart", "internal", []topology.Service{web, second}, []topology.Deployment{one}, "web"},
+		{"a canary of ours is none, whatever it says", "web", []topology.Service{web}, []topology.Deployment{one, clone}, "web"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := topology.Objects{Namespace: "shop", Service: c.service, Services: c.services, Deployments: c.deployments, ClusterDomain: "cluster.local"}
+			var names []string
+			for _, d := range topology.Candidates(o) {
+				names = append(names, d.Name)
+			}
+			if got := strings.Join(names, " "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestDeploymentsOfKeepsStableThoughItNamesAnotherService(t *testing.T) {
 	services := []topology.Service{{Name: "web", Selector: map[string]string{"app": "web"}}}
 	all := []topology.Deployment{
