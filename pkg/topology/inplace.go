@@ -196,10 +196,7 @@ func (p preflight) nameTaken() []canary.Finding {
 // first of a name, so that it might be theirs.
 func (p preflight) subsetTaken() []canary.Finding {
 	var found []canary.Finding
-	for _, r := range p.m.Rules {
-		if Ours(r.Doc, p.o.Service) {
-			continue
-		}
+	for _, r := range p.base() {
 		for i, s := range r.Subsets {
 			if s.Name != p.q.Stable.Subset && s.Name != p.q.Canary.Subset {
 				continue
@@ -233,43 +230,60 @@ func (p preflight) hidesSubsets() []canary.Finding {
 	return found
 }
 
-// rulePrivate finds rules of the user's for the host that not all see who see the
-// routes. The rule of a release is joined to them only if it is exported alike.
+// rulePrivate finds rules of the user's that not all see who see the routes. The
+// rule of a release is exported as they are: else Istio would not join the two, or
+// others would come under a policy that was not meant for them.
 func (p preflight) rulePrivate() []canary.Finding {
 	var found []canary.Finding
-	for _, r := range p.m.Rules {
-		if !exact(r, p.m.Service) || r.Key.Namespace != p.o.Namespace || Ours(r.Doc, p.o.Service) {
-			continue
-		}
-		i := slices.IndexFunc(p.m.VirtualServices, func(vs VirtualService) bool { return p.seenBeyond(vs, r) })
-		if i < 0 {
-			continue
-		}
-		found = append(found, canary.Finding{
-			Reason: canary.RulePrivate, Blocking: true, Object: r.Key, Field: "spec.exportTo",
-			Problem: fmt.Sprintf("it is exported to %s alone, and %s to others too: for these the subsets of a release would not be there, and their requests fail with 503",
-				strings.Join(exported(r.ExportTo, p.o.Namespace), ", "), p.m.VirtualServices[i].Key),
+	for _, r := range p.base() {
+		to := exported(r.ExportTo, p.o.Namespace)
+		f := canary.Finding{
+			Reason: canary.RulePrivate, Object: r.Key, Field: "spec.exportTo",
 			Mend: "Export it to all that see the routes, gateways too",
 			YAML: "spec:\n  exportTo: [\"*\"]\n",
-		})
+		}
+		switch i := slices.IndexFunc(p.m.VirtualServices, func(vs VirtualService) bool { return p.seenBeyond(vs, to) }); {
+		case slices.Contains(to, "*"):
+			continue
+		case i >= 0:
+			f.Blocking = true
+			f.Problem = fmt.Sprintf("it is exported to %s alone, and %s to others too: for these the subsets of a release would not be there, and their requests fail with 503",
+				strings.Join(to, ", "), p.m.VirtualServices[i].Key)
+		case !p.meshCovered():
+			f.Problem = fmt.Sprintf("it is exported to %s alone, and so are the routes that a release makes for the mesh: clients in other namespaces reach ready canary pods %s%s",
+				strings.Join(to, ", "), pinned, p.share())
+		default:
+			continue
+		}
+		found = append(found, f)
 	}
 	return found
 }
 
-// seenBeyond tells that clients in some namespace see a VirtualService but not a
-// rule. Those of a delegate are they who see one that delegates to it.
-func (p preflight) seenBeyond(vs VirtualService, r DestinationRule) bool {
+// base are the rules of the user's in force, by which ours has to go.
+func (p preflight) base() []DestinationRule {
+	o := p.o
+	o.DestinationRules = slices.DeleteFunc(slices.Clone(o.DestinationRules), func(r DestinationRule) bool { return Ours(r.Doc, o.Service) })
+	return rulesInForce(o, p.m.Service)
+}
+
+// meshCovered tells that sidecars that call the Service go by routes of the user's.
+func (p preflight) meshCovered() bool {
+	return slices.ContainsFunc(p.o.VirtualServices, func(vs VirtualService) bool {
+		return !Ours(vs.Doc, p.o.Service) && CoversMesh(p.o, vs)
+	})
+}
+
+// seenBeyond tells that a VirtualService is seen in other namespaces than these,
+// too. A delegate is seen by those who see one that delegates to it.
+func (p preflight) seenBeyond(vs VirtualService, namespaces []string) bool {
 	seen := []VirtualService{vs}
 	if len(texts(child(vs.Doc, "spec"), "hosts")) == 0 {
 		seen = slices.DeleteFunc(slices.Clone(p.o.VirtualServices), func(parent VirtualService) bool { return !delegates(parent, vs.Key) })
 	}
-	rule := exported(r.ExportTo, r.Key.Namespace)
-	if slices.Contains(rule, "*") {
-		return false
-	}
 	return slices.ContainsFunc(seen, func(vs VirtualService) bool {
 		return slices.ContainsFunc(exported(texts(child(vs.Doc, "spec"), "exportTo"), vs.Key.Namespace), func(to string) bool {
-			return to != "~" && !slices.Contains(rule, to)
+			return to != "~" && !slices.Contains(namespaces, to)
 		})
 	})
 }

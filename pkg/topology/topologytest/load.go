@@ -62,11 +62,8 @@ func Load(t testing.TB, namespace, service, manifests string) topology.Objects {
 			})
 		case "DestinationRule":
 			o.DestinationRules = append(o.DestinationRules, Rule(doc))
-		case "HorizontalPodAutoscaler":
-			o.Around.Autoscalers = append(o.Around.Autoscalers, topology.Counter{Key: key, Target: str(doc, "spec", "scaleTargetRef", "name")})
-		case "PodDisruptionBudget":
-			_, fixed := at(doc, "spec", "maxUnavailable").(int64)
-			o.Around.Budgets = append(o.Around.Budgets, topology.Counter{Key: key, Selector: strs(doc, "spec", "selector", "matchLabels"), Fixed: fixed})
+		case "HorizontalPodAutoscaler", "PodDisruptionBudget":
+			count(&o.Around, key, doc)
 		default:
 			t.Fatalf("document %d: kind %q", i, key.Kind)
 		}
@@ -237,6 +234,16 @@ func cloneOf(doc map[string]any) string {
 		}
 	}
 	return ""
+}
+
+// count adds an object that counts pods.
+func count(to *topology.Around, key canary.ObjectKey, doc map[string]any) {
+	if key.Kind == "HorizontalPodAutoscaler" {
+		to.Autoscalers = append(to.Autoscalers, topology.Counter{Key: key, Target: str(doc, "spec", "scaleTargetRef", "name")})
+		return
+	}
+	_, fixed := at(doc, "spec", "maxUnavailable").(int64)
+	to.Budgets = append(to.Budgets, topology.Counter{Key: key, Selector: strs(doc, "spec", "selector", "matchLabels"), Fixed: fixed})
 }
 
 // serviceOf reads a Service. Its streams are the ports named tcp.
