@@ -2,8 +2,10 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,7 +14,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
@@ -76,6 +80,9 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if err := c.record(ctx, s, p); err != nil {
 		return 0, err
 	}
+	if p.Record != nil && p.Next.InPlace && !kept(s.observation.History, p.Record.Rollout) {
+		return catchUp, nil // what comes next takes the state away: the record has to be seen before
+	}
 	if len(writes) == 0 {
 		c.told.tell(s.key, s.about(p), p.Tell)
 		return recheck(p), nil
@@ -86,11 +93,18 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if wait := c.pace.wait(s.key, time.Now()); wait > 0 {
 		return wait, nil
 	}
+	if writes[0].Key.Kind == virtualService {
+		defer c.own.wrote(s.key)
+	}
 	if err := c.write(ctx, writes[0]); err != nil {
 		return catchUp, describe(writes[0], err)
 	}
 	c.told.tell(s.key, s.about(p), p.Tell)
 	return atOnce, nil
+}
+
+func kept(all []canary.Release, rollout string) bool {
+	return slices.ContainsFunc(all, func(r canary.Release) bool { return r.Rollout == rollout })
 }
 
 // snap takes traffic away from the canary: everywhere at once, waiting for
@@ -102,6 +116,7 @@ func (c *Controller) snap(ctx context.Context, s situation, p canary.Plan, urgen
 		wg.Go(func() { errs[i] = c.insist(ctx, w) })
 	}
 	wg.Wait()
+	c.own.wrote(s.key)
 	done := 0
 	for i, err := range errs {
 		if err == nil {
@@ -140,7 +155,7 @@ func (c *Controller) insist(ctx context.Context, w mode.Write) error {
 	pause := firstRetry
 	for {
 		err := c.write(ctx, w)
-		if err == nil || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		if err == nil || behind(w, err) {
 			return err
 		}
 		select {
@@ -155,10 +170,29 @@ func (c *Controller) insist(ctx context.Context, w mode.Write) error {
 // describe says what was written when it failed, and marks the failures that a
 // fresh look mends.
 func describe(w mode.Write, err error) error {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+	if behind(w, err) {
 		err = fmt.Errorf("%w: %w", errBehind, err)
 	}
-	return fmt.Errorf("write %s (%s): %w", w.Key, w.Why, err)
+	return fmt.Errorf("%s %s (%s): %w", w.Verb, w.Key, w.Why, err)
+}
+
+// behind tells that a write was refused because the object is no longer, or not
+// yet, the one it was made for.
+func behind(w mode.Write, err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) ||
+		w.Verb == mode.Patch && unpatched(err)
+}
+
+// unpatched tells that a JSON patch does not fit the object, as when its test of
+// the resourceVersion fails. The API server answers as to an object that is not
+// valid, but names no object: it never came to make one.
+func unpatched(err error) bool {
+	var refused apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &refused) {
+		return false
+	}
+	details := refused.Status().Details
+	return details == nil || details.Kind == "" && details.Name == ""
 }
 
 // write sends one object. The server refuses it if the object is no longer the
@@ -166,29 +200,70 @@ func describe(w mode.Write, err error) error {
 func (c *Controller) write(ctx context.Context, w mode.Write) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	result := c.options.Kube.CoreV1().RESTClient().Put().
-		AbsPath(path(w.Key)).
-		Param("fieldManager", mode.FieldManager).
-		SetHeader("Content-Type", "application/json").
-		SetHeader("Accept", "application/json").
-		Body(w.Body).Do(ctx)
-	err := result.Error()
+	request, err := c.request(w)
+	if err != nil {
+		return err
+	}
+	result := request.SetHeader("Accept", "application/json").Do(ctx)
+	err = result.Error()
 	c.options.Meter.Wrote(err)
-	if err == nil {
+	switch {
+	case w.Key.Kind != virtualService:
+		return err
+	case err == nil && w.Verb == mode.Delete:
+		c.own.removed(w.Key, w.ResourceVersion)
+	case err == nil:
 		body, _ := result.Raw()
 		return c.own.remember(w.Key, body)
-	}
-	if apierrors.IsConflict(err) {
+	case behind(w, err) && !apierrors.IsNotFound(err):
 		c.refetch(ctx, w.Key)
 	}
 	return err
 }
 
+// request is a write as the API server takes it.
+func (c *Controller) request(w mode.Write) (*rest.Request, error) {
+	collection, err := collection(w.Key)
+	if err != nil {
+		return nil, err
+	}
+	object := collection + "/" + w.Key.Name
+	client := c.options.Kube.CoreV1().RESTClient()
+	var r *rest.Request
+	kind, body := "application/json", w.Body
+	switch w.Verb {
+	case mode.Update:
+		r = client.Put().AbsPath(object)
+	case mode.Create:
+		r = client.Post().AbsPath(collection)
+	case mode.Patch:
+		r = client.Patch(types.JSONPatchType).AbsPath(object)
+		kind = string(types.JSONPatchType)
+	case mode.Delete:
+		// What was read may have been replaced by another of the same name.
+		if body, err = json.Marshal(metav1.DeleteOptions{
+			TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},
+			Preconditions:     &metav1.Preconditions{ResourceVersion: &w.ResourceVersion},
+			PropagationPolicy: new(metav1.DeletePropagationBackground),
+		}); err != nil {
+			return nil, err
+		}
+		return client.Delete().AbsPath(object).SetHeader("Content-Type", kind).Body(body), nil
+	default:
+		return nil, fmt.Errorf("there is no verb %q", w.Verb)
+	}
+	return r.Param("fieldManager", mode.FieldManager).SetHeader("Content-Type", kind).Body(body), nil
+}
+
 // refetch learns what stood in a write's way. Should it fail, the informer
 // brings the same a little later.
 func (c *Controller) refetch(ctx context.Context, k canary.ObjectKey) {
-	body, err := c.options.Kube.CoreV1().RESTClient().Get().
-		AbsPath(path(k)).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	objects, err := collection(k)
+	var body []byte
+	if err == nil {
+		body, err = c.options.Kube.CoreV1().RESTClient().Get().
+			AbsPath(objects+"/"+k.Name).SetHeader("Accept", "application/json").Do(ctx).Raw()
+	}
 	if err == nil {
 		err = c.own.remember(k, body)
 	}
@@ -197,8 +272,21 @@ func (c *Controller) refetch(ctx context.Context, k canary.ObjectKey) {
 	}
 }
 
-func path(k canary.ObjectKey) string {
-	return "/apis/" + cluster.Group + "/" + cluster.Version + "/namespaces/" + k.Namespace + "/virtualservices/" + k.Name
+const virtualService = "VirtualService"
+
+// collections are the kinds that are written, and where their objects are.
+var collections = map[string]schema.GroupVersionResource{
+	virtualService:    {Group: cluster.Group, Version: cluster.Version, Resource: "virtualservices"},
+	"DestinationRule": {Group: cluster.Group, Version: cluster.Version, Resource: "destinationrules"},
+	"Deployment":      appsv1.SchemeGroupVersion.WithResource("deployments"),
+}
+
+func collection(k canary.ObjectKey) (string, error) {
+	kind, known := collections[k.Kind]
+	if !known {
+		return "", fmt.Errorf("no %s is ever written", k.Kind)
+	}
+	return "/apis/" + kind.Group + "/" + kind.Version + "/namespaces/" + k.Namespace + "/" + kind.Resource, nil
 }
 
 // fresh asks the API server itself whether what was decided upon still is the
@@ -212,6 +300,11 @@ func (c *Controller) fresh(ctx context.Context, s situation) error {
 	}
 	for _, d := range s.objects.Deployments {
 		keys = append(keys, canary.ObjectKey{Kind: "Deployment", Namespace: s.key.Namespace, Name: d.Name})
+	}
+	if c.options.InPlace { // subsets come and go then
+		for _, r := range s.objects.DestinationRules {
+			keys = append(keys, r.Key)
+		}
 	}
 	stale, err := c.cache.Stale(ctx, keys)
 	switch {

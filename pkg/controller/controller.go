@@ -20,7 +20,6 @@ import (
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
-	"serin.dev/serin/pkg/mode/pair"
 	"serin.dev/serin/pkg/prom"
 	"serin.dev/serin/pkg/replay"
 )
@@ -46,6 +45,11 @@ type Options struct {
 	Namespaces    []string // to watch; empty: all
 	ClusterDomain string   // "cluster.local"
 	RootNamespace string   // Istio's, "istio-system"
+
+	// InPlace tells that single Deployments may be updated in place, and Guard what
+	// holds their changed templates back: see cluster.Options.
+	InPlace bool
+	Guard   string
 
 	Defaults canary.Spec   // where annotations say nothing
 	Interval time.Duration // assumed where the scrape interval can't be found out, 1 s to 10 min
@@ -96,6 +100,7 @@ func New(o Options) (*Controller, error) {
 	watched, err := cluster.New(cluster.Options{
 		Kube: o.Kube, Dynamic: o.Dynamic, Namespaces: o.Namespaces,
 		ClusterDomain: o.ClusterDomain, RootNamespace: o.RootNamespace,
+		InPlace: o.InPlace, Guard: o.Guard, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make a controller: %w", err)
@@ -250,7 +255,7 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 		c.bench.follow(k, s.state, s.observation.Traffic)
 	}
 	c.cache.Follow(k, s.state.Phase.Active() || plan.Next.Phase.Active() || plan.Next.Phase == canary.Watched) //nolint:contextcheck // a watch of pods outlives the pass that asks for it
-	writes, err := pair.Render(plan, s.objects, now)
+	writes, err := s.room.Render(plan, s.objects, now)
 	if err != nil {
 		err = fmt.Errorf("%w of %s: %w", errUnwritable, k, err)
 	}
@@ -277,6 +282,7 @@ func (c *Controller) forget(k cluster.Key) {
 	c.bench.drop(k)
 	c.told.forget(k)
 	c.pace.forget(k)
+	c.own.forget(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.views, k)

@@ -11,6 +11,7 @@ import (
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/history"
 	"serin.dev/serin/pkg/mode"
+	"serin.dev/serin/pkg/mode/inplace"
 	"serin.dev/serin/pkg/mode/pair"
 	"serin.dev/serin/pkg/topology"
 )
@@ -19,6 +20,7 @@ import (
 type situation struct {
 	key         cluster.Key
 	objects     topology.Objects
+	room        mode.Room
 	spec        canary.Spec
 	state       canary.State
 	observation canary.Observation
@@ -32,7 +34,7 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	if err != nil {
 		err = fmt.Errorf("observe %s: %w", k, err)
 	}
-	c.own.overlay(objects.VirtualServices)
+	objects.VirtualServices = c.own.overlay(k, objects.VirtualServices)
 	kept, unreadable := history.Releases(c.cache.Revisions(k))
 	if unreadable != nil {
 		c.log.Debug("A kept release can't be read", zap.Stringer("service", k), zap.Error(unreadable))
@@ -63,10 +65,21 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	return s, err
 }
 
+// roomOf is the mode in which a Service is released.
+func roomOf(o topology.Objects, s canary.State) mode.Room {
+	if mode.InPlace(o, s) {
+		return inplace.Room
+	}
+	return pair.Room
+}
+
 // look reads tracks, traffic and annotations off the objects, as the state says
 // who is who.
 func (c *Controller) look(s *situation, o *canary.Observation) {
-	seen := pair.Observe(s.objects, s.state)
+	s.room = roomOf(s.objects, s.state)
+	seen := s.room.Observe(s.objects, s.state)
+	o.InPlace, o.Place = seen.InPlace, seen.Place
+	o.Place.Written = c.own.routesWritten(s.key)
 	o.OptedIn, o.Gone = seen.OptedIn, seen.Gone
 	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
 
@@ -75,6 +88,6 @@ func (c *Controller) look(s *situation, o *canary.Observation) {
 	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
 	o.OptedIn, o.Observe = o.OptedIn && !parsed.Observe, parsed.Observe
 	if mistakes == nil {
-		o.Findings = append(o.Findings, pair.CheckSpec(s.objects, o.Tracks, s.spec)...)
+		o.Findings = append(o.Findings, s.room.CheckSpec(s.objects, o.Tracks, s.spec)...)
 	}
 }

@@ -64,9 +64,13 @@ type subject struct {
 // about is the Deployment whose release a plan is about, or the Service when
 // there is no such Deployment any more.
 func (s situation) about(p canary.Plan) subject {
-	name := p.Next.Canary.Deployment
-	if !p.Next.Phase.Active() && s.observation.Tracks.Canary.Deployment != "" {
-		name = s.observation.Tracks.Canary.Deployment
+	side, seen := p.Next.Canary, s.observation.Tracks.Canary
+	if p.Next.InPlace || s.observation.InPlace { // the canary is ours: people know their own
+		side, seen = p.Next.Stable, s.observation.Tracks.Stable
+	}
+	name := side.Deployment
+	if !p.Next.Phase.Active() && seen.Deployment != "" {
+		name = seen.Deployment
 	}
 	for _, d := range s.objects.Deployments {
 		if d.Name == name {

@@ -4,6 +4,9 @@
 package mode
 
 import (
+	"slices"
+	"time"
+
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/topology"
 )
@@ -19,6 +22,20 @@ type Write struct {
 	// all of them; of the others only the first, then everything is read again.
 	Urgent bool
 	Why    canary.Reason
+}
+
+// Room is one mode of release: how it reads what is around a Service, and how it
+// writes what is ordered.
+type Room struct {
+	// Observe reads tracks, traffic and findings off the objects; the state is what
+	// FindState found.
+	Observe func(o topology.Objects, s canary.State) Observed
+	// CheckSpec finds the routes that can't carry the steps or the header.
+	CheckSpec func(o topology.Objects, t canary.Tracks, s canary.Spec) []canary.Finding
+	// Render gives the writes that bring what is to what p orders, in the order in
+	// which they have to be done; now is noted on what is written. With an error
+	// only those are given that take users off the canary.
+	Render func(p canary.Plan, o topology.Objects, now time.Time) ([]Write, error)
 }
 
 // Verb is what a Write does.
@@ -47,7 +64,8 @@ func InPlace(o topology.Objects, state canary.State) bool {
 	}
 	candidates := topology.Candidates(o)
 	if len(candidates) == 0 {
-		return state.InPlace || topology.HasOurs(o)
+		held := slices.ContainsFunc(topology.UsersOwn(o), func(d topology.Deployment) bool { return d.Held })
+		return state.InPlace || held || topology.HasOurs(o)
 	}
 	if topology.Observed(candidates[0]) {
 		return false // a release in place is led or is none

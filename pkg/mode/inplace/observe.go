@@ -6,6 +6,9 @@ import (
 	"serin.dev/serin/pkg/topology"
 )
 
+// Room is this mode.
+var Room = mode.Room{Observe: Observe, CheckSpec: CheckSpec, Render: Render}
+
 // Observe reads tracks, traffic and what stands of a release off the objects.
 // state is what mode.FindState found: while a release is under way it says which
 // Deployment it is of.

@@ -1,8 +1,10 @@
 // Package pair is the mode of release with two Deployments behind one Service,
 // stable and canary, told apart by the subsets of a DestinationRule. It reads
 // the tracks and the traffic off the cluster's objects, and renders what shall
-// be as writes of whole VirtualServices. It is pure, and never writes anything
-// but VirtualServices of the Service's own namespace.
+// be as writes of whole VirtualServices. It is pure, and writes nothing but
+// VirtualServices of the Service's own namespace; only where the operator has
+// switched in-place mode on, and its guard has paused a Deployment of a pair, that
+// pause is taken off.
 package pair
 
 import (
@@ -10,6 +12,9 @@ import (
 	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/topology"
 )
+
+// Room is this mode.
+var Room = mode.Room{Observe: Observe, CheckSpec: CheckSpec, Render: Render}
 
 // Observe reads tracks, traffic and findings off the objects. state is what
 // FindState found: while a rollout is under way the tracks are the state's,
@@ -26,6 +31,7 @@ func Observe(o topology.Objects, state canary.State) mode.Observed {
 		Older: older(o, r.canary, r.stable),
 		Both:  r.both,
 	}
+	out.Place.Held = len(heldBack(o)) > 0
 	for _, vs := range r.taking(o, state.Rollout) {
 		out.Traffic[vs.Key] = mode.See(o, vs, mode.Sides{Stable: r.stable.Subset, Canary: r.canary.Subset}, state)
 	}

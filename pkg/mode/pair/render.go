@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"slices"
 	"time"
 
 	"serin.dev/serin/pkg/canary"
@@ -9,8 +10,31 @@ import (
 )
 
 // Render gives the writes that bring the Service's VirtualServices to what p
-// orders, as mode.RenderRoutes; in this mode nothing else is ever written.
+// orders, as mode.RenderRoutes, and then those that take off a guard's pause.
 func Render(p canary.Plan, o topology.Objects, now time.Time) ([]mode.Write, error) {
+	writes, err := renderRoutes(p, o, now)
+	if err != nil || p.Place == nil || p.Place.Deployment != canary.Resume {
+		return writes, err
+	}
+	for _, d := range heldBack(o) {
+		more, err := mode.RenderDeployment(p, o.Namespace, d, nil)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, more...)
+	}
+	return writes, nil
+}
+
+// heldBack are the Deployments of the pair that the guard has paused, which does
+// not know that they are one.
+func heldBack(o topology.Objects) []topology.Deployment {
+	return slices.DeleteFunc(topology.UsersOwn(o), func(d topology.Deployment) bool {
+		return !d.Held || topology.ModeOf(d) == canary.ModePair
+	})
+}
+
+func renderRoutes(p canary.Plan, o topology.Objects, now time.Time) ([]mode.Write, error) {
 	if p.Traffic == nil && !p.Clean {
 		return nil, nil
 	}
