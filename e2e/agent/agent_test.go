@@ -78,6 +78,35 @@ func TestContainerEnv(t *testing.T) {
 	}
 }
 
+func TestTheVersionIsTheImagesTagUnlessItIsSaid(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		c    *corev1.Container
+		want string
+	}{
+		{"a tag", container1("registry:5000/shop/web:v3"), "v3"},
+		{"a tag and a digest", container1("shop/web:v3@sha256:00"), "v3"},
+		{"no tag", container1("registry:5000/shop/web"), ""},
+		{"a variable", container1("shop/web:v3", "VERSION", "blue"), "blue"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			environment, err := containerEnv(&corev1.Pod{}, tt.c, "10.244.1.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, e := range environment { // as a process reads it: the last one counts
+				if value, ok := strings.CutPrefix(e, "VERSION="); ok {
+					got = value
+				}
+			}
+			if got != tt.want {
+				t.Errorf("version %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestPodStatus(t *testing.T) {
 	now := metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	ended := corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error"}

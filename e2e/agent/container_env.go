@@ -32,7 +32,8 @@ func containerEnv(pod *corev1.Pod, spec *corev1.Container, ip string) ([]string,
 	if len(spec.EnvFrom) > 0 {
 		return nil, fmt.Errorf("container %s: envFrom is not supported: name the variables under env", spec.Name)
 	}
-	environment := []string{"HOSTNAME=" + pod.Name, "POD_IP=" + ip}
+	// What the container itself says comes later, and counts.
+	environment := []string{"VERSION=" + tag(spec.Image), "HOSTNAME=" + pod.Name, "POD_IP=" + ip}
 	for _, e := range spec.Env {
 		value, err := envValue(pod, e, ip)
 		if err != nil {
@@ -94,9 +95,20 @@ func imageID(program string, spec *corev1.Container) string {
 
 // repository is an image's name without tag and digest.
 func repository(image string) string {
+	name, _ := splitImage(image)
+	return name
+}
+
+// tag is that of an image, empty if it has none.
+func tag(image string) string {
+	_, tag := splitImage(image)
+	return tag
+}
+
+func splitImage(image string) (repository, tag string) {
 	image, _, _ = strings.Cut(image, "@")
 	if i := strings.LastIndex(image, ":"); i > strings.LastIndex(image, "/") {
-		return image[:i]
+		return image[:i], image[i+1:]
 	}
-	return image
+	return image, ""
 }

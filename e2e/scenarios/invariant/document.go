@@ -37,6 +37,9 @@ func (s State) Active() bool { return s.Phase != "Succeeded" && s.Phase != "Roll
 
 func (s State) retreats() bool { return s.Phase == "RollingBack" || s.Phase == "RolledBack" }
 
+// drains tells that the canary has no users any more.
+func (s State) drains() bool { return s.retreats() || s.Phase == "Finishing" }
+
 // limit is the weight of the step in force, in percent.
 func (s State) limit() int {
 	if s.Step < 1 || s.Step > len(s.Spec.Steps) {
@@ -54,12 +57,12 @@ const (
 // if there is none, or it can't be read.
 func StateOf(doc map[string]any, service string) (State, bool) {
 	annotations := tree(tree(doc["metadata"])["annotations"])
-	text, ok := annotations[statePrefix+service].(string)
+	state, ok := annotations[statePrefix+service].(string)
 	if !ok {
 		return State{}, false
 	}
 	var s State
-	err := json.Unmarshal([]byte(text), &s)
+	err := json.Unmarshal([]byte(state), &s)
 	return s, err == nil
 }
 
@@ -120,9 +123,8 @@ func weigh(route map[string]any, service string, subsets Subsets, canary string)
 // subsetOf is the subset a destination names, if it is one of the Service's two.
 func subsetOf(item any, service string, subsets Subsets) (string, bool) {
 	d := tree(tree(item)["destination"])
-	host, _ := d["host"].(string)
 	subset, _ := d["subset"].(string)
-	if host != service && !strings.HasPrefix(host, service+".") {
+	if !isHost(d, service) {
 		return "", false
 	}
 	return subset, slices.Contains(subsets[:], subset)
@@ -148,12 +150,10 @@ func forTesters(route map[string]any) bool {
 // foreign is the document without what is Serin's to change: its header
 // routes, its annotations, how the weights are shared between the two subsets,
 // and what the API server keeps about every write. The weights' sum stays.
-func foreign(doc map[string]any, service string, subsets Subsets) string {
-	c := clone(doc)
+func foreign(doc map[string]any, rules Rules) string {
+	service, subsets := rules.Service, rules.Subsets
+	c := bare(doc)
 	metadata := tree(c["metadata"])
-	for _, key := range []string{"resourceVersion", "generation", "managedFields"} {
-		delete(metadata, key)
-	}
 	annotations := tree(metadata["annotations"])
 	for key := range annotations {
 		if strings.HasPrefix(key, statePrefix) {
@@ -168,17 +168,67 @@ func foreign(doc map[string]any, service string, subsets Subsets) string {
 		if ours(r) {
 			continue
 		}
-		if total, _, ok := weigh(r, service, subsets, ""); ok && !forTesters(r) {
+		if rules.InPlace {
+			unpin(r, service, subsets)
+		}
+		if total, _, ok := weigh(r, service, subsets, ""); ok && (rules.InPlace || !forTesters(r)) {
 			r["route"] = merged(r, service, subsets, total)
 		}
 		kept = append(kept, r)
 	}
 	tree(c["spec"])["http"] = kept
-	text, err := json.MarshalIndent(c, "", " ")
+	return text(c)
+}
+
+// AsWritten is the document, as JSON, without what the API server keeps about
+// every write.
+func AsWritten(doc map[string]any) string { return text(bare(doc)) }
+
+func bare(doc map[string]any) map[string]any {
+	c := clone(doc)
+	for _, key := range []string{"resourceVersion", "generation", "managedFields"} {
+		delete(tree(c["metadata"]), key)
+	}
+	return c
+}
+
+func text(c map[string]any) string {
+	b, err := json.MarshalIndent(c, "", " ")
 	if err != nil {
 		panic(err) // a JSON tree has nothing that can't be written
 	}
-	return string(text)
+	return string(b)
+}
+
+// unpin has all destinations of a route that are the Service, whatever subset
+// they name, name the first of the two.
+func unpin(route map[string]any, service string, subsets Subsets) {
+	for _, item := range list(route["route"]) {
+		if d := tree(tree(item)["destination"]); isHost(d, service) {
+			d["subset"] = subsets[0]
+		}
+	}
+}
+
+// leadsTo counts the destinations that are the Service, with one of the subsets
+// if any are given.
+func leadsTo(doc map[string]any, service string, subsets ...string) (n int) {
+	for _, r := range routes(doc) {
+		for _, item := range list(r["route"]) {
+			d := tree(tree(item)["destination"])
+			subset, _ := d["subset"].(string)
+			if isHost(d, service) && (len(subsets) == 0 || slices.Contains(subsets, subset)) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// isHost tells whether a destination is the Service.
+func isHost(destination map[string]any, service string) bool {
+	host, _ := destination["host"].(string)
+	return host == service || strings.HasPrefix(host, service+".")
 }
 
 // merged makes one destination of those of the two subsets.
@@ -230,13 +280,9 @@ func number(v any) (int64, bool) {
 }
 
 func clone(t map[string]any) map[string]any {
-	text, err := json.Marshal(t)
-	if err != nil {
-		panic(err) // as above
-	}
 	var out map[string]any
-	if err := json.Unmarshal(text, &out); err != nil {
-		panic(err)
+	if err := json.Unmarshal([]byte(text(t)), &out); err != nil {
+		panic(err) // it was just written
 	}
 	return out
 }

@@ -11,10 +11,10 @@ import (
 
 // Version is one version of a VirtualService.
 type Version struct {
-	Name   string // of the VirtualService
-	Doc    map[string]any
-	ByHand bool      // somebody else wrote it, a person or a GitOps tool; else Serin did
-	Seen   time.Time // when the watch showed it
+	Name   string         // of the VirtualService
+	Doc    map[string]any // nil: it was deleted
+	ByHand bool           // somebody else wrote it, a person or a GitOps tool; else Serin did
+	Seen   time.Time      // when the watch showed it
 }
 
 // Rules say about what to check.
@@ -25,6 +25,10 @@ type Rules struct {
 	Jumps bool
 	// Adopts tells that the user has a header route of their own.
 	Adopts bool
+	// InPlace tells that the two subsets are Serin's own: while a release is under
+	// way every destination that is the Service is one of them, whatever the user
+	// wrote, and after it none is.
+	InPlace bool
 }
 
 // Check looks through all versions, in the order in which they were written,
@@ -53,19 +57,24 @@ type checker struct {
 
 func (c *checker) next(v Version) []error {
 	before, known := c.last[v.Name]
+	if v.Doc == nil { // what comes under the name again is another object
+		delete(c.last, v.Name)
+		return nil
+	}
 	c.last[v.Name] = v
 	if v.ByHand || !known {
-		c.users[v.Name] = foreign(v.Doc, c.rules.Service, c.rules.Subsets)
+		c.users[v.Name] = foreign(v.Doc, c.rules)
 		return nil
 	}
 	var errs []error
-	if now := foreign(v.Doc, c.rules.Service, c.rules.Subsets); now != c.users[v.Name] {
+	if now := foreign(v.Doc, c.rules); now != c.users[v.Name] {
 		errs = append(errs, fmt.Errorf("what is not Serin's was changed from\n%s\nto\n%s", c.users[v.Name], now))
 	}
 	s, ok := StateOf(v.Doc, c.rules.Service)
 	if !ok {
 		return append(errs, c.cleaned(before, v)...)
 	}
+	errs = append(errs, c.pins(v, s)...)
 	errs = append(errs, c.weights(v, s)...)
 	errs = append(errs, c.headers(v, s)...)
 	errs = append(errs, c.steps(s)...)
@@ -77,6 +86,9 @@ func (c *checker) next(v Version) []error {
 func (c *checker) cleaned(before, v Version) (errs []error) {
 	if n := HeaderRoutes(v.Doc); n > 0 {
 		errs = append(errs, fmt.Errorf("no state, but %d header routes", n))
+	}
+	if c.rules.InPlace && leadsTo(v.Doc, c.rules.Service, c.rules.Subsets[:]...) > 0 {
+		errs = append(errs, fmt.Errorf("no state, but routes lead to subsets of Serin's"))
 	}
 	s, ok := StateOf(before.Doc, c.rules.Service)
 	if !ok {
@@ -91,6 +103,19 @@ func (c *checker) cleaned(before, v Version) (errs []error) {
 		}
 	}
 	return errs
+}
+
+// pins checks that no route leads past the two subsets, where the canary's pods
+// are pods of whatever else the user wrote.
+func (c *checker) pins(v Version, s State) []error {
+	if !c.rules.InPlace || !s.Active() {
+		return nil
+	}
+	all := leadsTo(v.Doc, c.rules.Service)
+	if pinned := leadsTo(v.Doc, c.rules.Service, c.rules.Subsets[:]...); pinned != all {
+		return []error{fmt.Errorf("%d of %d destinations are not pinned to a subset of Serin's", all-pinned, all)}
+	}
+	return nil
 }
 
 func (c *checker) shares(v Version, s State) []Share {
@@ -118,7 +143,7 @@ func (c *checker) weights(v Version, s State) (errs []error) {
 // and none otherwise.
 func (c *checker) headers(v Version, s State) []error {
 	want := 0
-	if s.Active() && !s.retreats() && !c.rules.Adopts {
+	if s.Active() && !s.drains() && !c.rules.Adopts {
 		want = len(c.shares(v, s))
 	}
 	if n := HeaderRoutes(v.Doc); n != want {

@@ -19,7 +19,7 @@ func version(t *testing.T, hand bool, state string, stable, canary int, edits ..
 	if state != "" {
 		annotations = fmt.Sprintf("{serin.dev/state.web: '{%s, \"canary\":{\"s\":\"v2\"},\"spec\":{\"steps\":[{\"w\":5},{\"w\":25},{\"w\":100}]}}'}", state)
 	}
-	if strings.Contains(state, "Progressing") {
+	if tested(state) {
 		header = "  - {name: serin-canary.web, match: [{headers: {x-app-version: {exact: canary}}}], timeout: 3s, route: [{destination: {host: web, subset: v2}}]}\n"
 	}
 	text := fmt.Sprintf(`
@@ -44,6 +44,11 @@ spec:
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	return v
+}
+
+// tested tells whether testers reach the canary by a header route.
+func tested(state string) bool {
+	return strings.Contains(state, "Testing") || strings.Contains(state, "Progressing") || strings.Contains(state, "Promoting")
 }
 
 func state(phase string, step, weight int) string {
@@ -153,5 +158,67 @@ func TestAtRest(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// inPlace is a VirtualService of somebody who knows nothing of subsets, or what
+// a release makes of it.
+func inPlace(t *testing.T, state string, destinations ...string) Version {
+	t.Helper()
+	edits := []string{
+		"    - {destination: {host: web, subset: v1}, weight: 100}\n    - {destination: {host: web, subset: v2}, weight: 0}\n    - {destination: {host: other}, weight: 10}\n",
+		"    - {destination: {host: web, " + strings.Join(destinations, "}\n    - {destination: {host: web, ") + "}\n",
+	}
+	if tested(state) {
+		edits = append(edits, "[{destination: {host: web, subset: v2}}]}", "[{destination: {host: web, subset: serin-canary}}]}")
+	}
+	if state != "" {
+		edits = append(edits, `"s":"v2"`, `"s":"serin-canary"`)
+	}
+	return version(t, state == "", state, 100, 0, edits...)
+}
+
+func TestInPlace(t *testing.T) {
+	rules := Rules{Service: "web", Subsets: Subsets{"serin-stable", "serin-canary"}, InPlace: true}
+	user := inPlace(t, "", "subset: all}")
+	back := user
+	back.ByHand = false
+	pinned := func(phase string, stable, canary int) Version {
+		step := map[int]int{0: 1, 25: 2, 100: 3}[canary]
+		return inPlace(t, state(phase, step, canary), fmt.Sprintf("subset: serin-stable}, weight: %d", stable), fmt.Sprintf("subset: serin-canary}, weight: %d", canary))
+	}
+	own := func(v Version) Version { v.Name = "web-serin"; return v }
+	for name, c := range map[string]struct {
+		versions []Version
+		want     string
+	}{
+		"a release": {[]Version{
+			user, pinned("Testing", 100, 0), pinned("Progressing", 75, 25), pinned("Progressing", 0, 100), pinned("Promoting", 0, 100), pinned("Finishing", 100, 0), back,
+		}, ""},
+		"our own VirtualService comes, goes and comes again": {[]Version{
+			own(pinned("Finishing", 100, 0)), {Name: "web-serin"}, own(inPlace(t, state("Finishing", 1, 0), "subset: serin-stable}, weight: 50", "subset: serin-canary}, weight: 0")),
+		}, ""},
+		"a route that is not pinned": {
+			[]Version{user, inPlace(t, state("Finishing", 1, 0), "subset: all}")}, "1 of 1 destinations are not pinned",
+		},
+		"a subset of ours that is left": {
+			[]Version{user, pinned("Finishing", 100, 0), {Name: "web", Doc: inPlace(t, "", "subset: serin-stable}").Doc}}, "routes lead to subsets of Serin's",
+		},
+		"another field is lost on the way back": {
+			[]Version{user, pinned("Finishing", 100, 0), {Name: "web", Doc: version(t, false, "", 100, 0).Doc}}, "not Serin's",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := errors.Join(Check(c.versions, rules)...)
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("got %v, want nothing", err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+	if AsWritten(user.Doc) != AsWritten(back.Doc) || AsWritten(user.Doc) == AsWritten(pinned("Finishing", 100, 0).Doc) {
+		t.Error("what was written is not told from what was not")
 	}
 }
