@@ -41,7 +41,7 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 		o.Verdict = judge.Verdict{} // of another step: no evidence for this one
 	}
 	m := moment{spec: spec, state: state, o: o, now: now}
-	if o.Observe && (state.Rollout == "" || state.Phase == Watched) {
+	if o.Observe && !o.InPlace && (state.Rollout == "" || state.Phase == Watched) {
 		return watch(m) // what a release of Serin's left on the routes is taken off first
 	}
 	if state.Phase.Active() {
@@ -108,6 +108,7 @@ var resting = []rule{
 	acceptPersonAtRest,
 	returnHome,
 	explainCarriesTraffic,
+	awaitOtherMode,
 	keepPaused,
 	explainPlain,
 	explainSame,

@@ -272,6 +272,15 @@ func keepPaused(m moment) (Plan, bool) {
 	return p, true
 }
 
+// awaitOtherMode lets what is left of a release in place go before a release in
+// the other mode, or one that is only looked at, begins.
+func awaitOtherMode(m moment) (Plan, bool) {
+	if !m.o.InPlace || m.spec.Mode != ModePair && !m.o.Observe {
+		return Plan{}, false
+	}
+	return m.leave(restPhase(m.state), Clearing, "What the last release in place has left goes first"), true
+}
+
 // explainPlain tells of an update that is none of ours.
 func explainPlain(m moment) (Plan, bool) {
 	stable := m.o.Tracks.Stable

@@ -56,8 +56,9 @@ const FieldManager = "serin"
 // InPlace tells whether a release of the Service is, or would be, one of a single
 // Deployment: as the state says while one is under way, else as the annotation
 // serin.dev/mode says, else when no other Deployment of the user's is behind the
-// Service. One that is only observed is never updated in place. Where nobody asks
-// for releases, it is as the last one was.
+// Service. One that is only observed is never updated in place. As long as
+// something of such a release is left it is one; where nobody asks for releases, it
+// is as the last one was.
 func InPlace(o topology.Objects, state canary.State) bool {
 	if state.Phase.Active() {
 		return state.InPlace
@@ -67,7 +68,10 @@ func InPlace(o topology.Objects, state canary.State) bool {
 		held := slices.ContainsFunc(topology.UsersOwn(o), func(d topology.Deployment) bool { return d.Held })
 		return state.InPlace || held || topology.HasOurs(o)
 	}
-	if topology.Observed(candidates[0]) {
+	switch {
+	case topology.HasOurs(o):
+		return true // what is left of one goes before anything else
+	case topology.Observed(candidates[0]):
 		return false // a release in place is led or is none
 	}
 	switch topology.ModeOf(candidates[0]) {
