@@ -43,7 +43,7 @@ func newCache(t *testing.T) (*Cache, *unreachable) {
 }
 
 // fill puts an object into a cache the way its informer does.
-func fill(t *testing.T, into set, reduce func(any) (any, error), o any) {
+func fill(t *testing.T, into set, reduce func(any) (any, error), o any) (reduced any) {
 	t.Helper()
 	reduced, err := reduce(o)
 	if err != nil {
@@ -52,6 +52,7 @@ func fill(t *testing.T, into set, reduce func(any) (any, error), o any) {
 	if err := into[0].GetIndexer().Add(reduced); err != nil {
 		t.Fatal(err)
 	}
+	return reduced
 }
 
 func shopService(name string, selector map[string]string) *corev1.Service {

@@ -274,7 +274,7 @@ func reducePod(o any) (any, error) {
 }
 
 func reduced(p *corev1.Pod) *pod {
-	r := &pod{ObjectMeta: slim(p.ObjectMeta), canary: p.Labels[trackLabel] == canaryTrack, reduced: describe(p)}
+	r := &pod{ObjectMeta: slim(p.ObjectMeta), canary: p.Labels[topology.TrackKey] == topology.TrackCanary, reduced: describe(p)}
 	if owner := metav1.GetControllerOf(p); owner != nil {
 		r.owner = owner.UID
 	}

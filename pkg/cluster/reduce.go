@@ -28,16 +28,8 @@ const Prefix = "serin.dev/"
 // an annotation, which one a Deployment names.
 const ServiceLabel = Prefix + "service"
 
-// What tells the objects that Serin makes beside a release in place: managedBy
-// with the value manager and ServiceLabel are on all of them, trackLabel with the
-// value canaryTrack on the canary's Deployment and on its pods.
-const (
-	managedBy   = "app.kubernetes.io/managed-by"
-	manager     = "serin"
-	trackLabel  = Prefix + "track"
-	canaryTrack = "canary"
-	templateKey = Prefix + "template" // on the canary: the hash of the template it was made of
-)
+// templateKey is, on a canary that Serin made, the hash of the template it was made of.
+const templateKey = Prefix + "template"
 
 // revisionAnnotation is set by the deployment controller on a Deployment and on
 // the ReplicaSet of its present template.
@@ -92,7 +84,7 @@ type purpose string
 func (p purpose) madeFor() string { return string(p) }
 
 func purposeOf(ns string, labels map[string]string) purpose {
-	if name := labels[ServiceLabel]; name != "" && labels[managedBy] == manager {
+	if name := labels[ServiceLabel]; name != "" && labels[topology.ManagedByKey] == topology.ManagedBy {
 		return purpose(ns + "/" + name)
 	}
 	return ""
@@ -129,7 +121,11 @@ func same(before, after any) bool {
 func (c *Cache) reduceDeployment(o any) (any, error) {
 	switch d := o.(type) {
 	case *appsv1.Deployment:
-		return c.reduce(d)
+		r, err := c.reduce(d)
+		if err == nil && r.purpose != "" {
+			r.raw, err = json.Marshal(d)
+		}
+		return r, err
 	case *unstructured.Unstructured:
 		var typed appsv1.Deployment
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(d.Object, &typed); err != nil {
@@ -216,7 +212,7 @@ func marked(d topology.Deployment) bool {
 // did not make.
 func cloneOf(d *appsv1.Deployment) string {
 	owner := metav1.GetControllerOf(d)
-	if owner == nil || owner.Kind != "Deployment" || d.Labels[managedBy] != manager || d.Labels[trackLabel] != canaryTrack {
+	if owner == nil || owner.Kind != "Deployment" || purposeOf(d.Namespace, d.Labels) == "" || d.Labels[topology.TrackKey] != topology.TrackCanary {
 		return ""
 	}
 	return owner.Name
@@ -377,7 +373,7 @@ func (c *Cache) reduceRule(o any) (any, error) {
 		ObjectMeta: slimTree(u), purpose: purposeOf(u.GetNamespace(), u.GetLabels()), reduced: r,
 		target: serviceOf(host, u.GetNamespace(), c.options.ClusterDomain),
 	}
-	if c.options.InPlace {
+	if c.options.InPlace || kept.purpose != "" {
 		var err error
 		if kept.raw, err = whole(u); err != nil {
 			return nil, fmt.Errorf("keep DestinationRule %s/%s: %w", u.GetNamespace(), u.GetName(), err)

@@ -205,7 +205,7 @@ func (c *Cache) canaryPods(ctx context.Context, k Key, s *topology.Service) (int
 	ctx, cancel := context.WithTimeout(ctx, liveReadTimeout)
 	defer cancel()
 	found, err := c.options.Kube.CoreV1().Pods(k.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: selector + "," + trackLabel + "=" + canaryTrack})
+		LabelSelector: selector + "," + topology.TrackKey + "=" + topology.TrackCanary})
 	if err != nil {
 		return 0, fmt.Errorf("count the canary's pods of Service %s: %w", k, err)
 	}
