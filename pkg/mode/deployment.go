@@ -51,7 +51,7 @@ func RenderDeployment(p canary.Plan, namespace string, d topology.Deployment, ru
 	switch order := p.Place.Deployment; order {
 	case canary.Pause:
 		if !d.Paused {
-			changes = []operation{{"add", "/spec/paused", true}}
+			changes = append(unmarked(d), operation{"add", "/spec/paused", true})
 		}
 	case canary.Restore:
 		if running == nil || running.Template == nil {
@@ -64,7 +64,8 @@ func RenderDeployment(p canary.Plan, namespace string, d topology.Deployment, ru
 	case canary.Resume:
 		changes = released(d, p.Next)
 	default:
-		if !d.Paused && !p.Next.Phase.Active() {
+		promoting := d.Annotations[topology.HeldKey] == topology.PromotingValue
+		if (!d.Paused || promoting) && !p.Next.Phase.Active() {
 			changes = unmarked(d)
 		}
 	}

@@ -24,21 +24,27 @@ import (
 // Our entry in managedFields goes in a write of its own, after the routes are
 // as they shall be, since the API server gives us back what the same write
 // changes. Therefore the last write of a release, and taking everything off, are
-// rendered in two passes where routes change too.
+// rendered in two passes where routes change too. No state is taken off before
+// all routes are as they shall be: an older one on another VirtualService would
+// count again.
 //
 // A VirtualService that was never read, and so has no ResourceVersion, is created.
 func RenderRoutes(p canary.Plan, svc route.Service, all []topology.VirtualService, now time.Time) ([]Write, error) {
-	var writes []Write
+	var writes, last []Write
 	var errs []error
 	for _, vs := range all {
-		w, needed, err := edit{plan: p, service: svc, vs: vs, now: now}.render()
+		w, moved, err := edit{plan: p, service: svc, vs: vs, now: now}.render()
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("render %s: %w", vs.Key, err))
-		case needed:
+		case w.Verb == "":
+		case p.Clean && !moved:
+			last = append(last, w)
+		default:
 			writes = append(writes, w)
 		}
 	}
+	writes = append(writes, last...)
 	sort.SliceStable(writes, func(i, j int) bool { return writes[i].Urgent && !writes[j].Urgent })
 	if len(errs) > 0 {
 		urgent := sort.Search(len(writes), func(i int) bool { return !writes[i].Urgent })
@@ -55,7 +61,9 @@ type edit struct {
 	now     time.Time
 }
 
-func (e edit) render() (w Write, needed bool, err error) {
+// render gives the write, of no verb when none is needed. moved tells that the
+// routes change.
+func (e edit) render() (w Write, moved bool, err error) {
 	old, _, err := CopyOn(e.vs, e.service.Name)
 	if errors.Is(err, canary.ErrNewerState) {
 		return Write{}, false, err
@@ -64,7 +72,7 @@ func (e edit) render() (w Write, needed bool, err error) {
 	if err != nil {
 		return Write{}, false, err
 	}
-	moved := !equal(e.vs.Doc["spec"], doc["spec"])
+	moved = !equal(e.vs.Doc["spec"], doc["spec"])
 	changed := moved
 	switch {
 	case e.plan.Clean && !moved:
@@ -83,7 +91,7 @@ func (e edit) render() (w Write, needed bool, err error) {
 		return Write{}, false, nil
 	}
 	w, err = e.write(doc)
-	return w, err == nil, err
+	return w, moved, err
 }
 
 // routes is the document with the routes as ordered, and the marks of what is ours on them.

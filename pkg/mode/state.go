@@ -15,6 +15,8 @@ import (
 // that no copy can be read though there is one, or our header route.
 //
 // A release in place leaves no state behind: at rest it is read off the history.
+// Routes of such a release that somebody kept and wrote again are no loss, as long
+// as no pod is left to which they could lead.
 func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 	var copies []canary.State
 	traces := false
@@ -33,7 +35,8 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 		}
 	}
 	if len(copies) == 0 {
-		if len(o.History) > 0 && o.History[0].InPlace && !traces && !newer {
+		podsLeft := topology.HasOurs(o) || o.CanaryPods > 0
+		if len(o.History) > 0 && o.History[0].InPlace && (!traces || !podsLeft) && !newer {
 			return o.History[0].Resting(), false, false
 		}
 		return canary.State{}, newer, traces && !newer

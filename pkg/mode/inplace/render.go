@@ -32,9 +32,9 @@ func Render(p canary.Plan, o topology.Objects, now time.Time) ([]mode.Write, err
 	writes := slices.Clone(routes[:urgent])
 	errs := []error{err}
 	for _, step := range []func() ([]mode.Write, error){
-		r.subsets,
+		r.subsets, r.ownRoutesGo,
 		func() ([]mode.Write, error) { return routes[urgent:], nil },
-		r.surplusRoutes, r.pods, r.surplusSubsets, r.deployment,
+		r.relief, r.pods, r.surplusSubsets, r.deployment,
 	} {
 		more, err := step()
 		writes, errs = append(writes, more...), append(errs, err)
@@ -127,21 +127,34 @@ func (r *renderer) covered() bool {
 	})
 }
 
-// surplusRoutes takes our VirtualServices away: at the end, and where one of the
-// user's that is pinned came to do their work.
-func (r *renderer) surplusRoutes() (writes []mode.Write, err error) {
-	taking := r.taking()
-	relieved := r.plan.Traffic != nil && slices.ContainsFunc(r.o.VirtualServices, func(vs topology.VirtualService) bool {
-		part := slices.ContainsFunc(taking, func(t topology.VirtualService) bool { return t.Key == vs.Key })
-		return part && !r.ours(vs) && topology.CoversMesh(r.o, vs)
-	})
-	if !r.plan.Clean && !relieved || r.going {
+// ownRoutesGo takes our VirtualServices away at the end. It is first, for the
+// states that they carry end with the others'.
+func (r *renderer) ownRoutesGo() ([]mode.Write, error) {
+	if !r.plan.Clean {
 		return nil, nil
 	}
+	return r.deleteRoutes(), nil
+}
+
+// relief takes our VirtualServices away where one of the user's came to do their
+// work, once it is pinned.
+func (r *renderer) relief() ([]mode.Write, error) {
+	if r.plan.Traffic == nil || r.plan.Clean || r.going {
+		return nil, nil
+	}
+	for _, vs := range r.taking() {
+		if !r.ours(vs) && topology.CoversMesh(r.o, vs) {
+			return r.deleteRoutes(), nil
+		}
+	}
+	return nil, nil
+}
+
+func (r *renderer) deleteRoutes() (writes []mode.Write) {
 	for _, vs := range r.routes {
 		writes = append(writes, mode.Write{Verb: mode.Delete, Key: vs.Key, ResourceVersion: vs.ResourceVersion, Why: r.why()})
 	}
-	return writes, nil
+	return writes
 }
 
 func (r *renderer) subsets() ([]mode.Write, error) {

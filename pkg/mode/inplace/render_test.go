@@ -119,7 +119,7 @@ var variants = []struct {
 	{"a rule with policies, and a subset that the route names", []change{
 		{bareRoute, "    - destination: {host: web, subset: prod}\n"},
 		userRule("shop", "{host: web, trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}, subsets: [{name: prod, labels: {app: web}, trafficPolicy: {connectionPool: {tcp: {maxConnections: 77}}}}]}")}},
-	{"a rule for this namespace alone", []change{onGateway, userRule("shop", `{host: web.shop.svc.cluster.local, exportTo: ["."], trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}`)}},
+	{"a rule for this namespace alone", []change{noRoutes, userRule("shop", `{host: web.shop.svc.cluster.local, exportTo: ["."], trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}`)}},
 	{"a wildcard rule of the namespace", []change{
 		userRule("shop", `{host: "*.shop.svc.cluster.local", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}, subsets: [{name: prod, labels: {app: web}}]}`)}},
 	{"a rule of the root namespace", []change{userRule("istio-system", `{host: "*.local", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}`)}},

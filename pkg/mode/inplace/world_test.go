@@ -87,6 +87,7 @@ type world struct {
 	docs    map[canary.ObjectKey]map[string]any
 	sets    []*set
 	version int
+	changes int  // of documents
 	broken  bool // new pods never become ready
 	guard   string
 	history []canary.Release
@@ -135,8 +136,8 @@ func (w *world) objects() topology.Objects {
 		doc := w.docs[key]
 		switch key.Kind {
 		case "Service":
-			loaded := topologytest.Load(w.t, key.Namespace, key.Name, w.text(doc))
-			o.Services = append(o.Services, loaded.Services...)
+			uid, _ := child(doc, "metadata")["uid"].(string)
+			o.Services = append(o.Services, topology.Service{Name: key.Name, UID: uid, Selector: map[string]string{"app": "web"}})
 		case "Deployment":
 			deployments = append(deployments, w.reduced(doc))
 		case "VirtualService":
@@ -293,6 +294,7 @@ func (w *world) store(key canary.ObjectKey, doc map[string]any, manager string) 
 		w.owned(w.docs[key], doc, manager)
 	}
 	w.docs[key] = doc
+	w.changes++
 }
 
 // owned does what the API server does to managedFields.
@@ -328,12 +330,14 @@ func (w *world) apply(write mode.Write) {
 	case write.Verb != mode.Create && (!exists || write.ResourceVersion != version):
 		w.t.Fatalf("%s %s: conflict: %q is not %q", write.Verb, write.Key, write.ResourceVersion, version)
 	}
+	w.allowed(write, have)
 	if write.Key.Kind == "VirtualService" {
 		w.written = w.now
 	}
 	switch write.Verb {
 	case mode.Delete:
 		delete(w.docs, write.Key)
+		w.changes++
 		w.note(write, nil)
 	case mode.Patch:
 		doc := w.patched(have, write)
@@ -354,6 +358,35 @@ func (w *world) apply(write mode.Write) {
 			metadata["creationTimestamp"] = w.now.Format(time.RFC3339)
 		}
 		w.store(write.Key, doc, mode.FieldManager)
+	}
+}
+
+// allowed refuses what is not ours to write, as the cluster's own policies do: we
+// make, change and delete what is labelled as ours, edit the routes of the
+// user's VirtualServices, and of the user's Deployment nothing but the pause, the
+// mark and the template.
+func (w *world) allowed(write mode.Write, have map[string]any) {
+	w.t.Helper()
+	doc := have
+	if write.Verb == mode.Create {
+		doc, _ = topologytest.DecodeJSON(write.Body)
+		if len(list(child(doc, "metadata"), "ownerReferences")) != 1 {
+			w.t.Fatalf("create %s: nobody owns it", write.Key)
+		}
+	}
+	ours := topology.Ours(doc, "web")
+	theirs := write.Verb == mode.Update && write.Key.Kind == "VirtualService"
+	if write.Verb == mode.Patch && !ours {
+		theirs = true
+		wrapped, _ := topologytest.DecodeJSON([]byte(`{"all":` + string(write.Body) + `}`))
+		for i, item := range list(wrapped, "all") {
+			path := object(item)["path"]
+			theirs = theirs && (path == "/metadata/resourceVersion") == (i == 0) &&
+				slices.Contains([]any{"/metadata/resourceVersion", "/spec/paused", "/spec/template", "/metadata/annotations/serin.dev~1held"}, path)
+		}
+	}
+	if write.Key.Namespace != "shop" || !ours && !theirs {
+		w.t.Fatalf("%s %s is not ours to do: %s", write.Verb, write.Key, write.Body)
 	}
 }
 
