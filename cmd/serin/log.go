@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"log"
 
 	"github.com/go-logr/logr"
 	"go.uber.org/zap"
@@ -21,6 +22,15 @@ func newLogger(out io.Writer, level zapcore.Level) *zap.Logger {
 // useForClients sends what the Kubernetes client libraries log the same way.
 func useForClients(log *zap.Logger) {
 	klog.SetLoggerWithOptions(logr.New(clientSink{log.Named("client").Sugar()}), klog.ContextualLogger(true))
+}
+
+// forServers is where a server says what clients of it do wrong.
+func forServers(zlog *zap.Logger) *log.Logger {
+	out, err := zap.NewStdLogAt(zlog.Named("http"), zapcore.WarnLevel)
+	if err != nil {
+		return zap.NewStdLog(zlog)
+	}
+	return out
 }
 
 // clientSink is a logr.LogSink over zap.

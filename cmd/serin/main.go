@@ -57,30 +57,34 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen for metrics and health on %s: %w; choose another with --listen", s.config.Listen, err)
 	}
-	c, m, err := assemble(s, log)
+	kube, c, m, err := assemble(s, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	work, err := guarding(ctx, s.config.InPlace, kube, log, c.Run)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	log.Info("Serin starts", zap.Stringer("version", thisBuild()), zap.String("listen", listener.Addr().String()),
 		zap.String("prometheus", redact(s.config.Prometheus.URL)), zap.Int("metrics", len(s.templates)))
-	err = serveWhile(ctx, listener, handler(c, m), c.Run)
+	err = serveWhile(ctx, listener, newServer(handler(c, m), log), work)
 	log.Info("Serin stops", zap.Error(err))
 	return err
 }
 
 // assemble makes the clients and the controller over them.
-func assemble(s settings, log *zap.Logger) (*controller.Controller, *metrics.Metrics, error) {
+func assemble(s settings, log *zap.Logger) (kubernetes.Interface, *controller.Controller, *metrics.Metrics, error) {
 	rest, namespace, err := clientConfig(s.kubeconfig)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	kube, err := kubernetes.NewForConfig(rest)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a client for the API server: %w", err)
+		return nil, nil, nil, fmt.Errorf("make a client for the API server: %w", err)
 	}
 	trees, err := dynamic.NewForConfig(rest)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a client for the API server: %w", err)
+		return nil, nil, nil, fmt.Errorf("make a client for the API server: %w", err)
 	}
 	var c *controller.Controller
 	b := thisBuild()
@@ -88,14 +92,15 @@ func assemble(s settings, log *zap.Logger) (*controller.Controller, *metrics.Met
 	f := s.config
 	query, err := prom.HTTP(&http.Client{Transport: m.Queries(http.DefaultTransport), Timeout: f.Prometheus.Timeout}, f.Prometheus.URL)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	c, err = controller.New(controller.Options{
 		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m,
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
+		InPlace: f.InPlace.Enabled, Guard: f.InPlace.Guard,
 		Defaults: f.Defaults, Templates: s.templates,
 		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
 		Elect: s.lease(namespace),
 	})
-	return c, m, err
+	return kube, c, m, err
 }

@@ -16,10 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/metrics"
 	"serin.dev/serin/pkg/prom"
 )
@@ -39,11 +41,11 @@ func TestAllMistakesOnTheCommandLineComeAtOnce(t *testing.T) {
 	if err := os.WriteFile(file, []byte("listn: :8080\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := run(context.Background(), []string{"--interval", "100ms", "--log-level", "loud", "--config", file, "start"}, io.Discard)
+	err := run(context.Background(), []string{"--interval", "100ms", "--log-level", "loud", "--in-place", "dog", "--config", file, "start"}, io.Discard)
 	if err == nil {
 		t.Fatal("it started")
 	}
-	for _, part := range []string{`"start" is no flag`, "--log-level", "--interval", "listn"} {
+	for _, part := range []string{`"start" is no flag`, "--log-level", "--interval", "--in-place", "listn"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not speak of %s:\n%v", part, err)
 		}
@@ -101,12 +103,12 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := parse([]string{"--config", file, "--namespaces", "shop, blog", "--prometheus-url", "http://new.example:9090", "--log-level", "debug"}, io.Discard)
+	s, err := parse([]string{"--config", file, "--namespaces", "shop, blog", "--prometheus-url", "http://new.example:9090", "--log-level", "debug", "--in-place", "pause"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := s.config
-	if !slices.Equal(c.Namespaces, []string{"shop", "blog"}) || c.Prometheus.URL != "http://new.example:9090" || s.level != zapcore.DebugLevel {
+	if !slices.Equal(c.Namespaces, []string{"shop", "blog"}) || c.Prometheus.URL != "http://new.example:9090" || !c.InPlace.Enabled || c.InPlace.Guard != config.GuardPause || s.level != zapcore.DebugLevel {
 		t.Errorf("a flag did not win: %+v", s)
 	}
 	if c.Listen != "127.0.0.1:1" || c.Prometheus.Interval != 30*time.Second {
@@ -171,7 +173,7 @@ func TestTheListenerClosesWhenTheWorkEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := errors.New("lost")
-	got := serveWhile(context.Background(), listener, http.NotFoundHandler(), func(context.Context) error { return lost })
+	got := serveWhile(context.Background(), listener, newServer(http.NotFoundHandler(), zap.NewNop()), func(context.Context) error { return lost })
 	if !errors.Is(got, lost) {
 		t.Errorf("got %v, want the work's error", got)
 	}
@@ -188,7 +190,7 @@ func TestTheWorkEndsWhenNobodyCanBeServed(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err = serveWhile(context.Background(), listener, http.NotFoundHandler(), func(ctx context.Context) error {
+	err = serveWhile(context.Background(), listener, newServer(http.NotFoundHandler(), zap.NewNop()), func(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	})

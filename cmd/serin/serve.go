@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 )
 
 // goodbye is how long answers under way may take once the work has ended.
@@ -55,11 +56,19 @@ func say(w http.ResponseWriter, code int, text string) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
+// newServer bounds what a client may take. What it has to complain of, such as a
+// client that doesn't trust its certificate, is logged.
+func newServer(h http.Handler, log *zap.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ErrorLog: forServers(log),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+	}
+}
+
 // serveWhile serves as long as work runs, and ends work when serving fails.
-func serveWhile(ctx context.Context, listener net.Listener, h http.Handler, work func(context.Context) error) error {
+func serveWhile(ctx context.Context, listener net.Listener, server *http.Server, work func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() {
 		err := server.Serve(listener)

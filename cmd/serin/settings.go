@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ type settings struct {
 // parse reads the arguments. All mistakes come at once.
 func parse(args []string, out io.Writer) (settings, error) {
 	var s settings
-	var file, prometheus, namespaces, listen, level string
+	var file, prometheus, namespaces, listen, inPlace, level string
 	var interval time.Duration
 	flags := flag.NewFlagSet("serin", flag.ContinueOnError)
 	flags.SetOutput(out)
@@ -50,6 +51,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&prometheus, "prometheus-url", "", "`URL` of Prometheus; wins over the file")
 	flags.StringVar(&namespaces, "namespaces", "", "comma-separated `names` of the namespaces to watch; wins over the file (default: all)")
 	flags.StringVar(&listen, "listen", "", "`host:port` of metrics and health; wins over the file (default :8080)")
+	flags.StringVar(&inPlace, "in-place", "", "release single Deployments in place, with this `guard`: policy, webhook or pause; wins over the file (default: off)")
 	flags.DurationVar(&interval, "interval", 0, "what is assumed where the scrape interval can't be found out; wins over the file (default 15s)")
 	flags.BoolVar(&s.elect, "leader-elect", true, "work only while holding the Lease")
 	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")
@@ -74,9 +76,14 @@ func parse(args []string, out io.Writer) (settings, error) {
 	if interval != 0 && (interval < time.Second || interval > 10*time.Minute || interval%time.Second != 0) {
 		errs = append(errs, fmt.Errorf("--interval: %s is not a whole number of seconds from 1s to 10m", interval))
 	}
-	s.override(prometheus, namespaces, listen, interval)
+	if inPlace != "" && !slices.Contains(guards, inPlace) {
+		errs = append(errs, fmt.Errorf("--in-place: %q is none of %s", inPlace, strings.Join(guards, ", ")))
+	}
+	s.override(prometheus, namespaces, listen, inPlace, interval)
 	return s, errors.Join(errs...)
 }
+
+var guards = []string{config.GuardPolicy, config.GuardWebhook, config.GuardPause}
 
 // load reads the configuration file; no name means the defaults.
 func load(name string) (config.Config, error) {
@@ -99,7 +106,7 @@ func templates(metrics []config.Metric) ([]prom.Template, error) {
 }
 
 // override puts what flags say in the place of what the file says.
-func (s *settings) override(prometheus, namespaces, listen string, interval time.Duration) {
+func (s *settings) override(prometheus, namespaces, listen, inPlace string, interval time.Duration) {
 	if prometheus != "" {
 		s.config.Prometheus.URL = prometheus
 	}
@@ -111,6 +118,9 @@ func (s *settings) override(prometheus, namespaces, listen string, interval time
 	}
 	if listen != "" {
 		s.config.Listen = listen
+	}
+	if inPlace != "" {
+		s.config.InPlace.Enabled, s.config.InPlace.Guard = true, inPlace
 	}
 	if interval != 0 {
 		s.config.Prometheus.Interval = interval
