@@ -107,7 +107,7 @@ func (r row) panel(width int, p paint) string {
 		filled = max(filled, 1)
 	}
 	bar, colour := strings.Repeat("█", filled), p.good
-	if r.role == "canary" {
+	if r.canary {
 		colour = p.accent
 	}
 	failed, p99 := fmt.Sprintf("%9s", share(r.failed)), fmt.Sprintf("%9s", latency(r.p99))
@@ -120,7 +120,7 @@ func (r row) panel(width int, p paint) string {
 	if r.rate == 0 {
 		failed, p99 = fmt.Sprintf("%9s", "-"), fmt.Sprintf("%9s", "-")
 	}
-	return fmt.Sprintf("  %s %-14s %5d%% %s%s %10.1f %s %s", p.bold(r.version), r.slot+" "+r.role, r.weight,
+	return fmt.Sprintf("  %s %-14s %5d%% %s%s %10.1f %s %s", p.bold(r.version), r.part, r.weight,
 		colour(bar), p.dim(strings.Repeat("·", full-filled)), r.rate, failed, p99)
 }
 
@@ -175,7 +175,12 @@ func latency(d time.Duration) string {
 func table(outcomes []outcome, width int, p paint) []string {
 	const format = "  %-17s %-21s %7s %9s %9s %9s"
 	lines := []string{p.dim(fmt.Sprintf(format, "release", "decided", "after", "failed", "over 2 s", "requests"))}
+	chapter := ""
 	for _, o := range outcomes {
+		if o.chapter != chapter {
+			chapter = o.chapter
+			lines = append(lines, "  "+p.bold(chapter))
+		}
 		decided, colour := "promoted", p.good
 		if o.state.Phase != shop.Succeeded {
 			decided, colour = fmt.Sprintf("rolled back from %d%%", o.reached), p.bad

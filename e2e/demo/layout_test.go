@@ -34,8 +34,8 @@ func golden(t *testing.T, name, got string) {
 func aFrame() frame {
 	return frame{
 		rows: []row{
-			{"v2", "green", "stable", 95, figures{190.2, 0, 4 * time.Millisecond}},
-			{"v3", "blue", "canary", 5, figures{9.8, 0.051, 3200 * time.Millisecond}},
+			{"v2", "green stable", false, 95, figures{190.2, 0, 4 * time.Millisecond}},
+			{"v3", "blue canary", true, 5, figures{9.8, 0.051, 3200 * time.Millisecond}},
 		},
 		testers: "v3",
 		judge:   "Hold: 4 of 72 failed; odds: bad 45:1 of 100:1, good 1.5:1 of 20:1",
@@ -49,6 +49,9 @@ func TestThePanel(t *testing.T) {
 	}
 	alone := frame{rows: aFrame().rows[:1]}
 	all = append(all, alone.panel(79, "0:15", paint{})...)
+	inPlace := aFrame()
+	inPlace.rows[0].part, inPlace.rows[1].part = "web, 12 pods", "canary, 1 pod"
+	all = append(all, inPlace.panel(79, "0:15", paint{})...)
 	golden(t, "panel.golden", strings.Join(all, "\n")+"\n")
 }
 
@@ -98,12 +101,19 @@ func TestALineWhereThereIsNoTerminal(t *testing.T) {
 
 func TestTheTable(t *testing.T) {
 	outcomes := []outcome{
-		{version: v2, state: shop.State{Phase: shop.Succeeded, Message: "web-green is promoted: it has all the traffic"}, reached: 100, after: 41 * time.Second, requests: 9093},
 		{
-			version: v3, reached: 5, after: 15400 * time.Millisecond, requests: 1234567, bad: 7, slow: 1000,
+			version: single2, chapter: "one Deployment", reached: 100, after: 41 * time.Second, requests: 12093,
+			state: shop.State{Phase: shop.Succeeded, Message: "web is promoted: it runs the new version, and nothing of the release is left"},
+		},
+		{
+			version: single3, chapter: "one Deployment", reached: 5, after: 15400 * time.Millisecond, requests: 1234567, bad: 7, slow: 1000,
 			state: shop.State{Phase: shop.RolledBack, Message: "4.9% of 122 canary requests failed, above the limit of 1%, in 3 checks in a row (stable 0% of 2278)"},
 		},
 	}
+	outcomes = append(outcomes, outcome{
+		version: pair2, chapter: "two Deployments", reached: 100, after: 21 * time.Second, requests: 5093,
+		state: shop.State{Phase: shop.Succeeded, Message: "web-green is promoted: it has all the traffic"},
+	})
 	golden(t, "table.golden", strings.Join(table(outcomes, 79, paint{}), "\n")+"\n")
 }
 

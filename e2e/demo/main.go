@@ -1,6 +1,7 @@
-// Command demo tells what the controller does, live, on the real stack: a good
-// version is opened to testers and then to everybody, and two bad ones are
-// snapped back.
+// Command demo tells what the controller does, live, on the real stack: one
+// Deployment gets a good image, which is opened to testers and then to
+// everybody, and a bad one, which is snapped back; then two Deployments that
+// take turns do the same.
 package main
 
 import (
@@ -16,7 +17,6 @@ import (
 
 	"serin.dev/serin/e2e/build"
 	"serin.dev/serin/e2e/demo/shop"
-	"serin.dev/serin/e2e/load"
 	"serin.dev/serin/e2e/sandbox"
 )
 
@@ -120,26 +120,12 @@ func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings
 		case <-ctx.Done():
 		}
 	}()
-	controller, err := shop.StartController(ctx, s)
+	controller, err := shop.StartController(ctx, s, shop.Setup{Deploy: "in-place", Config: singleConfig})
 	if err != nil {
 		return err
 	}
-	story := newStory(s, screen, c.rate)
-	watcher, err := story.shop.Watch(ctx, s.REST(), nil, screen.decision)
-	if err != nil {
-		return err
-	}
-	story.watcher = watcher
-	if err := story.deploy(ctx, v1); err != nil {
-		return err
-	}
-	users, err := load.Start(ctx, load.Options{URL: s.GatewayURL(), Host: story.shop.Host(), Rate: c.rate, Duration: load.MaxDuration, OnRecord: story.window.add})
-	if err != nil {
-		return err
-	}
-	defer users.Stop()
-	story.users = users
-	stopDisplay := screen.follow(ctx, story.frame, newJudge(controller.MetricsURL))
+	story, metrics := newStory(s, screen, c.rate), newJudge(controller.MetricsURL)
+	stopDisplay := screen.follow(ctx, func(ctx context.Context) frame { return story.frame(ctx, metrics) })
 	err = story.tell(ctx)
 	stopDisplay()
 	if ctx.Err() != nil {
@@ -147,7 +133,7 @@ func perform(ctx context.Context, s *sandbox.Sandbox, screen *screen, c settings
 	}
 	screen.table(story.outcomes)
 	if c.keep {
-		screen.lookAround(s, story.shop.Host(), controller)
+		screen.lookAround(s, controller)
 		<-ctx.Done()
 	}
 	return err

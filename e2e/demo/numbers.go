@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"serin.dev/serin/e2e/demo/shop"
 	"serin.dev/serin/e2e/load"
 )
 
@@ -95,6 +96,13 @@ func (c *cast) both() (stable, canary version) {
 	return c.stable, c.canary
 }
 
+// alone takes the canary off, whose pods are gone.
+func (c *cast) alone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.canary = version{}
+}
+
 // frame is what the live display shows.
 type frame struct {
 	rows    []row
@@ -104,29 +112,61 @@ type frame struct {
 
 // row is one version.
 type row struct {
-	version, slot, role string
-	weight              int // intended, percent
+	version, part string
+	canary        bool
+	weight        int // intended, percent
 	figures
 }
 
-func (s *story) frame() frame {
-	state := s.watcher.State()
-	now := s.window.figures(time.Now())
-	stable, canary := s.cast.both()
-	var f frame
-	for _, one := range []struct {
-		version
-		role string
-	}{{stable, "stable"}, {canary, "canary"}} {
-		if one.Version == "" {
-			continue
-		}
-		f.rows = append(f.rows, row{one.Version, one.Slot, one.role, state.Shares[one.Slot], now[one.Version]})
-		if one.Slot == state.HeaderTo {
-			f.testers = one.Version
-		}
+// frame shows who is on stage, and where.
+func (s *story) frame(ctx context.Context, j judge) frame {
+	c := s.onStage()
+	if c == nil {
+		return frame{}
+	}
+	f := c.frame(time.Now())
+	f.judge = j.sentence(ctx, c.shop.Namespace)
+	return f
+}
+
+func (c *scene) frame(at time.Time) frame {
+	state, now := c.watcher.State(), c.window.figures(at)
+	stable, canary := c.cast.both()
+	f := frame{rows: []row{c.row(stable, false, state, now)}}
+	if canary.Version == "" {
+		return f
+	}
+	f.rows = append(f.rows, c.row(canary, true, state, now))
+	switch state.HeaderTo {
+	case "":
+	case c.subset(canary):
+		f.testers = canary.Version
+	default:
+		f.testers = stable.Version
 	}
 	return f
+}
+
+func (c *scene) row(v version, canary bool, state shop.State, now map[string]figures) row {
+	r := row{version: v.Version, canary: canary, figures: now[v.Version]}
+	switch {
+	case !c.inPlace && canary:
+		r.part, r.weight = v.Slot+" canary", state.Shares[v.Slot]
+	case !c.inPlace:
+		r.part, r.weight = v.Slot+" stable", state.Shares[v.Slot]
+	case canary:
+		r.part, r.weight = "canary, "+podsOf(state.Beside.Canary.Ready), state.Shares[shop.CanarySubset]
+	default:
+		r.part, r.weight = "web, "+podsOf(state.Beside.Web.Ready), state.Shares[shop.StableSubset]+state.Shares[""]
+	}
+	return r
+}
+
+func podsOf(n int) string {
+	if n == 1 {
+		return "1 pod"
+	}
+	return fmt.Sprintf("%d pods", n)
 }
 
 // judge reads the controller's metrics.
@@ -134,9 +174,9 @@ type judge struct{ url string }
 
 func newJudge(metricsURL string) judge { return judge{metricsURL + "/metrics"} }
 
-// sentence is what the judge makes of the canary at present; empty without a
-// canary under judgement.
-func (j judge) sentence(ctx context.Context) string {
+// sentence is what the judge makes of the canary in a namespace at present;
+// empty without a canary under judgement.
+func (j judge) sentence(ctx context.Context, namespace string) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, j.url, nil)
@@ -154,6 +194,7 @@ func (j judge) sentence(ctx context.Context) string {
 	for lines.Scan() {
 		series, value, _ := strings.Cut(lines.Text(), "} ")
 		switch {
+		case label(series, "namespace") != namespace:
 		case strings.HasPrefix(series, "serin_rollout_verdict{"):
 			kind = label(series, "kind")
 		case strings.HasPrefix(series, "serin_rollout_requests{") && label(series, "track") == "canary":

@@ -64,7 +64,7 @@ func newScreen(out *os.File, plain bool) *screen {
 func (s *screen) opening(rate float64) {
 	lines := []string{s.paint.bold("Canary releases by Serin")}
 	lines = append(lines, wrap(fmt.Sprintf("A real API server, istiod, Envoy and Prometheus run on this machine, in a network of their own. "+
-		"Users send %g requests per second. The story takes about two minutes; what isn't built yet is built first.", rate), s.width())...)
+		"Users send %g requests per second. The story takes about three minutes; what isn't built yet is built first.", rate), s.width())...)
 	s.write(append(lines, ""))
 }
 
@@ -118,7 +118,7 @@ func (s *screen) table(outcomes []outcome) {
 }
 
 // lookAround says what can be done with what is left running.
-func (s *screen) lookAround(b *sandbox.Sandbox, host string, c *sandbox.Controller) {
+func (s *screen) lookAround(b *sandbox.Sandbox, c *sandbox.Controller) {
 	s.write(strings.Split(fmt.Sprintf(`
 Everything is still running, and reachable from this machine only. To look around:
 
@@ -127,22 +127,26 @@ Everything is still running, and reachable from this machine only. To look aroun
   curl -H 'Host: %[2]s' %[3]s
   curl -H 'Host: %[2]s' -H '%[4]s: %[5]s' %[3]s
 
-A release of your own begins with a change of the idle Deployment:
+A release of your own begins with another image, and its tag says how it behaves:
 
-  kubectl -n shop set env deployment/web-blue VERSION=v5 SLOW_RATE-
+  kubectl -n shop set image deployment/web web=%[6]s
+  kubectl -n shop rollout status deployment/web
   kubectl -n shop get events --watch
-  kubectl -n shop annotate deployment/web-blue serin.dev/command=abort
+  kubectl -n shop annotate deployment/web serin.dev/command=abort
 
-Prometheus    %[6]s
-controller    %[7]s/metrics
-logs          %[8]s
+The two Deployments are in the namespace pair.
+
+Prometheus    %[7]s
+controller    %[8]s/metrics
+logs          %[9]s
 
 Ctrl-C ends it all.`,
-		b.KubectlPath(), host, b.GatewayURL(), qaHeader, qaValue, b.PrometheusURL(), c.MetricsURL, b.LogDir()), "\n"))
+		b.KubectlPath(), shop.Shop{Namespace: "shop"}.Host(), b.GatewayURL(), qaHeader, qaValue, shop.Image("v4_slow-rate-0.1_slow-latency-3s"),
+		b.PrometheusURL(), c.MetricsURL, b.LogDir()), "\n"))
 }
 
 // follow shows the numbers until the function it returns is called.
-func (s *screen) follow(ctx context.Context, frames func() frame, j judge) (stop func()) {
+func (s *screen) follow(ctx context.Context, frames func(context.Context) frame) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	every := plainEvery
@@ -159,9 +163,7 @@ func (s *screen) follow(ctx context.Context, frames func() frame, j judge) (stop
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				f := frames()
-				f.judge = j.sentence(ctx)
-				s.show(f)
+				s.show(frames(ctx))
 			}
 		}
 	}()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"serin.dev/serin/e2e/demo/shop"
@@ -22,50 +23,15 @@ const (
 // p99Limit is the controller's default for serin.dev/max-p99.
 const p99Limit = 2 * time.Second
 
-// The versions of the shop. Blue and green take turns: v3 is deployed where v1
-// was, once v2 has the traffic.
-var (
-	v1 = version{
-		Release: shop.Release{Slot: shop.Blue, Version: "v1"},
-		what:    "serves everybody",
-	}
-	v2 = version{
-		Release: shop.Release{Slot: shop.Green, Version: "v2", Annotations: annotations("0%/8s, 5%/8s, 25%/8s, 100%/8s")},
-		what:    "is good",
-		short:   "good",
-		steps:   []int{0, 5, 25, 100},
-		ends:    shop.Succeeded, because: []string{"Promoted"},
-	}
-	v3 = version{
-		Release: shop.Release{
-			Slot: shop.Blue, Version: "v3", Annotations: annotations(shortSteps),
-			Env: map[string]string{"ERROR_RATE": "0.05"},
-		},
-		what: "5% of its answers are errors", short: "5% errors",
-		ends: shop.RolledBack, because: []string{"ErrorRateTooHigh", "ErrorRateWorseThanStable"},
-	}
-	v4 = version{
-		Release: shop.Release{
-			Slot: shop.Blue, Version: "v4", Annotations: annotations(shortSteps),
-			Env: map[string]string{"SLOW_RATE": "0.1", "SLOW_LATENCY": "3s"},
-		},
-		what: "10% of its answers take 3 s", short: "10% slow",
-		ends: shop.RolledBack, because: []string{"LatencyTooHigh"},
-	}
-)
-
-const shortSteps = "5%/8s, 25%/8s, 100%/8s"
-
-func annotations(steps string) map[string]string {
-	return map[string]string{"canary": "true", "steps": steps}
-}
-
 // version is a version of the shop, and how its release is to end.
 type version struct {
+	// Release is what is deployed. In place only its Version matters, for the
+	// image says all.
 	shop.Release
+	tag     string   // of the image, in place
 	what    string   // is special about it
 	short   string   // the same in the table
-	steps   []int    // weights it has to go through; nil: not told
+	steps   []int    // weights above 0 that it has to go through; nil: not told
 	ends    string   // the phase
 	because []string // one of these reasons
 }
@@ -73,6 +39,7 @@ type version struct {
 // outcome is how a release went.
 type outcome struct {
 	version
+	chapter             string        // of the table
 	state               shop.State    // at its end
 	reached             int           // the canary's highest share, percent
 	after               time.Duration // from the first write to the decision
@@ -90,64 +57,85 @@ const (
 type story struct {
 	sandbox *sandbox.Sandbox
 	screen  *screen
-	shop    shop.Shop
 	rate    float64
-	window  *window
-	watcher *shop.Watcher
-	users   *load.Generator
 
-	cast     cast
+	mu       sync.Mutex
+	now      *scene // on stage
 	outcomes []outcome
 }
 
 func newStory(s *sandbox.Sandbox, screen *screen, rate float64) *story {
-	return &story{
-		sandbox: s, screen: screen, rate: rate, window: newWindow(),
-		shop: shop.Shop{Namespace: "shop", Replicas: 2},
-	}
+	return &story{sandbox: s, screen: screen, rate: rate}
 }
 
-// tell is the whole story, chapter after chapter.
+// tell is the whole story, scene after scene.
 func (s *story) tell(ctx context.Context) error {
-	chapters := []func(context.Context) error{
-		s.firstVersion,
-		func(ctx context.Context) error { return s.release(ctx, v2, s.testersFirst) },
-		func(ctx context.Context) error { return s.release(ctx, v3, nil) },
-		func(ctx context.Context) error { return s.release(ctx, v4, nil) },
-	}
-	for _, chapter := range chapters {
-		if err := chapter(ctx); err != nil {
+	for _, scene := range []func(context.Context) error{s.oneDeployment, s.twoDeployments} {
+		if err := scene(ctx); err != nil {
 			return fmt.Errorf("the story did not go as told: %w", err)
 		}
 	}
 	return nil
 }
 
-func (s *story) deploy(ctx context.Context, v version) error {
-	if v.Version == v1.Version {
-		routes, err := s.shop.Routes()
-		if err != nil {
-			return err
-		}
-		if err := s.sandbox.Apply(ctx, routes); err != nil {
-			return err
-		}
+// scene is one shop with its users.
+type scene struct {
+	shop    shop.Shop
+	inPlace bool
+	window  *window
+	watcher *shop.Watcher
+	trail   *trail // in place
+	users   *load.Generator
+	cast    cast
+	text    shop.Text // in place: what the user had written before the last release
+}
+
+// onStage is the scene that is played, or nil.
+func (s *story) onStage() *scene {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// open has the first version deployed and users come, and puts the scene on
+// stage. The caller has to leave it.
+func (s *story) open(ctx context.Context, c *scene, first version, deploy func(context.Context) error) error {
+	c.window, c.trail = newWindow(), &trail{}
+	var err error
+	if c.watcher, err = c.shop.Watch(ctx, s.sandbox.REST(), c.trail.see, s.screen.decision); err != nil {
+		return err
 	}
-	manifest, err := s.shop.Manifest(v.Release)
+	c.cast.enter(first)
+	if err := deploy(ctx); err != nil {
+		return err
+	}
+	c.users, err = load.Start(ctx, load.Options{
+		URL: s.sandbox.GatewayURL(), Host: c.shop.Host(), Rate: s.rate, Duration: load.MaxDuration, OnRecord: c.window.add,
+	})
 	if err != nil {
 		return err
 	}
-	s.cast.enter(v)
-	return s.sandbox.Apply(ctx, manifest)
+	s.mu.Lock()
+	s.now = c
+	s.mu.Unlock()
+	return c.serves(ctx, first.Version, s.rate)
 }
 
-// firstVersion waits until v1 answers all users, and leaves a moment to look.
-func (s *story) firstVersion(ctx context.Context) error {
-	s.screen.chapter("v1 serves everybody",
-		fmt.Sprintf("Deployment %s runs v1. Users send %g requests per second through the gateway.", v1.Deployment(), s.rate))
-	err := waitUntil(ctx, serveLimit, "v1 answers all users", func() bool {
-		now := s.window.figures(time.Now())
-		return now[v1.Version].rate > 0.9*s.rate && len(now) == 1
+// leave sends the users away.
+func (s *story) leave(c *scene) {
+	s.mu.Lock()
+	s.now = nil
+	s.mu.Unlock()
+	if c.users != nil {
+		c.users.Stop()
+	}
+}
+
+// serves waits until a version answers all users, and leaves a moment to look.
+func (c *scene) serves(ctx context.Context, version string, rate float64) error {
+	err := waitUntil(ctx, serveLimit, version+" answers all users", func() bool {
+		now := c.window.figures(time.Now())
+		return now[version].rate > 0.9*rate && len(now) == 1
 	})
 	if err != nil {
 		return err
@@ -155,92 +143,111 @@ func (s *story) firstVersion(ctx context.Context) error {
 	return pause(ctx, 2*time.Second)
 }
 
-// release deploys a version and waits for the end of its release.
-func (s *story) release(ctx context.Context, v version, before func(context.Context) error) error {
-	s.announce(v)
-	last := s.watcher.State().Rollout
-	began := time.Now()
-	if err := s.deploy(ctx, v); err != nil {
-		return err
-	}
-	_, err := s.watcher.Wait(ctx, startLimit, "the release of "+v.Version+" to begin", func(now shop.State) bool {
-		return now.Rollout != last
+// begins waits for a release that is not the last one, and returns its id.
+func (c *scene) begins(ctx context.Context, v version, last string) (string, error) {
+	state, err := c.watcher.Wait(ctx, startLimit, "the release of "+v.Version+" to begin", func(now shop.State) bool {
+		return now.Carried && now.Rollout != last
 	})
-	if err != nil {
-		return err
-	}
-	if before != nil {
-		if err := before(ctx); err != nil {
-			return err
-		}
-	}
-	o, err := s.follow(ctx, v)
-	if err != nil {
-		return err
-	}
-	// Let the last answers come in and the numbers settle.
-	if err := pause(ctx, 4*time.Second); err != nil {
-		return err
-	}
-	o.count(s.users.Records(), began)
-	s.outcomes = append(s.outcomes, o)
-	return o.check()
+	return state.Rollout, err
 }
 
-func (s *story) announce(v version) {
-	switch v.Version {
-	case v2.Version:
-		s.screen.chapter("v2 is good",
-			fmt.Sprintf("It is deployed as %s, with two annotations:", v.Deployment()),
-			`  serin.dev/canary: "true"`,
-			fmt.Sprintf("  serin.dev/steps: %q", v.Annotations["steps"]))
-	default:
-		s.screen.chapter(fmt.Sprintf("%s is bad: %s", v.Version, v.what),
-			fmt.Sprintf("It is deployed as %s, which has no users since v2 took over: blue and green take turns.", v.Deployment()))
+// follow waits for the end of a release, and notes the weights on the way.
+func (c *scene) follow(ctx context.Context, v version, rollout string) (outcome, error) {
+	o := outcome{version: v}
+	var weights []int
+	state, err := c.watcher.Wait(ctx, releaseLimit, "the end of the release of "+v.Version, func(now shop.State) bool {
+		if now.Rollout != rollout {
+			return false // its record is on its way
+		}
+		w := now.Shares[c.subset(v)]
+		if w > 0 && (len(weights) == 0 || weights[len(weights)-1] != w) {
+			weights = append(weights, w)
+		}
+		o.reached = max(o.reached, w)
+		switch now.Phase {
+		case shop.RollingBack, shop.Promoting:
+			o.after = now.Since.Sub(now.Started)
+		case shop.Succeeded:
+			if !now.InPlace {
+				o.after = now.Since.Sub(now.Started)
+			}
+		case shop.Finishing:
+			c.cast.leave(v, true)
+		}
+		return now.Phase == shop.Succeeded || now.Phase == shop.RolledBack
+	})
+	o.state = state
+	if err != nil {
+		return o, err
 	}
+	c.cast.leave(v, state.Phase == shop.Succeeded)
+	if v.steps != nil && !slices.Equal(weights, v.steps) {
+		return o, fmt.Errorf("%s went through the weights %v: want %v", v.Version, weights, v.steps)
+	}
+	return o, nil
+}
+
+// ended counts what users saw of a release, compares it with the story, and
+// keeps it for the table.
+func (s *story) ended(ctx context.Context, c *scene, o outcome, began time.Time) error {
+	// Let the last answers come in and the numbers settle.
+	if err := pause(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	o.count(c.users.Records(), began)
+	s.outcomes = append(s.outcomes, o)
+	return o.check(c.subset(o.version))
+}
+
+// subset is where users of the version are routed while it is the canary.
+func (c *scene) subset(v version) string {
+	if c.inPlace {
+		return shop.CanarySubset
+	}
+	return v.Slot
 }
 
 // testersFirst sends real requests at 0%: those with the header reach the new
 // version, those without don't.
-func (s *story) testersFirst(ctx context.Context) error {
+func (s *story) testersFirst(ctx context.Context, c *scene, before, v version) error {
 	testers, users := map[string]string{qaHeader: qaValue}, map[string]string(nil)
 	// The proxies hear of a new route some milliseconds after its writing.
-	err := waitUntil(ctx, startLimit, "a tester's request to reach v2", func() bool {
-		by, err := s.ask(ctx, 1, testers)
-		return err == nil && by[v2.Version] == 1
+	err := waitUntil(ctx, startLimit, "a tester's request to reach "+v.Version, func() bool {
+		by, err := s.ask(ctx, c, 1, testers)
+		return err == nil && by[v.Version] == 1
 	})
 	if err != nil {
 		return err
 	}
 	const asTester, asUser = 20, 200
-	with, err := s.ask(ctx, asTester, testers)
+	with, err := s.ask(ctx, c, asTester, testers)
 	if err != nil {
 		return err
 	}
-	without, err := s.ask(ctx, asUser, users)
+	without, err := s.ask(ctx, c, asUser, users)
 	if err != nil {
 		return err
 	}
-	if s.watcher.State().Step > 0 {
+	if c.watcher.State().Shares[c.subset(v)] > 0 {
 		return errors.New("the time at 0% was over before all testers had been served")
 	}
 	s.screen.happened("Testers", fmt.Sprintf("%d requests with %s: %s were answered by %s", asTester, qaHeader, qaValue, versions(with)))
 	s.screen.happened("Users", fmt.Sprintf("%d requests without it were answered by %s", asUser, versions(without)))
-	if with[v2.Version] != asTester || without[v1.Version] != asUser {
+	if with[v.Version] != asTester || without[before.Version] != asUser {
 		return fmt.Errorf("at 0%% testers were answered by %s and users by %s", versions(with), versions(without))
 	}
 	return nil
 }
 
 // ask sends n requests, one after the other, and counts who answers.
-func (s *story) ask(ctx context.Context, n int, headers map[string]string) (map[string]int, error) {
+func (s *story) ask(ctx context.Context, c *scene, n int, headers map[string]string) (map[string]int, error) {
 	by := map[string]int{}
 	for range n {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.sandbox.GatewayURL(), nil)
 		if err != nil {
 			return nil, err
 		}
-		request.Host = s.shop.Host()
+		request.Host = c.shop.Host()
 		for key, value := range headers {
 			request.Header.Set(key, value)
 		}
@@ -252,32 +259,6 @@ func (s *story) ask(ctx context.Context, n int, headers map[string]string) (map[
 		by[answer.Header.Get("X-Served-By")]++
 	}
 	return by, nil
-}
-
-// follow waits for the end of a release, and notes the weights on the way.
-func (s *story) follow(ctx context.Context, v version) (outcome, error) {
-	o := outcome{version: v}
-	var weights []int
-	state, err := s.watcher.Wait(ctx, releaseLimit, "the end of the release of "+v.Version, func(now shop.State) bool {
-		w := now.Shares[v.Slot]
-		if len(weights) == 0 || weights[len(weights)-1] != w {
-			weights = append(weights, w)
-		}
-		o.reached = max(o.reached, w)
-		if now.Phase == shop.RollingBack || now.Phase == shop.Succeeded {
-			o.after = now.Since.Sub(now.Started)
-		}
-		return now.Phase == shop.Succeeded || now.Phase == shop.RolledBack
-	})
-	o.state = state
-	if err != nil {
-		return o, err
-	}
-	s.cast.leave(v, state.Phase == shop.Succeeded)
-	if v.steps != nil && !slices.Equal(weights, v.steps) {
-		return o, fmt.Errorf("%s went through the weights %v: want %v", v.Version, weights, v.steps)
-	}
-	return o, nil
 }
 
 // count sums up what users saw since the release began.
@@ -295,8 +276,9 @@ func (o *outcome) count(records []load.Record, since time.Time) {
 	}
 }
 
-// check compares how it went with how it had to go.
-func (o outcome) check() error {
+// check compares how it went with how it had to go. The subset is where the
+// version had its users.
+func (o outcome) check(subset string) error {
 	var errs []error
 	if o.state.Phase != o.ends || !slices.Contains(o.because, o.state.Reason) {
 		errs = append(errs, fmt.Errorf("%s is %s (%s: %s): want %s", o.Version, o.state.Phase, o.state.Reason, o.state.Message, o.ends))
@@ -308,7 +290,10 @@ func (o outcome) check() error {
 			errs = append(errs, fmt.Errorf("%d of %d requests failed while the good version was released", o.bad, o.requests))
 		}
 	}
-	if got := o.state.Shares[o.Slot]; got != want {
+	if subset == shop.CanarySubset {
+		want, subset = 100, "" // whoever was released, all is the Deployment's again
+	}
+	if got := o.state.Shares[subset]; got != want {
 		errs = append(errs, fmt.Errorf("%s has %d%% of the traffic at the end: want %d%%", o.Version, got, want))
 	}
 	return errors.Join(errs...)

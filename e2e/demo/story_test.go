@@ -34,22 +34,28 @@ func TestTheWindowForgetsWhatIsOld(t *testing.T) {
 
 func TestAnOutcomeIsCheckedAgainstTheStory(t *testing.T) {
 	promoted := shop.State{Phase: shop.Succeeded, Reason: "Promoted", Shares: map[string]int{"green": 100}}
-	rolledBack := shop.State{Phase: shop.RolledBack, Reason: "ErrorRateTooHigh", Shares: map[string]int{"green": 100}}
+	slow := shop.State{Phase: shop.RolledBack, Reason: "LatencyTooHigh", Shares: map[string]int{"green": 100}}
+	errors := shop.State{Phase: shop.RolledBack, Reason: "ErrorRateTooHigh", Shares: map[string]int{"": 100}}
 	for name, c := range map[string]struct {
 		o    outcome
 		want string // part of the error; empty: none
 	}{
-		"a good version is promoted":                       {outcome{version: v2, state: promoted}, ""},
-		"a good version must not cost anybody an answer":   {outcome{version: v2, state: promoted, bad: 1, requests: 9}, "1 of 9 requests failed"},
-		"a good version must not be rolled back":           {outcome{version: v2, state: rolledBack}, "v2 is RolledBack"},
-		"a bad version is rolled back":                     {outcome{version: v3, state: rolledBack, bad: 7}, ""},
-		"a bad version must not be rolled back for nought": {outcome{version: v4, state: rolledBack}, "v4 is RolledBack (ErrorRateTooHigh"},
+		"a good version is promoted":                       {outcome{version: pair2, state: promoted}, ""},
+		"a good version must not cost anybody an answer":   {outcome{version: pair2, state: promoted, bad: 1, requests: 9}, "1 of 9 requests failed"},
+		"a good version must not be rolled back":           {outcome{version: pair2, state: slow}, "v2 is RolledBack"},
+		"a bad version is rolled back":                     {outcome{version: pair3, state: slow, bad: 7}, ""},
+		"a bad version must not be rolled back for nought": {outcome{version: pair3, state: errors}, "v3 is RolledBack (ErrorRateTooHigh"},
 		"after a rollback no traffic is left": {
-			outcome{version: v3, state: shop.State{Phase: shop.RolledBack, Reason: "ErrorRateTooHigh", Shares: map[string]int{"blue": 5}}}, "v3 has 5% of the traffic",
+			outcome{version: pair3, state: shop.State{Phase: shop.RolledBack, Reason: "LatencyTooHigh", Shares: map[string]int{"blue": 5}}}, "v3 has 5% of the traffic",
+		},
+		"in place all routes are whole again": {outcome{version: single3, state: errors}, ""},
+		"in place no route may stay pinned": {
+			outcome{version: single3, state: shop.State{Phase: shop.RolledBack, Reason: "ErrorRateTooHigh", Shares: map[string]int{"serin-stable": 100}}}, "v3 has 0% of the traffic",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := c.o.check()
+			stage := scene{inPlace: c.o.tag != ""}
+			err := c.o.check(stage.subset(c.o.version))
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -73,13 +79,168 @@ func TestAnOutcomeCountsWhatUsersSawSinceItBegan(t *testing.T) {
 
 func TestTheCastTakesTurns(t *testing.T) {
 	var c cast
-	c.enter(v1)
-	c.enter(v2)
-	c.leave(v2, true)
-	c.enter(v3)
-	c.leave(v3, false)
+	c.enter(pair1)
+	c.enter(pair2)
+	c.leave(pair2, true)
+	c.enter(pair3)
+	c.leave(pair3, false)
 	if stable, canary := c.both(); stable.Version != "v2" || canary.Version != "v3" {
 		t.Errorf("got %s and %s: a canary that was rolled back stays in view", stable.Version, canary.Version)
+	}
+	c.alone()
+	if stable, canary := c.both(); stable.Version != "v2" || canary.Version != "" {
+		t.Errorf("got %s and %q: a canary whose pods are gone does not", stable.Version, canary.Version)
+	}
+}
+
+func TestTheRowsSayWhoServesWhere(t *testing.T) {
+	v1, v2 := version{Release: shop.Release{Version: "v1", Slot: shop.Blue}}, version{Release: shop.Release{Version: "v2", Slot: shop.Green}}
+	pods := shop.Beside{Web: shop.Deployment{Ready: 4}, Canary: shop.Deployment{Ready: 1}}
+	for name, c := range map[string]struct {
+		inPlace bool
+		state   shop.State
+		stable  row
+		canary  row
+	}{
+		"a pair": {
+			false, shop.State{Shares: map[string]int{"blue": 95, "green": 5}},
+			row{version: "v1", part: "blue stable", weight: 95}, row{version: "v2", part: "green canary", canary: true, weight: 5},
+		},
+		"in place, under way": {
+			true, shop.State{Shares: map[string]int{"serin-stable": 95, "serin-canary": 5}, Beside: pods},
+			row{version: "v1", part: "web, 4 pods", weight: 95}, row{version: "v2", part: "canary, 1 pod", canary: true, weight: 5},
+		},
+		"in place, before the routes are pinned": {
+			true, shop.State{Shares: map[string]int{"": 100}, Beside: shop.Beside{Web: shop.Deployment{Ready: 1}}},
+			row{version: "v1", part: "web, 1 pod", weight: 100}, row{version: "v2", part: "canary, 0 pods", canary: true},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stage := scene{inPlace: c.inPlace}
+			if got := stage.row(v1, false, c.state, nil); got != c.stable {
+				t.Errorf("stable: got %+v, want %+v", got, c.stable)
+			}
+			if got := stage.row(v2, true, c.state, nil); got != c.canary {
+				t.Errorf("canary: got %+v, want %+v", got, c.canary)
+			}
+		})
+	}
+}
+
+// inPlace is a release in place as it should be, write by write.
+func inPlace() []shop.State {
+	whole, pins := map[string]int{"": 100}, func(canary int) map[string]int {
+		return map[string]int{"serin-stable": 100 - canary, "serin-canary": canary}
+	}
+	web := func(at shop.Version, paused bool) shop.Deployment {
+		held := ""
+		if paused {
+			held = "by the guard"
+		}
+		return shop.Deployment{Version: at, Image: "shop/web:v2", Paused: paused, Held: held}
+	}
+	canary := shop.Deployment{Version: 14}
+	return []shop.State{
+		{Routes: 10, Shares: whole, Beside: shop.Beside{Web: shop.Deployment{Version: 9, Image: "shop/web:v1"}}},
+		{Routes: 10, Shares: whole, Beside: shop.Beside{Web: web(11, true)}},
+		{Routes: 10, Shares: whole, Beside: shop.Beside{Web: web(11, true), Rule: 12}},
+		{Routes: 13, Shares: pins(0), Beside: shop.Beside{Web: web(11, true), Rule: 12}},
+		{Routes: 13, Shares: pins(0), Beside: shop.Beside{Web: web(11, true), Rule: 12, Canary: canary, CanaryPods: 1}},
+		{Routes: 15, Shares: pins(5), Beside: shop.Beside{Web: web(11, true), Rule: 12, Canary: canary, CanaryPods: 1}},
+		{Routes: 16, Shares: pins(100), Beside: shop.Beside{Web: web(11, true), Rule: 12, Canary: canary, CanaryPods: 1}},
+		{Routes: 16, Shares: pins(100), Beside: shop.Beside{Web: web(17, false), Rule: 12, Canary: canary, CanaryPods: 1}},
+		{Routes: 18, Shares: pins(0), Beside: shop.Beside{Web: web(17, false), Rule: 12, Canary: canary, CanaryPods: 1}},
+		{Routes: 18, Shares: pins(0), Beside: shop.Beside{Web: web(17, false), Rule: 12, PodsGone: 20}},
+		{Routes: 21, Shares: whole, Beside: shop.Beside{Web: web(17, false), Rule: 12, PodsGone: 20}},
+		{Routes: 21, Shares: whole, Beside: shop.Beside{Web: web(17, false), PodsGone: 20, RuleGone: 22}},
+	}
+}
+
+func TestTheTrailOfAReleaseInPlace(t *testing.T) {
+	unguarded := func(all []shop.State) { all[1].Beside.Web.Paused = false }
+	for name, c := range map[string]struct {
+		change func([]shop.State)
+		course []mark
+		want   string // part of the error; empty: none
+	}{
+		"as it should be": {func([]shop.State) {}, promotion, ""},
+		"a canary before the routes are pinned": {func(all []shop.State) {
+			for i := range all {
+				if all[i].Beside.Canary.Version != 0 {
+					all[i].Beside.Canary.Version = 12
+				}
+			}
+		}, promotion, "the canary came before the pinned routes"},
+		"routes that lead to pods which are gone": {func(all []shop.State) {
+			for i := range all[9:] {
+				all[9+i].Beside.PodsGone = 30
+			}
+		}, promotion, "the user's routes came before the end of the canary's pods"},
+		"an update while users are on web": {func(all []shop.State) { all[7].Beside.Web.Version = 11 }, promotion, "the update of the Deployment came before all users on the canary"},
+		"a rollback that updates":          {func([]shop.State) {}, rollback, "is no part of this release"},
+		"a rule that stays":                {func(all []shop.State) { all[11].Beside.RuleGone = 0 }, promotion, "the end of the subsets was not seen"},
+		"a guard that was late":            {unguarded, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			states := inPlace()
+			c.change(states)
+			var trail trail
+			trail.see(states[0])
+			trail.begin("shop/web:v2")
+			for _, s := range states {
+				trail.see(s)
+			}
+			if c.course == nil {
+				if trail.guarded() {
+					t.Error("the guard was late, and it goes unseen")
+				}
+				return
+			}
+			if !trail.guarded() {
+				t.Error("the guard goes unseen")
+			}
+			err := trail.order(c.course)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestTheTrailOfARollbackAfterAPromotion(t *testing.T) {
+	var trail trail
+	states := inPlace()
+	trail.see(states[len(states)-1])
+	trail.begin("shop/web:v2")
+	for i, s := range append(states[1:6:6], states[8:]...) {
+		s.Beside.Web = shop.Deployment{Version: 11, Image: "shop/web:v2", Paused: true, Held: "by the guard"}
+		if i < 6 { // what was deleted last time
+			s.Beside.PodsGone, s.Beside.RuleGone = 20, 22
+		} else {
+			s.Beside.PodsGone, s.Routes = 40, 41
+		}
+		if s.Beside.Rule == 0 && i > 6 {
+			s.Beside.RuleGone = 42
+		} else {
+			s.Beside.RuleGone = 22
+		}
+		trail.see(s)
+	}
+	if err := trail.order(rollback); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDifferencesFromWhatTheUserWroteAreShown(t *testing.T) {
+	was := shop.Text{VirtualService: "weight: 100\n", Deployment: "paused: true\n"}
+	if err := differences(was, was); err != nil {
+		t.Errorf("nothing differs: got %v", err)
+	}
+	err := differences(was, shop.Text{})
+	for _, want := range []string{"weight: 100", "paused: true"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to show %s", err, want)
+		}
 	}
 }
 
@@ -88,6 +249,7 @@ func TestTheJudgeIsReadFromTheMetrics(t *testing.T) {
 serin_rollout_requests{namespace="shop",service="web",track="stable"} 2278
 serin_rollout_requests{namespace="shop",service="web",track="canary"} 122
 serin_rollout_errors{namespace="shop",service="web",track="canary"} 6
+serin_rollout_verdict{kind="Hold",namespace="pair",reason="NoData",service="web"} 1
 serin_rollout_verdict{kind="Rollback",namespace="shop",reason="ErrorRateTooHigh",service="web"} 1
 `
 	const evidence = `serin_rollout_evidence{metric="errors",namespace="shop",service="web",towards="rollback"} 5
@@ -102,7 +264,7 @@ serin_rollout_evidence_needed{namespace="shop",service="web",towards="rollback"}
 		"serin_build_info{} 1\n": "",
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) }))
-		if got := newJudge(server.URL).sentence(t.Context()); got != want {
+		if got := newJudge(server.URL).sentence(t.Context(), "shop"); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		server.Close()

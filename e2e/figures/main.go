@@ -158,7 +158,7 @@ func (c settings) take(ctx context.Context, measure func(context.Context, *bench
 		return "", err
 	}
 	text, err := func() (string, error) {
-		controller, err := shop.StartController(ctx, s)
+		controller, err := shop.StartController(ctx, s, shop.Setup{Deploy: "base"})
 		if err != nil {
 			return "", err
 		}

@@ -1,12 +1,21 @@
 package shop
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
 
 	"serin.dev/serin/e2e/build"
 	"serin.dev/serin/e2e/sandbox"
@@ -16,33 +25,101 @@ import (
 // service account of deploy/base.
 const ControllerUser = "system:serviceaccount:serin-system:serin"
 
-// StartController installs the rights of deploy/base and starts the controller
-// with them and no others, configured as there. It returns when the controller
-// is ready.
-func StartController(ctx context.Context, s *sandbox.Sandbox) (*sandbox.Controller, error) {
+// Setup is how the controller is installed.
+type Setup struct {
+	Deploy string // the folder of deploy: "base", "in-place"
+	Config string // YAML, fields beside those of the folder's serin.yaml
+}
+
+// StartController installs what the folder of deploy holds, the rights and the
+// policies, and starts the controller with these rights and no others,
+// configured as there. It returns when the controller is ready.
+func StartController(ctx context.Context, s *sandbox.Sandbox, setup Setup) (*sandbox.Controller, error) {
 	root, err := build.Root()
 	if err != nil {
 		return nil, err
 	}
-	base := filepath.Join(root, "deploy", "base")
-	for _, name := range []string{"namespace.yaml", "serviceaccount.yaml", "rbac.yaml"} {
-		content, err := os.ReadFile(filepath.Join(base, name))
-		if err != nil {
-			return nil, fmt.Errorf("read the controller's rights: %w", err)
-		}
-		if err := s.Apply(ctx, string(content)); err != nil {
-			return nil, err
+	text, _, err := s.Kubectl(ctx, "kustomize", filepath.Join(root, "deploy", setup.Deploy))
+	if err != nil {
+		return nil, fmt.Errorf("render what is installed: %w", err)
+	}
+	i, err := readInstallation(text)
+	if err != nil {
+		return nil, fmt.Errorf("install %s: %w", setup.Deploy, err)
+	}
+	for _, manifest := range i.manifests {
+		if err := s.Apply(ctx, manifest); err != nil {
+			return nil, fmt.Errorf("install %s: %w", setup.Deploy, err)
 		}
 	}
 	kubeconfig, err := s.KubeconfigFor(ControllerUser)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.StartController("--kubeconfig", kubeconfig, "--config", filepath.Join(base, "serin.yaml"))
+	config := filepath.Join(s.LogDir(), "serin.yaml")
+	if err := os.WriteFile(config, []byte(i.config+"\n"+setup.Config), 0o644); err != nil {
+		return nil, fmt.Errorf("write the controller's configuration: %w", err)
+	}
+	c, err := s.StartController(append(i.flags, "--kubeconfig", kubeconfig, "--config", config)...)
 	if err != nil {
 		return nil, err
 	}
 	return c, ready(ctx, c)
+}
+
+// installation is what a folder of deploy says, for a controller that is a
+// process and no pod.
+type installation struct {
+	manifests []string // to be applied
+	config    string   // serin.yaml
+	flags     []string // but for --config
+}
+
+// readInstallation takes the pod's part out of rendered manifests.
+func readInstallation(text string) (i installation, err error) {
+	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
+	for {
+		var o unstructured.Unstructured
+		err := decoder.Decode(&o.Object)
+		switch {
+		case errors.Is(err, io.EOF):
+			return i, i.complete()
+		case err != nil:
+			return i, fmt.Errorf("read the manifests: %w", err)
+		}
+		if err := i.add(&o); err != nil {
+			return i, err
+		}
+	}
+}
+
+func (i *installation) add(o *unstructured.Unstructured) error {
+	switch o.GetKind() {
+	case "":
+	case "ConfigMap":
+		i.config, _, _ = unstructured.NestedString(o.Object, "data", "serin.yaml")
+	case "Deployment":
+		containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+		for _, c := range containers {
+			args, _, _ := unstructured.NestedStringSlice(c.(map[string]any), "args")
+			i.flags = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, "--config=") })
+		}
+	case "Service", "PodDisruptionBudget":
+	default:
+		text, err := yaml.Marshal(o.Object)
+		if err != nil {
+			return fmt.Errorf("write %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+		i.manifests = append(i.manifests, string(bytes.TrimSpace(text)))
+	}
+	return nil
+}
+
+func (i *installation) complete() error {
+	if i.config == "" || len(i.manifests) == 0 {
+		return errors.New("the manifests hold no configuration or no rights")
+	}
+	return nil
 }
 
 // ready waits until the controller says that it is.

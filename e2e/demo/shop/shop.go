@@ -1,6 +1,6 @@
 // Package shop is the application on which releases are shown and measured on
-// the sandbox: one Service with two Deployments, blue and green, which take
-// turns, and users who come in by the gateway.
+// the sandbox: one Service with users who come in by the gateway. It has one
+// Deployment, or two, blue and green, which take turns.
 package shop
 
 import (
@@ -10,11 +10,21 @@ import (
 	"text/template"
 )
 
-// The two Deployments of a shop are web-blue and web-green; so are the
+// The two Deployments of a pair are web-blue and web-green; so are the
 // DestinationRule's subsets, without "web-".
 const (
 	Blue  = "blue"
 	Green = "green"
+)
+
+// What a release in place adds has these names: the controller's Deployment and
+// its DestinationRule beside the user's Deployment web, and the subsets.
+const (
+	Web          = "web"
+	WebCanary    = "web-canary"
+	Rule         = "web-serin"
+	StableSubset = "serin-stable"
+	CanarySubset = "serin-canary"
 )
 
 // Shop is one application in a namespace of its own.
@@ -35,6 +45,16 @@ type Release struct {
 // Deployment is the name of the release's Deployment.
 func (r Release) Deployment() string { return "web-" + r.Slot }
 
+// Image is the shop's image with a tag, which says the version and how it
+// behaves: v3_error-rate-0.05.
+func Image(tag string) string { return "shop/web:" + tag }
+
+// VersionOf is what the image of a tag answers in X-Served-By.
+func VersionOf(tag string) string {
+	version, _, _ := strings.Cut(tag, "_")
+	return version
+}
+
 // Host is the host name of the shop at the gateway.
 func (s Shop) Host() string { return s.Namespace + ".example.com" }
 
@@ -43,8 +63,22 @@ var manifests string
 
 var manifestTemplates = template.Must(template.New("").Parse(manifests))
 
-// Routes is everything but the Deployments, as YAML: all users are routed to
-// the blue one.
+// Single is a whole shop of one Deployment, as YAML: it runs the image of the
+// tag and has the annotations, whose keys lack their prefix serin.dev/. All its
+// routes lead to the Service, and know no subsets.
+func (s Shop) Single(tag string, annotations map[string]string) (string, error) {
+	if s.Replicas < 1 {
+		return "", fmt.Errorf("write the manifest of %s: want a replica or more, is %d", tag, s.Replicas)
+	}
+	return manifest("single", struct {
+		Shop
+		Image       string
+		Annotations map[string]string
+	}{s, Image(tag), annotations})
+}
+
+// Routes is everything of a pair but the Deployments, as YAML: all users are
+// routed to the blue one.
 func (s Shop) Routes() (string, error) { return manifest("routes", s) }
 
 // Manifest is the Deployment of a release, as YAML.

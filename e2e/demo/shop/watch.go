@@ -2,7 +2,6 @@ package shop
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -17,36 +16,13 @@ import (
 )
 
 var (
-	virtualServices = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}
-	events          = schema.GroupVersionResource{Group: "events.k8s.io", Version: "v1", Resource: "events"}
+	virtualServices  = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"}
+	destinationRules = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}
+	deployments      = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	revisions        = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "controllerrevisions"}
+	pods             = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	events           = schema.GroupVersionResource{Group: "events.k8s.io", Version: "v1", Resource: "events"}
 )
-
-// The phases the controller's state goes through at a release's end.
-const (
-	Succeeded   = "Succeeded"
-	RollingBack = "RollingBack"
-	RolledBack  = "RolledBack"
-)
-
-// State is what the VirtualService carries: the routes, and where the rollout
-// stands.
-type State struct {
-	Rollout string    `json:"rollout"` // empty: none is known
-	Phase   string    `json:"phase"`
-	Step    int       `json:"step"`
-	Reason  string    `json:"reason"`
-	Message string    `json:"message"`
-	Started time.Time `json:"started"`
-	Since   time.Time `json:"since"`
-	Canary  struct {
-		Subset string `json:"s"`
-	} `json:"canary"`
-
-	// Shares are the subsets' shares of the users' requests, in percent.
-	Shares map[string]int `json:"-"`
-	// HeaderTo is the subset the header route leads to; empty without one.
-	HeaderTo string `json:"-"`
-}
 
 // Decision is one of the controller's Events.
 type Decision struct {
@@ -58,33 +34,30 @@ type Decision struct {
 
 // Watcher follows one shop.
 type Watcher struct {
+	shop   Shop
+	client dynamic.Interface
+
 	mu      sync.Mutex
+	world   *world
 	state   State
 	changed chan struct{} // closed when the state changes
+	onState func(State)
 }
 
 // Watch follows the shop until ctx ends. Decisions are handed on in their
-// order; onState, which may be nil, is given every state.
+// order; onState, which may be nil, is given every state, one after the other.
 func (s Shop) Watch(ctx context.Context, config *rest.Config, onState func(State), onDecision func(Decision)) (*Watcher, error) {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", s.Namespace, err)
 	}
-	w := &Watcher{changed: make(chan struct{})}
-	routes := handler(func(o *unstructured.Unstructured) {
-		state := readState(o)
-		w.set(state)
-		if onState != nil {
-			onState(state)
-		}
-	})
-	told := handler(func(o *unstructured.Unstructured) {
-		if d, ok := readDecision(o); ok && onDecision != nil {
-			onDecision(d)
-		}
-	})
+	w := &Watcher{shop: s, client: client, world: newWorld(), changed: make(chan struct{}), onState: onState}
 	factory := dynamicinformer.NewFilteredDynamicSharedInformerFactory(client, 0, s.Namespace, nil)
-	for resource, h := range map[schema.GroupVersionResource]cache.ResourceEventHandler{virtualServices: routes, events: told} {
+	handlers := map[schema.GroupVersionResource]cache.ResourceEventHandler{events: tell(onDecision)}
+	for _, resource := range []schema.GroupVersionResource{virtualServices, destinationRules, deployments, revisions, pods} {
+		handlers[resource] = w.follow(resource)
+	}
+	for resource, h := range handlers {
 		if _, err := factory.ForResource(resource).Informer().AddEventHandler(h); err != nil {
 			return nil, fmt.Errorf("watch %s: %w", resource.Resource, err)
 		}
@@ -98,17 +71,40 @@ func (s Shop) Watch(ctx context.Context, config *rest.Config, onState func(State
 	return w, nil
 }
 
-func handler(f func(*unstructured.Unstructured)) cache.ResourceEventHandler {
+func tell(onDecision func(Decision)) cache.ResourceEventHandler {
+	see := func(o any) {
+		if d, ok := readDecision(o.(*unstructured.Unstructured)); ok && onDecision != nil {
+			onDecision(d)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: see, UpdateFunc: func(_, o any) { see(o) }}
+}
+
+// follow keeps the world up to date with the objects of a kind.
+func (w *Watcher) follow(resource schema.GroupVersionResource) cache.ResourceEventHandler {
+	see := func(o any) {
+		w.change(func(all *world) { all.put(resource, o.(*unstructured.Unstructured)) })
+	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { f(o.(*unstructured.Unstructured)) },
-		UpdateFunc: func(_, o any) { f(o.(*unstructured.Unstructured)) },
+		AddFunc:    see,
+		UpdateFunc: func(_, o any) { see(o) },
+		DeleteFunc: func(o any) {
+			if unknown, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = unknown.Obj
+			}
+			w.change(func(all *world) { all.drop(resource, o.(*unstructured.Unstructured)) })
+		},
 	}
 }
 
-func (w *Watcher) set(s State) {
+func (w *Watcher) change(f func(*world)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.state = s
+	f(w.world)
+	w.state = w.world.state()
+	if w.onState != nil {
+		w.onState(w.state)
+	}
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
@@ -140,33 +136,6 @@ func (w *Watcher) Wait(ctx context.Context, limit time.Duration, what string, wa
 			return s, fmt.Errorf("wait for %s: %w; it is %s since %s", what, context.Cause(ctx), s.Phase, s.Reason)
 		}
 	}
-}
-
-// readState reads a VirtualService of a shop, which has one route for the
-// users. What can't be read is left empty, for others may write it too.
-func readState(vs *unstructured.Unstructured) State {
-	s := State{Shares: map[string]int{}}
-	if text := vs.GetAnnotations()["serin.dev/state.web"]; text != "" {
-		if err := json.Unmarshal([]byte(text), &s); err != nil {
-			s.Message = fmt.Sprintf("the state is unreadable: %v", err)
-		}
-	}
-	routes, _, _ := unstructured.NestedSlice(vs.Object, "spec", "http")
-	for _, r := range routes {
-		route, _ := r.(map[string]any)
-		destinations, _, _ := unstructured.NestedSlice(route, "route")
-		for _, d := range destinations {
-			destination, _ := d.(map[string]any)
-			subset, _, _ := unstructured.NestedString(destination, "destination", "subset")
-			if _, matches := route["match"]; matches {
-				s.HeaderTo = subset
-				continue
-			}
-			weight, _, _ := unstructured.NestedInt64(destination, "weight")
-			s.Shares[subset] = int(weight)
-		}
-	}
-	return s
 }
 
 // readDecision reads an Event, if it is the controller's.
