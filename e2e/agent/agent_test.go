@@ -107,6 +107,20 @@ func TestTheVersionIsTheImagesTagUnlessItIsSaid(t *testing.T) {
 	}
 }
 
+func TestAnImageSaysByItsTagHowItBehaves(t *testing.T) {
+	for image, want := range map[string][]string{
+		"shop/web:v2":                             {"VERSION=v2"},
+		"shop/web:v3_error-rate-0.05":             {"VERSION=v3", "ERROR_RATE=0.05"},
+		"web:v4_slow-rate-0.1_slow-latency-250ms": {"VERSION=v4", "SLOW_RATE=0.1", "SLOW_LATENCY=250ms"},
+		"shop/web:v1.2-rc1_beta":                  {"VERSION=v1.2-rc1"},
+		"registry:5000/shop/web":                  {"VERSION="},
+	} {
+		if got := imageEnv(image); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", image, got, want)
+		}
+	}
+}
+
 func TestPodStatus(t *testing.T) {
 	now := metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	ended := corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error"}

@@ -33,7 +33,7 @@ func containerEnv(pod *corev1.Pod, spec *corev1.Container, ip string) ([]string,
 		return nil, fmt.Errorf("container %s: envFrom is not supported: name the variables under env", spec.Name)
 	}
 	// What the container itself says comes later, and counts.
-	environment := []string{"VERSION=" + tag(spec.Image), "HOSTNAME=" + pod.Name, "POD_IP=" + ip}
+	environment := append(imageEnv(spec.Image), "HOSTNAME="+pod.Name, "POD_IP="+ip)
 	for _, e := range spec.Env {
 		value, err := envValue(pod, e, ip)
 		if err != nil {
@@ -99,10 +99,20 @@ func repository(image string) string {
 	return name
 }
 
-// tag is that of an image, empty if it has none.
-func tag(image string) string {
+// imageEnv is what an image says by its tag: the version and, after it, any of
+// the application's variables in small letters, as in v3_error-rate-0.05. So a
+// change of the image is all it takes to release a version that is bad.
+func imageEnv(image string) []string {
 	_, tag := splitImage(image)
-	return tag
+	version, rest, _ := strings.Cut(tag, "_")
+	environment := []string{"VERSION=" + version}
+	for variable := range strings.SplitSeq(rest, "_") {
+		if i := strings.LastIndex(variable, "-"); i > 0 {
+			name := strings.ToUpper(strings.ReplaceAll(variable[:i], "-", "_"))
+			environment = append(environment, name+"="+variable[i+1:])
+		}
+	}
+	return environment
 }
 
 func splitImage(image string) (repository, tag string) {
