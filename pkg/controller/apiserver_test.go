@@ -9,12 +9,14 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 )
 
@@ -30,7 +32,9 @@ type apiServer struct {
 
 	held map[string][]func() // resources whose watches stand still, and what waits
 
-	writes []string // method and path of every write that was accepted
+	writes      []string              // method and path of every write that was accepted
+	deployments *deploymentController // nil: Deployments stay as they are put
+
 	// fault, if set, sees each request before it is served; an error it
 	// returns is the client's answer, and the request is not served.
 	fault func(*http.Request) error
@@ -52,6 +56,8 @@ func newAPIServer() *apiServer {
 			"deployments": "Deployment", "replicasets": "ReplicaSet", "controllerrevisions": "ControllerRevision",
 			"pods": "Pod", "services": "Service", "namespaces": "Namespace", "events": "Event", "leases": "Lease",
 			"virtualservices": "VirtualService", "destinationrules": "DestinationRule",
+			"horizontalpodautoscalers": "HorizontalPodAutoscaler", "poddisruptionbudgets": "PodDisruptionBudget", "resourcequotas": "ResourceQuota",
+			"mutatingadmissionpolicies": "MutatingAdmissionPolicy", "mutatingadmissionpolicybindings": "MutatingAdmissionPolicyBinding",
 		},
 		watchers: map[*watcher]bool{},
 		held:     map[string][]func(){},
@@ -243,11 +249,14 @@ func (b *stream) Close() error {
 func (s *apiServer) change(r *http.Request, t target) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	body := []byte("{}")
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
+	}
+	jsonPatch := r.Header.Get("Content-Type") == "application/json-patch+json"
 	o := map[string]any{}
-	if r.Method != http.MethodDelete {
-		if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
-			return refuse(400, "BadRequest", "%v", err)
-		}
+	if err := json.Unmarshal(body, &o); err != nil && !jsonPatch && len(body) > 0 {
+		return refuse(400, "BadRequest", "%v", err)
 	}
 	if t.name == "" {
 		t.name, _ = meta(o)["name"].(string)
@@ -261,15 +270,64 @@ func (s *apiServer) change(r *http.Request, t target) (*http.Response, error) {
 	case r.Method == http.MethodPut && meta(o)["resourceVersion"] != meta(held)["resourceVersion"]:
 		return refuse(409, "Conflict", "the object has been modified")
 	case r.Method == http.MethodDelete:
+		if wanted, _, _ := unstructured.NestedString(o, "preconditions", "resourceVersion"); wanted != "" && wanted != meta(held)["resourceVersion"] {
+			return refuse(409, "Conflict", "the resourceVersion in the precondition does not match")
+		}
 		s.remove(t)
 		s.writes = append(s.writes, "DELETE "+r.URL.Path)
 		return answer(200, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
-	}
-	if r.Method == http.MethodPatch {
+	case jsonPatch:
+		var err error
+		if o, err = patched(held, body); err != nil {
+			return refuse(422, "Invalid", "%v", err)
+		}
+	case r.Method == http.MethodPatch:
 		o = merged(held, o)
 	}
+	s.admit(t, held, o, false)
 	s.writes = append(s.writes, r.Method+" "+r.URL.Path)
 	return answer(200, s.store(t, o))
+}
+
+// patched is an object after a JSON patch (RFC 6902), of which it knows what is
+// used: test, add, replace and remove, of members of objects.
+func patched(o map[string]any, patch []byte) (map[string]any, error) {
+	var steps []struct {
+		Op, Path string
+		Value    any
+	}
+	if err := json.Unmarshal(patch, &steps); err != nil {
+		return nil, err
+	}
+	out := clone(o)
+	for _, step := range steps {
+		parts := strings.Split(strings.TrimPrefix(step.Path, "/"), "/")
+		at := out
+		for i, part := range parts {
+			parts[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		}
+		for _, part := range parts[:len(parts)-1] {
+			inner, ok := at[part].(map[string]any)
+			if !ok {
+				return nil, fmt.Errorf("the path %s does not exist", step.Path)
+			}
+			at = inner
+		}
+		last := parts[len(parts)-1]
+		_, there := at[last]
+		switch {
+		case step.Op == "test" && !reflect.DeepEqual(at[last], step.Value):
+			return nil, fmt.Errorf("testing value %s failed: test failed", step.Path)
+		case step.Op == "test":
+		case step.Op != "add" && !there:
+			return nil, fmt.Errorf("the path %s does not exist", step.Path)
+		case step.Op == "remove":
+			delete(at, last)
+		default:
+			at[last] = step.Value
+		}
+	}
+	return out, nil
 }
 
 // merged is an object after a JSON merge patch (RFC 7396).
@@ -361,7 +419,10 @@ func (s *apiServer) hold(resource string, still bool) {
 func (s *apiServer) put(o map[string]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.store(s.targetOf(o), clone(o))
+	t := s.targetOf(o)
+	o = clone(o)
+	s.admit(t, s.objects[t.path()], o, true)
+	s.store(t, o)
 }
 
 // edit is a user's hand on an object that is there.
@@ -371,6 +432,7 @@ func (s *apiServer) edit(kind, ns, name string, f func(map[string]any)) {
 	t := s.targetOf(map[string]any{"kind": kind, "apiVersion": apiVersions[kind], "metadata": map[string]any{"namespace": ns, "name": name}})
 	o := clone(s.objects[t.path()])
 	f(o)
+	s.admit(t, s.objects[t.path()], o, true)
 	s.store(t, o)
 }
 
@@ -410,6 +472,8 @@ var apiVersions = map[string]string{
 	"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "ControllerRevision": "apps/v1",
 	"Pod": "v1", "Service": "v1", "Namespace": "v1", "Event": "events.k8s.io/v1", "Lease": "coordination.k8s.io/v1",
 	"VirtualService": "networking.istio.io/v1", "DestinationRule": "networking.istio.io/v1",
+	"HorizontalPodAutoscaler": "autoscaling/v2", "PodDisruptionBudget": "policy/v1", "ResourceQuota": "v1",
+	"MutatingAdmissionPolicy": "admissionregistration.k8s.io/v1", "MutatingAdmissionPolicyBinding": "admissionregistration.k8s.io/v1",
 }
 
 func (s *apiServer) targetOf(o map[string]any) target {

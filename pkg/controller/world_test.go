@@ -30,17 +30,13 @@ type world struct {
 	meter     Meter
 	templates []prom.Template // the operator's metrics, of which the mesh says nothing
 	query     prom.Query      // instead of the mesh, if given
+	inPlace   bool            // single Deployments may be updated in place
 }
 
 const interval = 5 * time.Second
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, api: newAPIServer(), log: zap.NewNop(), mesh: mesh{scrape: interval}}
-	w.api.put(map[string]any{"kind": "Namespace", "apiVersion": "v1", "metadata": map[string]any{"name": "shop"}})
-	w.api.put(map[string]any{
-		"kind": "Service", "apiVersion": "v1", "metadata": map[string]any{"namespace": "shop", "name": "web"},
-		"spec": map[string]any{"selector": map[string]any{"app": "web"}, "ports": []any{map[string]any{"name": "http", "port": 80}}},
-	})
+	w := emptyWorld(t)
 	w.api.put(map[string]any{
 		"kind": "DestinationRule", "apiVersion": apiVersions["DestinationRule"], "metadata": map[string]any{"namespace": "shop", "name": "web"},
 		"spec": map[string]any{"host": "web", "subsets": []any{
@@ -50,6 +46,17 @@ func newWorld(t *testing.T) *world {
 	})
 	w.virtualService("web", []any{"web"}, nil)
 	w.deploy("web-v1", "v1", "one", nil)
+	return w
+}
+
+// emptyWorld has a Service, and nothing behind it.
+func emptyWorld(t *testing.T) *world {
+	w := &world{t: t, api: newAPIServer(), log: zap.NewNop(), mesh: mesh{scrape: interval}}
+	w.api.put(map[string]any{"kind": "Namespace", "apiVersion": "v1", "metadata": map[string]any{"name": "shop"}})
+	w.api.put(map[string]any{
+		"kind": "Service", "apiVersion": "v1", "metadata": map[string]any{"namespace": "shop", "name": "web"},
+		"spec": map[string]any{"selector": map[string]any{"app": "web"}, "ports": []any{map[string]any{"name": "http", "port": 80}}},
+	})
 	return w
 }
 
@@ -132,20 +139,7 @@ func (w *world) run() (c *Controller, stop func()) {
 // What end returns is what Run returned.
 func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controller, end func() error) {
 	w.t.Helper()
-	config := &rest.Config{Host: "http://api.test", Transport: transport, QPS: -1,
-		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}}
-	c, err := New(Options{
-		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
-		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
-		Defaults: annotation.Defaults(), Interval: 3 * interval, Templates: w.templates,
-		Elect: lease, Meter: w.meter,
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if o := &c.bench.options; w.query == nil {
-		o.blocks, o.open, o.intervals = w.mesh.blocks, w.mesh.open, w.mesh.intervals
-	}
+	c = w.controller(transport, lease)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -155,10 +149,33 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 	}
 }
 
+// controller makes one that does not run yet.
+func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controller {
+	w.t.Helper()
+	config := &rest.Config{Host: "http://api.test", Transport: transport, QPS: -1,
+		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}}
+	c, err := New(Options{
+		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
+		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
+		Defaults: annotation.Defaults(), Interval: 3 * interval, Templates: w.templates,
+		Elect: lease, Meter: w.meter, InPlace: w.inPlace,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if o := &c.bench.options; w.query == nil {
+		o.blocks, o.open, o.intervals = w.mesh.blocks, w.mesh.open, w.mesh.intervals
+	}
+	return c
+}
+
 // weight is the canary's share as a VirtualService has it now.
 func (w *world) weight(name string) int {
 	w.t.Helper()
 	http, _, _ := unstructured.NestedSlice(w.api.read("VirtualService", "shop", name), "spec", "http")
+	if len(http) == 0 {
+		return 0
+	}
 	last := http[len(http)-1].(map[string]any)
 	for _, d := range last["route"].([]any) {
 		tree := d.(map[string]any)
