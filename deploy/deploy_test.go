@@ -249,26 +249,39 @@ func only[T runtime.Object](t *testing.T) T {
 	return found[0]
 }
 
-// objects are all objects of the base, decoded strictly.
+// objects are all objects of the base.
 func objects(t *testing.T) []runtime.Object {
 	t.Helper()
 	var all []runtime.Object
 	for _, file := range readKustomization(t).Resources {
-		for doc := range strings.SplitSeq(string(read(t, file)), "\n---\n") {
-			var meta struct{ Kind string }
-			if err := yaml.Unmarshal([]byte(doc), &meta); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			empty, known := kinds[meta.Kind]
-			if !known {
-				t.Fatalf("%s: kind %q is not expected here", file, meta.Kind)
-			}
-			o := empty()
-			if err := yaml.UnmarshalStrict([]byte(doc), o); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			all = append(all, o)
+		all = append(all, decode(t, filepath.Join(base, file), kinds)...)
+	}
+	return all
+}
+
+// decode reads a file's objects strictly. Only the kinds that are expected may
+// stand in it.
+func decode(t *testing.T, file string, expected map[string]func() runtime.Object) []runtime.Object {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []runtime.Object
+	for doc := range strings.SplitSeq(string(text), "\n---\n") {
+		var meta struct{ Kind string }
+		if err := yaml.Unmarshal([]byte(doc), &meta); err != nil {
+			t.Fatalf("%s: %v", file, err)
 		}
+		empty, known := expected[meta.Kind]
+		if !known {
+			t.Fatalf("%s: kind %q is not expected here", file, meta.Kind)
+		}
+		o := empty()
+		if err := yaml.UnmarshalStrict([]byte(doc), o); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all = append(all, o)
 	}
 	return all
 }
