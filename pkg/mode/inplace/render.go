@@ -166,7 +166,7 @@ func (r *renderer) subsets() ([]mode.Write, error) {
 
 // surplusSubsets takes our rules away once no route leads to their subsets.
 func (r *renderer) surplusSubsets() (writes []mode.Write, err error) {
-	if r.plan.Place == nil || slices.ContainsFunc(r.o.VirtualServices, r.names) {
+	if r.plan.Place == nil || r.plan.Traffic != nil && !r.plan.Clean || slices.ContainsFunc(r.o.VirtualServices, r.names) {
 		return nil, nil
 	}
 	for _, rule := range r.rules {

@@ -1,11 +1,15 @@
 package inplace
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/route"
+	"serin.dev/serin/pkg/topology"
+	"serin.dev/serin/pkg/topology/topologytest"
 )
 
 const (
@@ -155,5 +159,242 @@ func TestRenderWritesAReleaseAndLeavesNothing(t *testing.T) {
 				golden(t, strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(v.name+" "+end)+".golden", w.log.String())
 			})
 		}
+	}
+}
+
+// lines are the writes of a plan as one line each.
+func (w *world) lines(p canary.Plan) string {
+	writes, err := Render(p, w.objects(), w.now)
+	var all []string
+	for _, write := range writes {
+		text := string(write.Verb) + " " + write.Key.Kind + " " + write.Key.Name
+		if write.Urgent {
+			text += "!"
+		}
+		all = append(all, text)
+	}
+	if err != nil {
+		all = append(all, "error: "+err.Error())
+	}
+	return strings.Join(all, ", ")
+}
+
+// What Decide would order only by mistake, or people bring about.
+func TestRenderGuards(t *testing.T) {
+	gone := func(w *world, key canary.ObjectKey) { delete(w.docs, key) }
+	relabelled := func(w *world, key canary.ObjectKey) {
+		w.change(key, func(doc map[string]any) { delete(child(doc, "metadata"), "labels") })
+	}
+	ended := func(p canary.Plan) canary.Plan {
+		p = order(p.Next, canary.RolledBack, 0, canary.OptedOut, canary.Place{})
+		p.Place, p.Clean = nil, true
+		return p
+	}
+	for name, c := range map[string]struct {
+		changes []change
+		make    func(w *world) canary.Plan
+		want    string
+	}{
+		"nothing ordered, nothing written": {nil, func(w *world) canary.Plan { return canary.Plan{Next: w.half().Next} }, ""},
+		"as ordered, nothing written":      {nil, func(w *world) canary.Plan { return w.half() }, ""},
+		"given back with users on the canary: they go first, pinned, then its pods": {nil,
+			func(w *world) canary.Plan { return ended(w.half()) }, "update VirtualService web!, delete Deployment web-canary"},
+		"given back while pods are going: waits": {nil,
+			func(w *world) canary.Plan { p := w.tested(); gone(w, theCanary); w.tick(); return ended(p) }, ""},
+		"given back when they are gone": {nil,
+			func(w *world) canary.Plan { p := w.tested(); gone(w, theCanary); w.tick(); w.tick(); return ended(p) }, "update VirtualService web"},
+		"given back is all there is, the last state goes with our routes": {[]change{onGateway},
+			func(w *world) canary.Plan { p := w.tested(); gone(w, theCanary); w.tick(); w.tick(); return ended(p) }, "delete VirtualService web-serin, update VirtualService web"},
+		"subsets stay as long as a route leads to them": {nil,
+			func(w *world) canary.Plan { return resting(w.half().Next, canary.Place{}, canary.Clearing) }, "delete Deployment web-canary"},
+		"an unpinned route is urgent as soon as it was pinned once": {nil,
+			func(w *world) canary.Plan { p := w.half(); unpin(&play{world: w}); return p }, "update VirtualService web!"},
+		"a canary of another template goes": {nil,
+			func(w *world) canary.Plan { p := w.half(); p.Place.Pods.Template = "another"; return p }, "delete Deployment web-canary"},
+		"and another is made when its pods are gone": {nil,
+			func(w *world) canary.Plan { p := w.tested(); gone(w, theCanary); w.tick(); w.tick(); return p }, "create Deployment web-canary"},
+		"not before": {nil,
+			func(w *world) canary.Plan { p := w.tested(); gone(w, theCanary); w.tick(); return p }, ""},
+		"a canary is not made of a template that came since": {nil,
+			func(w *world) canary.Plan {
+				p := w.tested()
+				gone(w, theCanary)
+				w.tick()
+				w.tick()
+				w.deploy("web:3")
+				return p
+			}, ""},
+		"a canary with users is made again of the template it was of": {nil,
+			func(w *world) canary.Plan {
+				p := w.half()
+				gone(w, theCanary)
+				w.tick()
+				w.tick()
+				p.Place.Pods.Template = ""
+				return p
+			}, "create Deployment web-canary"},
+		"more pods than the most are too many": {nil,
+			func(w *world) canary.Plan { p := w.half(); p.Place.Pods = &canary.Pods{Most: 5}; return p }, "patch Deployment web-canary"},
+		"between the bounds they are left": {nil,
+			func(w *world) canary.Plan { p := w.half(); p.Place.Pods = &canary.Pods{Least: 5, Most: 100}; return p }, ""},
+		"a rule of that name that is not ours": {nil,
+			func(w *world) canary.Plan { p := w.half(); relabelled(w, ourRule); return p },
+			"error: DestinationRule shop/web-serin exists and is not one of ours: rename or delete it"},
+		"but users are taken off the canary all the same": {nil,
+			func(w *world) canary.Plan {
+				p := w.half()
+				relabelled(w, ourRule)
+				return order(p.Next, canary.RollingBack, 0, canary.ErrorRateTooHigh, *p.Place)
+			},
+			"update VirtualService web!, error: DestinationRule shop/web-serin exists and is not one of ours: rename or delete it"},
+		"a VirtualService of that name that is not ours": {[]change{onGateway, another("web-serin", "2026-01-01T00:00:00Z", "  hosts: [other]\n  http: []\n")},
+			func(w *world) canary.Plan {
+				return order(w.prepared(), canary.Testing, 0, canary.ReleaseStarted, canary.Place{})
+			},
+			"error: VirtualService shop/web-serin exists and is not one of ours: rename or delete it"},
+		"a Deployment of that name that is not ours": {nil,
+			func(w *world) canary.Plan {
+				p := w.tested()
+				w.change(theCanary, func(doc map[string]any) {
+					child(child(doc, "metadata"), "labels")[topology.ServiceLabel] = "another"
+				})
+				return p
+			},
+			"error: Deployment shop/web-canary exists and is not one of ours: rename or delete it"},
+		"what is ours of another Service is left": {nil,
+			func(w *world) canary.Plan {
+				p := w.tested()
+				for _, key := range []canary.ObjectKey{theCanary, ourRule} {
+					w.change(key, func(doc map[string]any) {
+						child(child(doc, "metadata"), "labels")[topology.ServiceLabel] = "another"
+					})
+				}
+				return resting(p.Next, canary.Place{}, canary.Clearing)
+			}, ""},
+		"a rule of an earlier Deployment's name goes": {nil,
+			func(w *world) canary.Plan {
+				s := w.prepared()
+				doc := route.Clone(w.docs[ourRule])
+				child(doc, "metadata")["name"] = "old-serin"
+				w.docs[canary.ObjectKey{Kind: "DestinationRule", Namespace: "shop", Name: "old-serin"}] = doc
+				return resting(canary.State{}, canary.Place{Subsets: &canary.Subsets{Pods: s.Stable.Pods}}, canary.Preparing)
+			}, "delete DestinationRule old-serin"},
+		"a VirtualService of another namespace that rules the mesh is not shadowed": {[]change{onGateway, {"", "kind: VirtualService\nmetadata: {name: front, namespace: front, creationTimestamp: \"2026-01-01T00:00:00Z\"}\nspec:\n  hosts: [web.shop.svc.cluster.local]\n  http:\n  - route:\n    - destination: {host: web.shop.svc.cluster.local}\n"}},
+			func(w *world) canary.Plan {
+				return order(w.prepared(), canary.Testing, 0, canary.ReleaseStarted, canary.Place{})
+			}, "update VirtualService web"},
+		"a private one of another namespace is": {[]change{onGateway, {"", "kind: VirtualService\nmetadata: {name: front, namespace: front, creationTimestamp: \"2026-01-01T00:00:00Z\"}\nspec:\n  exportTo: [.]\n  hosts: [web.shop.svc.cluster.local]\n  http:\n  - route:\n    - destination: {host: web.shop.svc.cluster.local}\n"}},
+			func(w *world) canary.Plan {
+				return order(w.prepared(), canary.Testing, 0, canary.ReleaseStarted, canary.Place{})
+			}, "create VirtualService web-serin, update VirtualService web"},
+		"a template is not restored that nobody knows": {nil,
+			func(w *world) canary.Plan {
+				w.sets = nil
+				return resting(canary.State{}, canary.Place{Deployment: canary.Restore}, canary.Restored)
+			},
+			"error: restore the template: no ReplicaSet is known that runs alone; write the old template by hand"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.changes...)
+			if got := w.lines(c.make(w)); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOurRule(t *testing.T) {
+	renew := func(t *testing.T, changes []change, edit func(w *world), want canary.Subsets) (before, after topology.DestinationRule) {
+		t.Helper()
+		w := newWorld(t, changes...)
+		w.prepared()
+		before = topologytest.Rule(w.docs[ourRule])
+		edit(w)
+		w.now = w.now.Add(time.Minute)
+		w.do("again", resting(canary.State{}, canary.Place{Subsets: &want}, canary.Preparing))
+		return before, topologytest.Rule(w.docs[ourRule])
+	}
+	stable := canary.Subsets{Pods: newWorld(t).held().begun().Stable.Pods}
+	wild := []change{userRule("shop", `{host: "*.shop.svc.cluster.local", trafficPolicy: {tls: {mode: DISABLE}}}`)}
+	theirs := canary.ObjectKey{Kind: "DestinationRule", Namespace: "shop", Name: "theirs"}
+	for name, c := range map[string]struct {
+		changes []change
+		edit    func(w *world)
+		want    canary.Subsets
+		fresh   bool
+	}{
+		"other pods of stable: proxies have to learn of them": {nil, func(*world) {}, canary.Subsets{Pods: "x"}, true},
+		"all pods": {nil, func(*world) {}, canary.Subsets{}, true},
+		"subsets that a hand changed are written again": {nil, func(w *world) {
+			w.change(ourRule, func(doc map[string]any) { child(doc, "spec")["subsets"] = []any{} })
+		}, stable, true},
+		"a host that a hand changed": {nil, func(w *world) {
+			w.change(ourRule, func(doc map[string]any) { child(doc, "spec")["host"] = "cart" })
+		}, stable, true},
+		"a time that can't be read": {nil, func(w *world) {
+			w.change(ourRule, func(doc map[string]any) { put(child(doc, "metadata"), "annotations", writtenKey, "soon") })
+		}, stable, true},
+		"another policy of the user's is followed, which proxies need not wait for": {wild, func(w *world) {
+			w.change(theirs, func(doc map[string]any) {
+				child(doc, "spec")["trafficPolicy"] = map[string]any{"tls": map[string]any{"mode": "ISTIO_MUTUAL"}}
+			})
+		}, stable, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before, after := renew(t, c.changes, c.edit, c.want)
+			if fresh := !writtenAt(after).Equal(writtenAt(before)); fresh != c.fresh {
+				t.Errorf("written at %s, then at %s", writtenAt(before), writtenAt(after))
+			}
+			if equal(before.Doc, after.Doc) {
+				t.Error("nothing was written")
+			}
+			if got := subsetsOf(after); got != (canary.Subsets{Stable: StableSubset, Canary: CanarySubset, Pods: c.want.Pods}) {
+				t.Errorf("%+v", got)
+			}
+			if len(c.changes) > 0 && !strings.Contains(newWorld(t).text(after.Doc), "ISTIO_MUTUAL") {
+				t.Error("the policy is lost")
+			}
+		})
+	}
+	t.Run("is not made over one that is not known whole", func(t *testing.T) {
+		w := newWorld(t, wild...)
+		s := w.held().begun()
+		o := w.objects()
+		o.DestinationRules[0].Doc = nil
+		_, err := Render(resting(s, canary.Place{Subsets: &canary.Subsets{}}, canary.Preparing), o, w.now)
+		if err == nil || !strings.Contains(err.Error(), "DestinationRule shop/theirs is not known whole") {
+			t.Error(err)
+		}
+	})
+	t.Run("is not made for a Service that is gone", func(t *testing.T) {
+		w := newWorld(t)
+		s := w.held().begun()
+		o := w.objects()
+		o.ServiceFound = nil
+		_, err := Render(resting(s, canary.Place{Subsets: &canary.Subsets{}}, canary.Preparing), o, w.now)
+		if err == nil || !strings.Contains(err.Error(), "create the Service") {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRenderLeavesTheReadersObjectsAlone(t *testing.T) {
+	w := newWorld(t, variants[4].changes...)
+	p := w.half()
+	p = order(p.Next, canary.RollingBack, 0, canary.ErrorRateTooHigh, canary.Place{})
+	o := w.objects()
+	var before []string
+	texts := func() (all []string) {
+		for _, key := range w.keys() {
+			all = append(all, w.text(w.docs[key]))
+		}
+		return all
+	}
+	before = texts()
+	if _, err := Render(p, o, w.now); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(before, texts()) {
+		t.Error("a document was modified")
 	}
 }
