@@ -2,6 +2,7 @@ package inplace
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -104,9 +105,8 @@ func (r *renderer) meshRoutes() (vs topology.VirtualService, needed bool, err er
 	if slices.ContainsFunc(r.o.VirtualServices, func(have topology.VirtualService) bool { return have.Key == vs.Key }) {
 		return vs, false, taken(vs.Key)
 	}
-	metadata := map[string]any{"name": vs.Key.Name, "namespace": vs.Key.Namespace}
-	if err := r.own(metadata); err != nil {
-		return vs, false, err
+	if vs.Doc, err = r.fresh(vs.Key); err != nil {
+		return vs, false, fmt.Errorf("render %s: %w", vs.Key, err)
 	}
 	spec := map[string]any{
 		"hosts": []any{r.host()},
@@ -115,7 +115,7 @@ func (r *renderer) meshRoutes() (vs topology.VirtualService, needed bool, err er
 	if to := r.beside().exportTo(); len(to) > 0 {
 		spec["exportTo"] = to
 	}
-	vs.Doc = map[string]any{"apiVersion": istioVersion, "kind": vs.Key.Kind, "metadata": metadata, "spec": spec}
+	vs.Doc["spec"] = spec
 	return vs, true, nil
 }
 

@@ -190,15 +190,15 @@ func (s scene) renderRule(want canary.Subsets, now time.Time, why canary.Reason)
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", key, err)
 	}
-	w := mode.Write{Verb: mode.Create, Key: key, Why: why}
-	doc := map[string]any{"apiVersion": istioVersion, "kind": key.Kind, "metadata": map[string]any{"name": key.Name, "namespace": key.Namespace}}
-	if found {
-		w.Verb, w.ResourceVersion, doc = mode.Update, have.ResourceVersion, route.Clone(have.Doc)
+	w := mode.Write{Verb: mode.Update, Key: key, ResourceVersion: have.ResourceVersion, Why: why}
+	doc := route.Clone(have.Doc)
+	if !found {
+		w.Verb = mode.Create
+		if doc, err = s.fresh(key); err != nil {
+			return nil, fmt.Errorf("render %s: %w", key, err)
+		}
 	}
-	metadata := object(doc["metadata"])
-	if err := s.own(metadata); err != nil {
-		return nil, fmt.Errorf("render %s: %w", key, err)
-	}
+	metadata := child(doc, "metadata")
 	doc["spec"] = spec
 	before := subsetsOf(have)
 	want.Stable, want.Canary = StableSubset, CanarySubset
@@ -217,18 +217,23 @@ func (s scene) renderRule(want canary.Subsets, now time.Time, why canary.Reason)
 	return []mode.Write{w}, nil
 }
 
-// own writes into an object's metadata whose it is: ours, for the Service, with
-// which it goes.
-func (s scene) own(metadata map[string]any) error {
+// fresh is an object of ours without a spec. It goes with the Service that it is
+// for.
+func (s scene) fresh(key canary.ObjectKey) (map[string]any, error) {
 	if s.o.ServiceFound == nil || s.o.ServiceFound.UID == "" {
-		return errors.New("there is no Service that could own it: create the Service")
+		return nil, errors.New("there is no Service that could own it: create the Service")
 	}
-	put(metadata, "labels", topology.ManagedByKey, topology.ManagedBy)
-	put(metadata, "labels", topology.ServiceLabel, s.o.Service)
-	metadata["ownerReferences"] = []any{map[string]any{
-		"apiVersion": "v1", "kind": "Service", "name": s.o.Service, "uid": s.o.ServiceFound.UID,
-	}}
-	return nil
+	return map[string]any{
+		"apiVersion": istioVersion,
+		"kind":       key.Kind,
+		"metadata": map[string]any{
+			"name": key.Name, "namespace": key.Namespace,
+			"labels": map[string]any{topology.ManagedByKey: topology.ManagedBy, topology.ServiceLabel: s.o.Service},
+			"ownerReferences": []any{map[string]any{
+				"apiVersion": "v1", "kind": "Service", "name": s.o.Service, "uid": s.o.ServiceFound.UID,
+			}},
+		},
+	}, nil
 }
 
 func (s scene) key(kind, name string) canary.ObjectKey {
