@@ -13,14 +13,14 @@ import (
 var (
 	pair1 = version{Release: shop.Release{Slot: shop.Blue, Version: "v1"}}
 	pair2 = version{
-		Release: shop.Release{Slot: shop.Green, Version: "v2", Annotations: annotations("0%/3s, 5%/6s, 100%/6s")},
+		Release: shop.Release{Slot: shop.Green, Version: "v2", Annotations: annotations("0%/3s, 10%/5s, 100%/5s")},
 		what:    "is good", short: "good",
-		steps: []int{5, 100},
+		steps: []int{10, 100},
 		ends:  shop.Succeeded, because: []string{"Promoted"},
 	}
 	pair3 = version{
 		Release: shop.Release{
-			Slot: shop.Blue, Version: "v3", Annotations: annotations("5%/8s, 25%/8s, 100%/8s"),
+			Slot: shop.Blue, Version: "v3", Annotations: annotations("10%/8s, 100%/8s"),
 			Env: map[string]string{"SLOW_RATE": "0.1", "SLOW_LATENCY": "3s"},
 		},
 		what: "10% of its answers take 3 s", short: "10% slow",
@@ -29,7 +29,7 @@ var (
 )
 
 func annotations(steps string) map[string]string {
-	return map[string]string{"canary": "true", "steps": steps}
+	return map[string]string{"canary": "true", "mode": "pair", "steps": steps}
 }
 
 // twoDeployments is the scene of teams who keep the version before running.

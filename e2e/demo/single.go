@@ -21,8 +21,8 @@ var (
 		ends:  shop.Succeeded, because: []string{"Promoted"},
 	}
 	single3 = version{
-		Release: shop.Release{Version: "v3"}, tag: "v3_error-rate-0.05",
-		what: "5% of its answers are errors", short: "5% errors",
+		Release: shop.Release{Version: "v3"}, tag: "v3_error-rate-0.2",
+		what: "20% of its answers are errors", short: "20% errors",
 		ends: shop.RolledBack, because: []string{"ErrorRateTooHigh", "ErrorRateWorseThanStable"},
 	}
 )
@@ -32,7 +32,7 @@ var (
 const singleConfig = `
 inPlace: {settle: 1s}
 defaults:
-  steps: 0%/6s, 5%/8s, 25%/8s, 100%/8s
+  steps: 0%/5s, 5%/6s, 25%/6s, 100%/6s
 `
 
 // oneDeployment is the scene of teams who change an image.
@@ -67,23 +67,23 @@ func (s *story) oneDeployment(ctx context.Context) error {
 // setImage runs what people type, and sees to it that the guard was there.
 func (s *story) setImage(ctx context.Context, c *scene, v version) error {
 	args := []string{"--namespace", c.shop.Namespace, "set", "image", "deployment/web", "web=" + shop.Image(v.tag)}
-	c.trail.begin(shop.Image(v.tag))
+	c.trail.Begin(shop.Image(v.tag))
 	s.screen.happened("$", "kubectl "+strings.Join(args, " "))
 	if _, _, err := s.sandbox.Kubectl(ctx, args...); err != nil {
 		return err
 	}
-	if err := c.passes(ctx, asked); err != nil {
+	if err := c.passes(ctx, shop.Asked); err != nil {
 		return err
 	}
-	if !c.trail.guarded() {
+	if !c.trail.Guarded() {
 		return fmt.Errorf("the Deployment had the image of %s before it was paused", v.Version)
 	}
 	return nil
 }
 
 // passes waits for a mark of the trail.
-func (c *scene) passes(ctx context.Context, m mark) error {
-	_, err := c.watcher.Wait(ctx, startLimit, string(m), func(shop.State) bool { return c.trail.passed(m) })
+func (c *scene) passes(ctx context.Context, m shop.Mark) error {
+	_, err := c.watcher.Wait(ctx, startLimit, string(m), func(shop.State) bool { return c.trail.Passed(m) })
 	return err
 }
 
@@ -107,14 +107,14 @@ func (s *story) begin(ctx context.Context, c *scene, before, v version) (rollout
 func (s *story) prepared(ctx context.Context, c *scene, before, v version) error {
 	s.screen.happened("Guard", "In the same request the API server has paused web: no pod of "+v.Version+" is made yet")
 	for _, told := range []struct {
-		mark
+		shop.Mark
 		word, sentence string
 	}{
-		{subsets, "Subsets", "DestinationRule web-serin tells the pods that run from the canary's"},
-		{pinned, "Pinned", "All routes lead to the pods of " + before.Version + ", before there is one of " + v.Version},
-		{canaryMade, "Pods", "Deployment web-canary is there, for as long as the release lasts"},
+		{shop.Subsets, "Subsets", "DestinationRule web-serin tells the pods that run from the canary's"},
+		{shop.Pinned, "Pinned", "All routes lead to the pods of " + before.Version + ", before there is one of " + v.Version},
+		{shop.CanaryMade, "Pods", "Deployment web-canary is there, for as long as the release lasts"},
 	} {
-		if err := c.passes(ctx, told.mark); err != nil {
+		if err := c.passes(ctx, told.Mark); err != nil {
 			return err
 		}
 		s.screen.happened(told.word, told.sentence)
@@ -141,7 +141,7 @@ func (s *story) promoted(ctx context.Context, c *scene, before, v version) error
 	if err := <-waiting; err != nil {
 		return err
 	}
-	if err := s.gone(ctx, c, promotion); err != nil {
+	if err := s.gone(ctx, c, shop.Promotion); err != nil {
 		return err
 	}
 	want := c.text
@@ -160,7 +160,7 @@ func (s *story) rolloutStatus(ctx context.Context, c *scene) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
 		out, _, err := s.sandbox.Kubectl(ctx, "--namespace", c.shop.Namespace, "rollout", "status", "deployment/web", "--timeout", releaseLimit.String())
-		if err == nil && !c.trail.passed(updated) {
+		if err == nil && !c.trail.Passed(shop.Updating) {
 			err = fmt.Errorf("kubectl rollout status ended before the Deployment was updated: %s", out)
 		}
 		if err == nil {
@@ -174,14 +174,14 @@ func (s *story) rolloutStatus(ctx context.Context, c *scene) <-chan error {
 
 // gone waits until nothing of a release is left, and looks at the order in
 // which all of it came and went.
-func (s *story) gone(ctx context.Context, c *scene, course []mark) error {
+func (s *story) gone(ctx context.Context, c *scene, course []shop.Mark) error {
 	state, err := c.watcher.Wait(ctx, startLimit, "the end of what the release has added", func(now shop.State) bool {
-		return now.AtRest(c.shop.Replicas) && c.trail.passed(course[len(course)-1])
+		return now.AtRest(c.shop.Replicas) && c.trail.Passed(course[len(course)-1])
 	})
 	if err != nil {
 		return err
 	}
-	if err := c.trail.order(course); err != nil {
+	if err := c.trail.Order(course); err != nil {
 		return err
 	}
 	left, err := c.watcher.Left(ctx)
@@ -236,7 +236,7 @@ func (s *story) rolledBack(ctx context.Context, c *scene, before, v version) err
 	if err != nil {
 		return err
 	}
-	if err := s.gone(ctx, c, rollback); err != nil {
+	if err := s.gone(ctx, c, shop.Rollback); err != nil {
 		return err
 	}
 	is, err := c.watcher.Text(ctx)

@@ -84,7 +84,7 @@ type scene struct {
 	inPlace bool
 	window  *window
 	watcher *shop.Watcher
-	trail   *trail // in place
+	trail   *shop.Trail // in place
 	users   *load.Generator
 	cast    cast
 	text    shop.Text // in place: what the user had written before the last release
@@ -100,9 +100,9 @@ func (s *story) onStage() *scene {
 // open has the first version deployed and users come, and puts the scene on
 // stage. The caller has to leave it.
 func (s *story) open(ctx context.Context, c *scene, first version, deploy func(context.Context) error) error {
-	c.window, c.trail = newWindow(), &trail{}
+	c.window, c.trail = newWindow(), &shop.Trail{}
 	var err error
-	if c.watcher, err = c.shop.Watch(ctx, s.sandbox.REST(), c.trail.see, s.screen.decision); err != nil {
+	if c.watcher, err = c.shop.Watch(ctx, s.sandbox.REST(), c.trail.See, s.screen.decision); err != nil {
 		return err
 	}
 	c.cast.enter(first)
