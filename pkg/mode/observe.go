@@ -89,14 +89,14 @@ func See(o topology.Objects, vs topology.VirtualService, s Sides, state canary.S
 	case !found && state.Phase.Active() && !vs.Created.After(state.Started):
 		// Either not yet written, then its header route is no loss, or replaced
 		// by somebody, who may have taken weight away with it.
-		whole := route.ReadAgainst(vs.Doc, svc, canary.TrafficOf(state))
+		whole := route.ReadAgainst(vs.Doc, svc, Reachable(o, state.InPlace, canary.TrafficOf(state)))
 		out.Lowered, out.Raised, out.Unpinned = whole.Lowered, whole.Raised, whole.Unpinned
 		if state.InPlace && untouched(vs, o.Service, state) {
 			out.Raised, out.Unpinned = false, ""
 		}
 	case found && err == nil:
 		if own.Canary.Subset == s.Canary && own.Stable.Subset == s.Stable {
-			out = route.ReadAgainst(vs.Doc, svc, canary.TrafficOf(own))
+			out = route.ReadAgainst(vs.Doc, svc, Reachable(o, own.InPlace, canary.TrafficOf(own)))
 		}
 		out.Rollout, out.Sequence, out.At = own.Rollout, own.Sequence, own.At
 	}
@@ -105,6 +105,17 @@ func See(o topology.Objects, vs topology.VirtualService, s Sides, state canary.S
 	out.Changed = changed(vs.Doc)
 	out.GitOps = gitOps(out.Writer)
 	return out
+}
+
+// Reachable is the routing that t orders, as it can be now. In place the routes
+// are pinned before the canary has a pod, and QA's requests reach the version that
+// runs until it has one that is ready.
+func Reachable(o topology.Objects, inPlace bool, t canary.Traffic) canary.Traffic {
+	ready := func(d topology.Deployment) bool { return d.CloneOf != "" && d.Ready > 0 }
+	if inPlace && !slices.ContainsFunc(o.Deployments, ready) {
+		t.Header = nil
+	}
+	return t
 }
 
 // untouched tells that a VirtualService waits to be given its first copy of the

@@ -247,6 +247,23 @@ func TestSeenInPlace(t *testing.T) {
 			}
 		})
 	}
+	t.Run("QA's way to the canary is missed as soon as there is a ready pod", func(t *testing.T) {
+		w := newWorld(t)
+		w.broken = true
+		p := w.tested()
+		if seen := Observe(w.objects(), p.Next).Traffic[theRoutes]; seen.Header || seen.HeaderLost {
+			t.Errorf("before: %+v", seen)
+		}
+		w.broken = false
+		w.tick()
+		if seen := Observe(w.objects(), p.Next).Traffic[theRoutes]; !seen.HeaderLost {
+			t.Errorf("after: %+v", seen)
+		}
+		w.do("the header route", p)
+		if seen := Observe(w.objects(), p.Next).Traffic[theRoutes]; !seen.Header || seen.HeaderLost {
+			t.Errorf("in the end: %+v", seen)
+		}
+	})
 	t.Run("one that waits for its first state is not raised", func(t *testing.T) {
 		w := newWorld(t, withGateway)
 		p := order(w.prepared(), canary.Testing, 0, canary.ReleaseStarted, canary.Place{})

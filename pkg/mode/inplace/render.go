@@ -22,8 +22,12 @@ import (
 // that go, and what becomes of the user's Deployment after all of it.
 func Render(p canary.Plan, o topology.Objects, now time.Time) ([]mode.Write, error) {
 	r := renderer{scene: look(o, p.Next), plan: p, now: now}
-	if p.Last || p.Clean {
+	switch {
+	case p.Last || p.Clean:
 		r.giveBack()
+	case p.Traffic != nil:
+		traffic := mode.Reachable(o, true, *p.Traffic)
+		r.plan.Traffic = &traffic
 	}
 	routes, err := r.renderRoutes()
 	urgent := slices.IndexFunc(routes, func(w mode.Write) bool { return !w.Urgent })

@@ -74,6 +74,8 @@ func (w *world) script(bad bool) canary.Plan {
 	w.do("the routes are pinned", p)
 	p.Place.Pods = pods(0, 5)
 	w.do("a pod of the canary", p)
+	w.tick()
+	w.do("QA's way to it, once it is ready", p)
 	p = order(p.Next, canary.Progressing, 5, canary.StepStarted, canary.Place{Subsets: subsets, Pods: pods(5, 100)})
 	w.do("5%", p)
 	if !bad {
@@ -123,7 +125,7 @@ var variants = []struct {
 	{"a rule with policies, and a subset that the route names", []change{
 		{bareRoute, "    - destination: {host: web, subset: prod}\n"},
 		userRule("shop", "{host: web, trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}}, subsets: [{name: prod, labels: {app: web}, trafficPolicy: {connectionPool: {tcp: {maxConnections: 77}}}}]}")}},
-	{"a rule for this namespace alone", []change{noRoutes, userRule("shop", `{host: web.shop.svc.cluster.local, exportTo: ["."], trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}`)}},
+	{"a rule for this namespace alone and nothing else", []change{noRoutes, userRule("shop", `{host: web.shop.svc.cluster.local, exportTo: ["."], trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}`)}},
 	{"a wildcard rule of the namespace", []change{
 		userRule("shop", `{host: "*.shop.svc.cluster.local", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}, subsets: [{name: prod, labels: {app: web}}]}`)}},
 	{"a rule of the root namespace", []change{userRule("istio-system", `{host: "*.local", trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}`)}},
@@ -224,7 +226,7 @@ func TestRenderGuards(t *testing.T) {
 				w.deploy("web:3")
 				return p
 			}, ""},
-		"a canary with users is made again of the template it was of": {nil,
+		"a canary with users is made again of the template it was of, QA's way to it goes": {nil,
 			func(w *world) canary.Plan {
 				p := w.half()
 				gone(w, theCanary)
@@ -232,7 +234,7 @@ func TestRenderGuards(t *testing.T) {
 				w.tick()
 				p.Place.Pods.Template = ""
 				return p
-			}, "create Deployment web-canary"},
+			}, "update VirtualService web, create Deployment web-canary"},
 		"more pods than the most are too many": {nil,
 			func(w *world) canary.Plan { p := w.half(); p.Place.Pods = &canary.Pods{Most: 5}; return p }, "patch Deployment web-canary"},
 		"between the bounds they are left": {nil,

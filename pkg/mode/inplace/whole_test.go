@@ -129,7 +129,7 @@ func (p *play) walk(routes []map[string]any, rule map[string]any) {
 	for _, doc := range routes {
 		for _, r := range route.Find(doc, svc, StableSubset, CanarySubset) {
 			for _, d := range r.Destinations {
-				if !d.ToService || d.Weight == 0 || r.Header {
+				if !d.ToService || d.Weight == 0 {
 					continue
 				}
 				stable, canaries := p.reached(rule, d.Subset)
