@@ -108,8 +108,8 @@ func TestReleasesInARow(t *testing.T) {
 }
 
 func TestAllMistakesInTheFlagsAreTold(t *testing.T) {
-	_, err := parse([]string{"--only", "idle,speed", "--releases", "slow,quick", "--runs", "0", "--idle-time", "1s", "--scrape-interval", "1h"}, io.Discard)
-	for _, want := range []string{`"speed" is none of`, `"quick" is none of`, "--runs is 0", "--idle-time is 1s", "--scrape-interval is 1h"} {
+	_, err := parse([]string{"--only", "idle,speed", "--releases", "slow,quick", "--runs", "0", "--idle-time", "1s", "--scrape-interval", "1h", "--in-place-runs", "0", "--settle", "1ms", "now"}, io.Discard)
+	for _, want := range []string{`"speed" is none of`, `"quick" is none of`, "--runs is 0", "--idle-time is 1s", "--scrape-interval is 1h", "--in-place-runs is 0", "--settle is 1ms", `"now"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %s", err, want)
 		}

@@ -38,19 +38,38 @@ type settings struct {
 	scrape time.Duration
 	tick   time.Duration
 	idle   time.Duration
+
+	inPlaceRuns int
+	settle      time.Duration
 }
 
 // measure prints what it has found as Markdown.
 type measure struct {
-	name string
-	take func(context.Context, *bench) (string, error)
+	name  string
+	setup func(settings) shop.Setup // of the controller
+	take  func(context.Context, *bench) (string, error)
 }
 
 // measures are all there is to measure, in the order of the output.
 var measures = []measure{
-	{"releases", releases},
-	{"tick", ticks},
-	{"idle", idle},
+	{"releases", ofBase, releases},
+	{"tick", ofBase, ticks},
+	{"idle", ofBase, idle},
+	{"in-place", ofInPlace, inPlace},
+}
+
+func ofBase(settings) shop.Setup { return shop.Setup{Deploy: "base"} }
+
+func ofInPlace(c settings) shop.Setup {
+	return shop.Setup{Deploy: "in-place", Config: fmt.Sprintf("inPlace: {settle: %s}\n", c.settle)}
+}
+
+func measureNames() string {
+	var names []string
+	for _, m := range measures {
+		names = append(names, m.name)
+	}
+	return strings.Join(names, ",")
 }
 
 func parse(args []string, out io.Writer) (settings, error) {
@@ -58,15 +77,22 @@ func parse(args []string, out io.Writer) (settings, error) {
 	var only, releases string
 	f := flag.NewFlagSet("figures", flag.ContinueOnError)
 	f.SetOutput(out)
-	f.StringVar(&only, "only", "releases,tick,idle", "comma-separated `names` of what is measured")
+	f.StringVar(&only, "only", measureNames(), "comma-separated `names` of what is measured")
 	f.StringVar(&releases, "releases", strings.Join(kindNames(), ","), "comma-separated `kinds` of releases")
 	f.IntVar(&c.runs, "runs", 5, "releases of each kind, 1 to 100")
 	f.DurationVar(&c.scrape, "scrape-interval", time.Second, "how often Prometheus scrapes the proxies, 1s to 1m")
 	f.DurationVar(&c.tick, "tick-time", time.Minute, "how long requests per tick are counted, 10s to 1h")
 	f.DurationVar(&c.idle, "idle-time", 10*time.Minute, "how long idle requests are counted, 10s to 2h")
+	f.IntVar(&c.inPlaceRuns, "in-place-runs", 20, "promotions in place, and as many rollbacks, 1 to 100")
+	f.DurationVar(&c.settle, "settle", 5*time.Second, "how long proxies may take to go by what was written, in place, 100ms to 1m")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
+	return c, c.check(only, releases, f.Args())
+}
+
+// check reads the lists, and tells all that is wrong.
+func (c *settings) check(only, releases string, rest []string) error {
 	c.only, c.kinds = strings.Split(only, ","), strings.Split(releases, ",")
 	var errs []error
 	for _, name := range c.kinds {
@@ -76,11 +102,11 @@ func parse(args []string, out io.Writer) (settings, error) {
 	}
 	for _, name := range c.only {
 		if !known(name) {
-			errs = append(errs, fmt.Errorf("--only: %q is none of releases, tick, idle", name))
+			errs = append(errs, fmt.Errorf("--only: %q is none of %s", name, measureNames()))
 		}
 	}
-	if f.NArg() > 0 {
-		errs = append(errs, fmt.Errorf("unexpected argument %q", f.Arg(0)))
+	if len(rest) > 0 {
+		errs = append(errs, fmt.Errorf("unexpected argument %q", rest[0]))
 	}
 	if c.runs < 1 || c.runs > 100 {
 		errs = append(errs, fmt.Errorf("--runs is %d: want 1 to 100", c.runs))
@@ -94,7 +120,13 @@ func parse(args []string, out io.Writer) (settings, error) {
 	if c.idle < 10*time.Second || c.idle > 2*time.Hour {
 		errs = append(errs, fmt.Errorf("--idle-time is %s: want 10s to 2h", c.idle))
 	}
-	return c, errors.Join(errs...)
+	if c.inPlaceRuns < 1 || c.inPlaceRuns > 100 {
+		errs = append(errs, fmt.Errorf("--in-place-runs is %d: want 1 to 100", c.inPlaceRuns))
+	}
+	if c.settle < 100*time.Millisecond || c.settle > time.Minute {
+		errs = append(errs, fmt.Errorf("--settle is %s: want 100ms to 1m", c.settle))
+	}
+	return errors.Join(errs...)
 }
 
 func kindNames() []string {
@@ -127,7 +159,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer cancel(nil)
 	texts, errs := make([]string, len(measures)), make([]error, len(measures))
 	take := func(i int) {
-		if texts[i], errs[i] = c.take(ctx, measures[i].take); errs[i] != nil {
+		if texts[i], errs[i] = c.take(ctx, measures[i]); errs[i] != nil {
 			errs[i] = fmt.Errorf("measure %s: %w", measures[i].name, errs[i])
 			cancel(errs[i])
 		}
@@ -152,17 +184,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // take takes one measure, on a sandbox of its own.
-func (c settings) take(ctx context.Context, measure func(context.Context, *bench) (string, error)) (string, error) {
+func (c settings) take(ctx context.Context, m measure) (string, error) {
 	s, err := sandbox.Start(ctx, sandbox.Options{ScrapeInterval: c.scrape, Progress: os.Stderr})
 	if err != nil {
 		return "", err
 	}
 	text, err := func() (string, error) {
-		controller, err := shop.StartController(ctx, s, shop.Setup{Deploy: "base"})
+		controller, err := shop.StartController(ctx, s, m.setup(c))
 		if err != nil {
 			return "", err
 		}
-		text, err := measure(ctx, &bench{Sandbox: s, settings: c, controller: controller})
+		text, err := m.take(ctx, &bench{Sandbox: s, settings: c, controller: controller})
 		// One that has ended before was not measured to the end.
 		return text, errors.Join(err, controller.Stop())
 	}()

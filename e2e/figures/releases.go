@@ -232,7 +232,7 @@ func latest(a, b time.Time) time.Time {
 }
 
 // spread is the least, the median and the greatest of what value says.
-func spread(all []outcome, write func(float64) string, value func(outcome) float64) string {
+func spread[T any](all []T, write func(float64) string, value func(T) float64) string {
 	values := make([]float64, len(all))
 	for i, one := range all {
 		values[i] = value(one)

@@ -20,8 +20,8 @@ type stage struct {
 	watcher *shop.Watcher
 }
 
-// open deploys version v1 of a shop in the namespace, sends users to it, and
-// waits until they are answered and that has been scraped. The caller has to close it.
+// open deploys version v1 of a pair in the namespace, and sends users to it. The
+// caller has to close it.
 func (b *bench) open(ctx context.Context, namespace string, rate float64) (*stage, error) {
 	g := &stage{b: b, shop: shop.Shop{Namespace: namespace, Replicas: 1}}
 	routes, err := g.shop.Routes()
@@ -37,20 +37,28 @@ func (b *bench) open(ctx context.Context, namespace string, rate float64) (*stag
 	if err := g.deploy(ctx, shop.Release{Slot: shop.Blue, Version: "v1"}); err != nil {
 		return nil, err
 	}
-	g.users, err = load.Start(ctx, load.Options{URL: b.GatewayURL(), Host: g.shop.Host(), Rate: rate, Duration: load.MaxDuration})
-	if err != nil {
+	if err := g.welcome(ctx, rate); err != nil {
 		return nil, err
+	}
+	return g, nil
+}
+
+// welcome sends users, and waits until v1 answers them and that has been
+// scraped.
+func (g *stage) welcome(ctx context.Context, rate float64) (err error) {
+	g.users, err = load.Start(ctx, load.Options{URL: g.b.GatewayURL(), Host: g.shop.Host(), Rate: rate, Duration: load.MaxDuration})
+	if err != nil {
+		return err
 	}
 	err = g.answered(ctx)
 	if err == nil {
 		// Then v1 is no news to Prometheus: no release begins with a new service.
-		err = pause(ctx, 3*b.scrape)
+		err = pause(ctx, 3*g.b.scrape)
 	}
 	if err != nil {
 		g.close()
-		return nil, err
 	}
-	return g, nil
+	return err
 }
 
 func (g *stage) close() { g.users.Stop() }

@@ -101,6 +101,13 @@ func (t *Trail) set(m Mark, so bool, write Version) bool {
 
 func (t *Trail) has(m Mark) bool { return t.marks[m].write != 0 }
 
+// Image is what is released.
+func (t *Trail) Image() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.image
+}
+
 // Passed tells whether the release has passed a mark.
 func (t *Trail) Passed(m Mark) bool {
 	t.mu.Lock()
