@@ -65,7 +65,7 @@ e2e-servers: ## what is read of Prometheus, tried on servers of several kinds an
 	cd e2e && go run ./cmd/build
 	cd e2e/servers && go test -count=1 -timeout 60m -v . $(ARGS)
 
-demo: ## a good and two bad releases, live in this terminal
+demo: ## releases of one Deployment and of a pair, live in this terminal
 	@cd e2e && go run ./cmd/build ./demo
 	@$(CACHE)/bin/demo $(ARGS)
 
