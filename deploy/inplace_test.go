@@ -137,13 +137,14 @@ func one[T runtime.Object](t *testing.T, part, name string) T {
 func TestInPlaceTheControllerHasExactlyTheRightsItNeeds(t *testing.T) {
 	want := map[string][]string{
 		"apps/deployments":                                             {"create", "delete", "patch"},
-		"networking.istio.io/destinationrules":                         {"create", "delete", "patch", "update"},
+		"networking.istio.io/destinationrules":                         {"create", "delete", "update"},
 		"networking.istio.io/virtualservices":                          {"create", "delete"},
 		"autoscaling/horizontalpodautoscalers":                         {"list"},
 		"policy/poddisruptionbudgets":                                  {"list"},
 		"/resourcequotas":                                              {"list"},
 		"admissionregistration.k8s.io/mutatingadmissionpolicies":       {"get"},
 		"admissionregistration.k8s.io/mutatingadmissionpolicybindings": {"get"},
+		"admissionregistration.k8s.io/mutatingwebhookconfigurations":   {"get"},
 	}
 	role := one[*rbacv1.ClusterRole](t, "rights", "serin-in-place")
 	if got := rights(t, role.Rules); !reflect.DeepEqual(got, want) {
