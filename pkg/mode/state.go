@@ -35,7 +35,7 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 		}
 	}
 	if len(copies) == 0 {
-		podsLeft := topology.HasOurs(o) || o.CanaryPods > 0
+		podsLeft := len(topology.UsersOwn(o)) < len(o.Deployments) || o.CanaryPods > 0
 		if len(o.History) > 0 && o.History[0].InPlace && (!traces || !podsLeft) && !newer {
 			return o.History[0].Resting(), false, false
 		}

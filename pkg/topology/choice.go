@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -34,4 +35,16 @@ func HasOurs(o Objects) bool {
 		slices.ContainsFunc(o.VirtualServices, func(vs VirtualService) bool {
 			return vs.Key.Namespace == o.Namespace && Ours(vs.Doc, o.Service)
 		})
+}
+
+// About tells that a release of d is about this Service, or would be if d asked
+// for one.
+func About(o Objects, d Deployment) bool {
+	asking := maps.Clone(d.Annotations)
+	if asking == nil {
+		asking = map[string]string{}
+	}
+	asking[optInKey] = "true"
+	d.Annotations = asking
+	return slices.Contains(ServicesOf(d, o.Services), o.Service) && !elsewhere(o, d)
 }

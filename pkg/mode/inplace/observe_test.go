@@ -185,6 +185,42 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// Another Service selects the same pods: what is held for the release through one
+// is not let go by the other.
+func TestWhatIsHeldForAnotherServiceIsLeftAlone(t *testing.T) {
+	twin := change{"", "kind: Service\nmetadata: {name: web-headless, namespace: shop, uid: twin-uid}\nspec: {selector: {app: web}}"}
+	for name, do := range map[string]func(w *world) canary.State{
+		"at rest":        func(w *world) canary.State { w.held(); return canary.State{} },
+		"in mid-release": func(w *world) canary.State { w.half(); return canary.State{} },
+		"opted out in mid-release": func(w *world) canary.State {
+			w.half()
+			optOut(&play{world: w})
+			return canary.State{}
+		},
+		"that was once released through this one": func(w *world) canary.State {
+			s := w.half().Next
+			s.Phase = canary.RolledBack
+			return s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, twin)
+			s := do(w)
+			o := w.objects()
+			o.Service, o.ServiceFound = "web-headless", &o.Services[1]
+			got := Observe(o, s)
+			if got.Place.Held || got.Place.Canary || got.Place.Left || got.OptedIn {
+				t.Errorf("%+v", got)
+			}
+			p := resting(s, canary.Place{Deployment: canary.Resume}, canary.LetGo)
+			p.Clean = true
+			if writes, err := Render(p, o, w.now); err != nil || len(writes) > 0 {
+				t.Errorf("%v %v", writes, err)
+			}
+		})
+	}
+}
+
 // held is a world in which a new template waits.
 func (w *world) held() *world {
 	w.deploy("web:2")

@@ -72,7 +72,8 @@ func (s scene) ours(vs topology.VirtualService) bool {
 }
 
 // subject is the user's Deployment: of a release under way the state's, at rest
-// the one that is opted in, or else the one of which something is left to do.
+// the one that is opted in, or else the one of which something is left to do. One
+// that is, or would be, released through another Service is that one's matter.
 func (s scene) subject() (name string, optedIn bool) {
 	candidates := slices.DeleteFunc(topology.Candidates(s.o), func(d topology.Deployment) bool { return d.CloneOf != "" })
 	name = s.state.Stable.Deployment
@@ -82,10 +83,12 @@ func (s scene) subject() (name string, optedIn bool) {
 	case len(candidates) > 0:
 		return candidates[0].Name, true
 	case s.state.InPlace:
-		return name, false
+		if d, there := topology.ByName(s.o, name); !there || topology.About(s.o, d) {
+			return name, false
+		}
 	}
 	for _, d := range topology.UsersOwn(s.o) {
-		if _, marked := d.Annotations[topology.HeldKey]; marked {
+		if _, marked := d.Annotations[topology.HeldKey]; marked && topology.About(s.o, d) {
 			return d.Name, false
 		}
 	}

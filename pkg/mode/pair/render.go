@@ -27,10 +27,11 @@ func Render(p canary.Plan, o topology.Objects, now time.Time) ([]mode.Write, err
 }
 
 // heldBack are the Deployments of the pair that the guard has paused, which does
-// not know that they are one.
+// not know that they are one. Those that are released through another Service are
+// that one's matter.
 func heldBack(o topology.Objects) []topology.Deployment {
 	return slices.DeleteFunc(topology.UsersOwn(o), func(d topology.Deployment) bool {
-		return !d.Held || topology.ModeOf(d) == canary.ModePair
+		return !d.Held || topology.ModeOf(d) == canary.ModePair || !topology.About(o, d)
 	})
 }
 
