@@ -320,6 +320,28 @@ func TestSeenInPlace(t *testing.T) {
 	})
 }
 
+// A state that is lost while there are pods of the canary leaves nobody to say
+// what was ordered; without them everything can be given back.
+func TestALostState(t *testing.T) {
+	w := newWorld(t)
+	s := w.half().Next
+	s.Phase = canary.RolledBack
+	w.history = []canary.Release{{Rollout: "r0", InPlace: true, Outcome: canary.Succeeded, Stable: s.Stable, Canary: s.Canary}}
+	w.change(theRoutes, func(doc map[string]any) { delete(child(doc, "metadata"), "annotations") })
+	if _, _, lost := mode.FindState(w.objects()); !lost {
+		t.Error("not told while the canary is there")
+	}
+	delete(w.docs, theCanary)
+	w.tick()
+	if _, _, lost := mode.FindState(w.objects()); !lost {
+		t.Error("not told while its pods are there")
+	}
+	w.tick()
+	if got, _, lost := mode.FindState(w.objects()); lost || got.Rollout != "r0" {
+		t.Errorf("lost %v, state %+v", lost, got)
+	}
+}
+
 func TestCheckSpec(t *testing.T) {
 	tracks := canary.Tracks{Canary: canary.Track{Subset: CanarySubset}, Stable: canary.Track{Subset: StableSubset}}
 	for name, c := range map[string]struct {
