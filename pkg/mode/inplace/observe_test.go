@@ -325,7 +325,6 @@ func TestSeenInPlace(t *testing.T) {
 func TestALostState(t *testing.T) {
 	w := newWorld(t)
 	s := w.half().Next
-	s.Phase = canary.RolledBack
 	w.history = []canary.Release{{Rollout: "r0", InPlace: true, Outcome: canary.Succeeded, Stable: s.Stable, Canary: s.Canary}}
 	w.change(theRoutes, func(doc map[string]any) { delete(child(doc, "metadata"), "annotations") })
 	if _, _, lost := mode.FindState(w.objects()); !lost {
