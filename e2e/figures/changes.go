@@ -171,7 +171,7 @@ func inPlaceText(c settings, changes []change, requests int, failed []failure) s
 		}
 		text += "| " + row + " |\n"
 	}
-	text += "| extra pods at the peak"
+	text += "| extra pods at the peak, with those that are ending"
 	for _, end := range []string{promoted, rolledBack, plain} {
 		text += " | " + spread(of(end), count, func(r change) float64 { return float64(r.extra) })
 	}

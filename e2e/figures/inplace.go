@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"serin.dev/serin/e2e/demo/shop"
+	"serin.dev/serin/e2e/load"
 )
 
 const (
@@ -32,6 +33,7 @@ type single struct {
 	text    shop.Text // the user's at rest
 	tag     string    // of the image that runs
 	changes []change
+	began   time.Time // when users were well answered
 }
 
 // inPlace measures releases of one Deployment, and what plain updates of it
@@ -54,7 +56,7 @@ func inPlace(ctx context.Context, b *bench) (string, error) {
 		return "", fmt.Errorf("plain updates: %w", err)
 	}
 	g.users.Stop()
-	records := g.users.Records()
+	records := slices.DeleteFunc(g.users.Records(), func(r load.Record) bool { return r.Start.Before(g.began) })
 	for i := range g.changes {
 		g.changes[i].sawBad(records)
 	}
@@ -81,7 +83,11 @@ func (b *bench) openSingle(ctx context.Context) (*single, error) {
 	if err := b.Apply(ctx, manifest); err != nil {
 		return nil, err
 	}
-	return g, g.welcome(ctx, singleRate)
+	if err := g.welcome(ctx, singleRate); err != nil {
+		return nil, err
+	}
+	g.began = time.Now()
+	return g, nil
 }
 
 // setImage runs what people type.

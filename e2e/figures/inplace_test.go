@@ -119,7 +119,7 @@ func TestWhatIsToldOfReleasesInPlace(t *testing.T) {
 | of it steps | 28.0 s / 28.0 s / 28.0 s | 3.0 s / 3.0 s / 3.0 s |  |
 | of it promoting | 8.0 s / 8.0 s / 8.0 s |  |  |
 | of it finishing | 12.0 s / 12.0 s / 12.0 s | 15.0 s / 15.0 s / 15.0 s |  |
-| extra pods at the peak | 5 / 5 / 5 | 1 / 1 / 1 | 2 / 2 / 2 |
+| extra pods at the peak, with those that are ending | 5 / 5 / 5 | 1 / 1 / 1 | 2 / 2 / 2 |
 
 | a bad image | bad answers users saw | the first to the last |
 |---|---|---|

@@ -88,7 +88,8 @@ func parse(args []string, out io.Writer) (settings, error) {
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
-	return c, c.check(only, releases, f.Args())
+	err := c.check(only, releases, f.Args())
+	return c, err
 }
 
 // check reads the lists, and tells all that is wrong.

@@ -83,7 +83,8 @@ func readInstallation(text string) (i installation, err error) {
 		err := decoder.Decode(&o.Object)
 		switch {
 		case errors.Is(err, io.EOF):
-			return i, i.complete()
+			err := i.complete()
+			return i, err
 		case err != nil:
 			return i, fmt.Errorf("read the manifests: %w", err)
 		}
