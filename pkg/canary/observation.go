@@ -114,6 +114,7 @@ type Track struct {
 	Complete bool      // the Deployment's rollout is complete, with at least one replica
 	Wanted   int       // replicas
 	Ready    int       // Ready pods
+	Since    time.Time // when the last of them became ready, to the second; zero when unknown
 	Restarts int       // container restarts of the pods of this template
 	Crashing bool      // a container waits in CrashLoopBackOff, or pods fail again and again
 	Problem  string    // what keeps pods from starting (image pull, quota, unschedulable), for people

@@ -87,6 +87,11 @@ func leaveTesting(m moment) (Plan, bool) {
 		}
 		return p, true
 	}
+	if left := m.unknownToProxies(); left > 0 {
+		p := m.hold(WaitingForPods, "The pods of %s are ready; the proxies learn of them", c.Deployment)
+		p.Recheck = left
+		return p, true
+	}
 	if over, found := m.brokenByStable(); found {
 		p := m.hold(StableOverLimit, "%s", m.unkeepable(over)).told(true)
 		p.View.Phase = Blocked
@@ -104,6 +109,16 @@ func leaveTesting(m moment) (Plan, bool) {
 		return p, true
 	}
 	return m.raise(1, StepStarted, "Step 1 of %d: %d%% of the traffic goes to %s", len(m.spec.Steps), m.spec.Steps[0].Weight, c.Deployment), true
+}
+
+// unknownToProxies is how long proxies may not know yet of the canary's pods; not
+// above 0 when they do. A pod says to the second when it became ready.
+func (m moment) unknownToProxies() time.Duration {
+	since := m.o.Tracks.Canary.Since
+	if since.IsZero() {
+		return 0
+	}
+	return m.unsettled(since.Add(time.Second))
 }
 
 // passStep goes on when the bake is done and the verdict is good.

@@ -287,7 +287,9 @@ func describe(p *corev1.Pod) topology.Pod {
 	for _, c := range p.Status.Conditions {
 		switch {
 		case c.Type == corev1.PodReady:
-			out.Ready = c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil
+			if out.Ready = c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil; out.Ready {
+				out.Since = c.LastTransitionTime.Time
+			}
 		case c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse:
 			out.Waiting, out.Message = c.Reason, c.Message
 		}

@@ -45,6 +45,9 @@ func AddPods(t *canary.Track, all []topology.Pod) {
 	sort.Slice(pods, func(i, j int) bool { return pods[i].Name < pods[j].Name })
 	for _, p := range pods {
 		t.Restarts += p.Restarts
+		if p.Since.After(t.Since) {
+			t.Since = p.Since
+		}
 		t.Crashing = t.Crashing || crashing(p)
 		if t.Problem == "" && !p.Ready {
 			t.Problem = problem(p)

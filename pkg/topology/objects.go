@@ -128,6 +128,7 @@ type ReplicaSet struct {
 type Pod struct {
 	Name     string
 	Ready    bool
+	Since    time.Time // when it became ready, to the second; zero when it isn't
 	Restarts int
 	Waiting  string   // reason of a waiting container: CrashLoopBackOff, ImagePullBackOff, ...
 	Message  string   // its message, or the pod's unschedulable condition
