@@ -191,12 +191,8 @@ func TestTheGuardKnowsTheControllerAndItsMark(t *testing.T) {
 func TestTheWebhookIsAskedWhatThePolicyLooksAt(t *testing.T) {
 	policy := one[*admissionv1.MutatingAdmissionPolicy](t, "policy", "serin-in-place").Spec
 	hook := one[*admissionv1.MutatingWebhookConfiguration](t, "webhook", "serin-in-place").Webhooks[0]
-	var conditions []admissionv1.MatchCondition
-	for _, c := range policy.MatchConditions {
-		conditions = append(conditions, admissionv1.MatchCondition(c))
-	}
-	if !reflect.DeepEqual(hook.MatchConditions, conditions) {
-		t.Errorf("the webhook's conditions are %v, the policy's %v", hook.MatchConditions, conditions)
+	if !slices.Equal(hook.MatchConditions, policy.MatchConditions) {
+		t.Errorf("the webhook's conditions are %v, the policy's %v", hook.MatchConditions, policy.MatchConditions)
 	}
 	rule := policy.MatchConstraints.ResourceRules[0].RuleWithOperations
 	if got := hook.Rules[0]; !slices.Equal(got.Resources, rule.Resources) || !slices.Equal(got.Operations, rule.Operations) || !slices.Equal(got.APIGroups, rule.APIGroups) {
