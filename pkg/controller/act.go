@@ -322,7 +322,7 @@ func (c *Controller) fresh(ctx context.Context, s situation) error {
 // a second time gets its new result: a promotion may be rolled back later.
 func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) error {
 	k, r := s.key, p.Record
-	if r == nil || s.objects.ServiceFound == nil {
+	if r == nil || s.objects.ServiceFound == nil || recorded(s.observation.History, *r) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -346,6 +346,14 @@ func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) err
 	}
 	c.prune(ctx, k, append(kept, revision))
 	return nil
+}
+
+// recorded tells that a release is kept with this end already: several passes may
+// end it, one write in each.
+func recorded(all []canary.Release, r canary.Release) bool {
+	return slices.ContainsFunc(all, func(k canary.Release) bool {
+		return k.Rollout == r.Rollout && k.Outcome == r.Outcome && k.Reason == r.Reason && k.Handled == r.Handled
+	})
 }
 
 func (c *Controller) prune(ctx context.Context, k cluster.Key, kept []*appsv1.ControllerRevision) {

@@ -129,7 +129,12 @@ func (m *deploymentController) look(s *apiServer) {
 
 // going tells that a pod is on its way out, for which only time has to pass.
 func (m *deploymentController) going(s *apiServer) bool {
-	return slices.ContainsFunc(typed[corev1.Pod](s, "Pod", ""), func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+	for _, o := range s.objects {
+		if o["kind"] == "Pod" && meta(o)["deletionTimestamp"] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // typed are all objects of a kind that a controller owns; an empty uid asks for all.

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -34,6 +35,13 @@ type world struct {
 }
 
 const interval = 5 * time.Second
+
+// The client's error handlers wait until a while after the last error anywhere in
+// the process; to one bubble that of another may lie years ahead.
+func TestMain(m *testing.M) {
+	utilruntime.ErrorHandlers = nil
+	m.Run()
+}
 
 func newWorld(t *testing.T) *world {
 	w := emptyWorld(t)

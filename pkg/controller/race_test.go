@@ -1,0 +1,5 @@
+//go:build race
+
+package controller
+
+func init() { slow = 8 }
