@@ -2,9 +2,20 @@ package scenarios
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -66,7 +77,7 @@ func (w world) guardWorks(ctx context.Context) error {
 		return err
 	}
 	const probe = "probe"
-	if err := w.box.Apply(ctx, sketch{Annotations: settings{"canary": "true"}, Template: "a"}.manifest(probe)); err != nil {
+	if err := w.box.Apply(ctx, sketch{Annotations: settings{"canary": "true"}, Template: "a"}.manifest(guardNamespace, probe)); err != nil {
 		return err
 	}
 	for {
@@ -118,8 +129,10 @@ var (
 // guardTest asks the API server as people do, and as Serin does.
 type guardTest struct{ people, serin dynamic.Interface }
 
-func (w world) guarded() (guardTest, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", w.kubeconfig)
+func (w world) guarded() (guardTest, error) { return w.asSerin(w.kubeconfig) }
+
+func (w world) asSerin(kubeconfig string) (guardTest, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return guardTest{}, err
 	}
@@ -128,8 +141,7 @@ func (w world) guarded() (guardTest, error) {
 	return guardTest{people: w.trees, serin: serin}, err
 }
 
-// TestGuard tries the policies of deploy/in-place on the real API server. It needs
-// no controller.
+// TestGuard tries what deploy/in-place brings on the real API server.
 func TestGuard(t *testing.T) {
 	if err := withGuard(); err != nil {
 		t.Fatal(err)
@@ -141,11 +153,33 @@ func TestGuard(t *testing.T) {
 	st := &stage{T: t, world: shared, name: guardNamespace}
 	st.apply(guardFixtures)
 	st.apply(g.owned(t))
+	t.Run("the overlays", overlays)
 	t.Run("held or not", g.holds)
 	t.Run("by kubectl", heldByKubectl)
 	t.Run("what Serin may write", g.allows)
 	t.Run("what Serin may not write", g.refuses)
 	t.Run("a promotion", g.promotes)
+	t.Run("the webhook", byWebhook)
+}
+
+// overlays has the API server take what deploy/ offers, and stores nothing.
+func overlays(t *testing.T) {
+	st := &stage{T: t, world: shared, name: "serin-system"}
+	deploy := filepath.Join("..", "..", "deploy")
+	for folder, flag := range map[string]string{"in-place": "--in-place=policy", "in-place-webhook": "--in-place=webhook", "in-place-pause": "--in-place=pause"} {
+		file := filepath.Join(t.TempDir(), folder+".yaml")
+		st.kubectl("kustomize", filepath.Join(deploy, folder), "--output", file)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), "- "+flag+"\n"); n != 1 {
+			t.Errorf("%s has %d times %s", folder, n, flag)
+		}
+		if folder != "in-place-webhook" { // it needs the kinds of cert-manager
+			st.kubectl("apply", "--dry-run=server", "--filename", file)
+		}
+	}
 }
 
 // sketch is a Deployment as pkg/guard/testdata/cases.yaml writes it.
@@ -159,7 +193,7 @@ type sketch struct {
 var marks = map[string]string{"held": topology.HeldValue, "promoting": topology.PromotingValue}
 
 // manifest is a Deployment whose pods find no node: none has to run here.
-func (s sketch) manifest(name string) string {
+func (s sketch) manifest(namespace, name string) string {
 	annotations := map[string]string{}
 	for key, value := range s.Annotations {
 		annotations["serin.dev/"+key] = value
@@ -170,7 +204,7 @@ func (s sketch) manifest(name string) string {
 	if s.Mark != "" {
 		annotations[topology.HeldKey] = marks[s.Mark]
 	}
-	metadata := map[string]any{"name": name, "namespace": guardNamespace}
+	metadata := map[string]any{"name": name, "namespace": namespace}
 	if len(annotations) > 0 {
 		metadata["annotations"] = annotations
 	}
@@ -195,13 +229,17 @@ func (s sketch) manifest(name string) string {
 	return string(text)
 }
 
-func (s sketch) object(name string) (*unstructured.Unstructured, error) {
+func (s sketch) object(namespace, name string) (*unstructured.Unstructured, error) {
 	o := &unstructured.Unstructured{}
-	return o, yaml.Unmarshal([]byte(s.manifest(name)), &o.Object)
+	return o, yaml.Unmarshal([]byte(s.manifest(namespace, name)), &o.Object)
 }
 
-// holds plays the same updates as the tests of the webhook do.
-func (g guardTest) holds(t *testing.T) {
+// holds plays the updates by which the webhook is tested, too.
+func (g guardTest) holds(t *testing.T) { g.play(t, guardNamespace) }
+
+// play asks for the updates of pkg/guard's cases in a namespace, one after another.
+func (g guardTest) play(t *testing.T, namespace string) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "pkg", "guard", "testdata", "cases.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -217,18 +255,18 @@ func (g guardTest) holds(t *testing.T) {
 	for i, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			name := fmt.Sprintf("case-%d", i)
-			if err := shared.box.Apply(t.Context(), c.Old.manifest(name)); err != nil {
+			if err := shared.box.Apply(t.Context(), c.Old.manifest(namespace, name)); err != nil {
 				t.Fatal(err)
 			}
 			client := g.people
 			if c.By == "serin" {
 				client = g.serin
 			}
-			sent, err := c.New.object(name)
+			sent, err := c.New.object(namespace, name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := client.Resource(deployments).Namespace(guardNamespace).Update(t.Context(), sent, metav1.UpdateOptions{DryRun: dry})
+			got, err := client.Resource(deployments).Namespace(namespace).Update(t.Context(), sent, metav1.UpdateOptions{DryRun: dry})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -259,7 +297,7 @@ func heldByKubectl(t *testing.T) {
 	st := &stage{T: t, world: shared, name: guardNamespace}
 	at := func(template string) string {
 		file := filepath.Join(t.TempDir(), "web.yaml")
-		text := sketch{Annotations: settings{"canary": "true"}, Template: template}.manifest("by-kubectl")
+		text := sketch{Annotations: settings{"canary": "true"}, Template: template}.manifest(guardNamespace, "by-kubectl")
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -307,13 +345,13 @@ func heldByKubectl(t *testing.T) {
 
 // guardFixtures are a user's objects.
 var guardFixtures = strings.Join([]string{
-	sketch{Annotations: settings{"canary": "true"}, Template: "a"}.manifest("web"),
-	sketch{Annotations: settings{"canary": "true"}, Template: "b", Paused: true, Mark: "held"}.manifest("held"),
-	sketch{Annotations: settings{"canary": "true", "on-rollback": "keep"}, Template: "b", Paused: true, Mark: "held"}.manifest("kept"),
-	sketch{Annotations: settings{"canary": "true"}, Template: "b", Mark: "promoting"}.manifest("promoting"),
-	sketch{Annotations: settings{"canary": "false"}, Template: "b", Paused: true, Mark: "held"}.manifest("out"),
-	sketch{Template: "b", Paused: true, Mark: "held"}.manifest("leaving"),
-	sketch{Template: "a", Paused: true}.manifest("other"),
+	sketch{Annotations: settings{"canary": "true"}, Template: "a"}.manifest(guardNamespace, "web"),
+	sketch{Annotations: settings{"canary": "true"}, Template: "b", Paused: true, Mark: "held"}.manifest(guardNamespace, "held"),
+	sketch{Annotations: settings{"canary": "true", "on-rollback": "keep"}, Template: "b", Paused: true, Mark: "held"}.manifest(guardNamespace, "kept"),
+	sketch{Annotations: settings{"canary": "true"}, Template: "b", Mark: "promoting"}.manifest(guardNamespace, "promoting"),
+	sketch{Annotations: settings{"canary": "false"}, Template: "b", Paused: true, Mark: "held"}.manifest(guardNamespace, "out"),
+	sketch{Template: "b", Paused: true, Mark: "held"}.manifest(guardNamespace, "leaving"),
+	sketch{Template: "a", Paused: true}.manifest(guardNamespace, "other"),
 	ruleOf("web", "", ""),
 	routeOf("web", "", ""),
 }, "\n---\n")
@@ -454,7 +492,7 @@ func (g guardTest) refuses(t *testing.T) {
 		optedIn   = "Serin writes Deployments that are opted in, or still held, only"
 		fields    = "Serin writes the pause, and no other field"
 		notes     = "Serin writes its own mark, and no other annotation"
-		templates = "Serin puts a template back only where it is held"
+		templates = "Serin puts a template back only in a paused Deployment"
 	)
 	for name, c := range map[string]struct {
 		attempt
@@ -531,4 +569,126 @@ func (g guardTest) promotes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// byWebhook has the API server ask Serin's webhook, where no policy holds
+// anything. The controller has a name that no condition of the webhook's knows, so
+// that it is itself that lets its own writes through.
+func byWebhook(t *testing.T) {
+	const namespace = "guard-webhook"
+	st := &stage{T: t, world: shared, name: namespace}
+	st.apply(strings.NewReplacer(guardedLabel, "held-by-a-webhook", "NAMESPACE", namespace).Replace(guardPlatform) + `---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: guard-webhook}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: serin, namespace: ` + namespace + `}]
+`)
+	var err error
+	if st.kubeconfig, err = st.box.KubeconfigFor("system:serviceaccount:" + namespace + ":serin"); err != nil {
+		t.Fatal(err)
+	}
+	authority, url := st.serveWebhook()
+	hooks := st.trees.Resource(schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"})
+	if _, err := hooks.Create(t.Context(), webhookAt(t, namespace, url, authority), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := hooks.Delete(context.Background(), "guard-webhook", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+		if err := st.controller.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	st.apply(sketch{Annotations: settings{"canary": "true"}, Template: "a"}.manifest(namespace, "probe"))
+	st.until("the API server asks the webhook", func() error {
+		held, err := st.trees.Resource(deployments).Namespace(namespace).Patch(t.Context(), "probe", types.MergePatchType,
+			[]byte(`{"spec":{"template":{"metadata":{"annotations":{"rev":"b"}}}}}`), dryPatch)
+		if err == nil && held.GetAnnotations()[topology.HeldKey] == "" {
+			err = errors.New("it is not held")
+		}
+		return err
+	})
+	g, err := st.asSerin(st.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.play(t, namespace)
+}
+
+// serveWebhook starts a controller that is the guard, and returns the certificate
+// to trust and where it is asked.
+func (st *stage) serveWebhook() (authority []byte, url string) {
+	st.Helper()
+	dir := st.TempDir()
+	certificate, key := selfSigned(st.T)
+	config := fmt.Sprintf("inPlace: {enabled: true, guard: webhook, webhook: {listen: '127.0.0.1:0', certificate: %[1]s/tls.crt, key: %[1]s/tls.key}}\n", dir)
+	for name, content := range map[string][]byte{"tls.crt": certificate, "tls.key": key, "serin.yaml": []byte(config)} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			st.Fatal(err)
+		}
+	}
+	var err error
+	st.controller, err = st.box.StartController("--kubeconfig="+st.kubeconfig, "--config="+dir+"/serin.yaml", "--namespaces="+st.name, "--leader-elect=false")
+	if err != nil {
+		st.Fatal(err)
+	}
+	listens := regexp.MustCompile(`The guard's webhook listens","listen":"([^"]+)"`)
+	st.until("the webhook listens", func() error {
+		text, err := os.ReadFile(st.controller.LogPath)
+		if err != nil {
+			return err
+		}
+		at := listens.FindSubmatch(text)
+		if at == nil {
+			return fmt.Errorf("the log says %s", text)
+		}
+		url = "https://" + string(at[1]) + "/guard"
+		return nil
+	})
+	return certificate, url
+}
+
+// webhookAt is the webhook of deploy/in-place, for one namespace, and asked by
+// address: there is no Service of the controller here.
+func webhookAt(t *testing.T, namespace, url string, authority []byte) *unstructured.Unstructured {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "in-place", "webhook", "webhook.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, _, _ := strings.Cut(string(text), "\n---\n")
+	o := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(document), &o.Object); err != nil {
+		t.Fatal(err)
+	}
+	hook := o.Object["webhooks"].([]any)[0].(map[string]any)
+	hook["clientConfig"] = map[string]any{"url": url, "caBundle": base64.StdEncoding.EncodeToString(authority)}
+	hook["namespaceSelector"] = map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": namespace}}
+	o.SetName(namespace)
+	return o
+}
+
+// selfSigned is a certificate for 127.0.0.1 and its key, PEM.
+func selfSigned(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "guard"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})
 }
