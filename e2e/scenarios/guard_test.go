@@ -92,7 +92,7 @@ func (w world) guardWorks(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the guard: %w; a changed template gives %v, and a delete by Serin %v", ctx.Err(), held.Object["spec"], refused)
+			return fmt.Errorf("wait for the guard: %w; a changed template gives %v, and a delete by Serin %s", ctx.Err(), held.Object["spec"], fmt.Sprint(refused))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
