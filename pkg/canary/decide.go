@@ -71,6 +71,7 @@ var moving = []rule{
 	finishPromotion,
 	finishRelease,
 	yieldToResume,
+	followStable,
 	finishRollback,
 	abortByCommand,
 	rollBackChangedTemplate,

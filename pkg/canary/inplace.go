@@ -33,17 +33,20 @@ func (m moment) place(s State) *Place {
 	if !s.InPlace {
 		return nil
 	}
-	p := &Place{Subsets: subsetsOf(s), Pods: m.pods(s)}
+	p := &Place{Subsets: m.subsets(s), Pods: m.pods(s)}
 	if s.Phase == Promoting {
 		p.Deployment = Resume
 	}
 	return p
 }
 
-func subsetsOf(s State) *Subsets {
+// subsets are the versions' in a state. While Kubernetes replaces the pods that
+// have users, these are on whatever pods there are.
+func (m moment) subsets(s State) *Subsets {
 	subsets := &Subsets{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Pods: s.Stable.Pods}
-	if s.Plain && s.Phase == Promoting {
-		subsets.Pods = "" // users are on whatever pods there are while Kubernetes replaces them
+	replaced := s.Phase == Finishing && !m.o.Place.Held && m.o.Tracks.Canary.Template != s.Stable.Template
+	if s.Plain && s.Phase == Promoting || replaced {
+		subsets.Pods = ""
 	}
 	return subsets
 }
@@ -104,6 +107,31 @@ func yieldToResume(m moment) (Plan, bool) {
 	}, true, ResumedByPerson, "Deployment %s was resumed by hand: Kubernetes updates it, which can't be judged; its users go to whatever pods are ready", m.state.Stable.Deployment), true
 }
 
+// followStable ends a release when the pods of the version that ran are gone and
+// others came: scaled to none and up again, a paused Deployment gets pods of the
+// ReplicaSet that Kubernetes finds first, whatever template that is of. The subset
+// is pointed at them before anybody is sent back.
+func followStable(m moment) (Plan, bool) {
+	live := m.o.Tracks.Stable
+	if !m.state.InPlace || live.Pods == "" || live.Pods == m.state.Stable.Pods {
+		return Plan{}, false
+	}
+	if m.o.Place.Subsets.Pods != live.Pods || m.unsettled(m.o.Place.SubsetsAt) > 0 {
+		p := m.hold(StableChanged, "The pods of %s that were stable are gone, and others came: its subset is pointed at them", live.Deployment)
+		p.Place.Subsets.Pods = live.Pods
+		p.Recheck = max(time.Second, m.unsettled(m.o.Place.SubsetsAt))
+		return p, true
+	}
+	follow := func(s *State) { s.Stable.Template, s.Stable.Pods = live.Template, live.Pods }
+	if m.state.Phase == RollingBack {
+		return m.move(follow, false, m.state.Reason, "%s", m.state.Message), true
+	}
+	p := m.rollBack(StableChanged, "The pods of %s that were stable are gone, and others came, as when it is scaled to none and up again: all traffic goes to them", live.Deployment)
+	follow(&p.Next)
+	p.Place = m.place(p.Next)
+	return p, true
+}
+
 // finishPromotion updates the user's Deployment while all its users are on the
 // canary. There is no way back from here: the pods of the version before go.
 func finishPromotion(m moment) (Plan, bool) {
@@ -112,9 +140,11 @@ func finishPromotion(m moment) (Plan, bool) {
 	}
 	stable := m.o.Tracks.Stable
 	switch {
-	case !m.state.Plain && m.o.Place.Canary && m.o.Tracks.Canary.Ready == 0 && stable.Ready > 0 && m.o.Tracks.Canary.Template == m.state.Canary.Template:
+	case !m.state.Plain && m.o.Tracks.Canary.Ready == 0 && stable.Ready > 0 && m.o.Tracks.Canary.Template == m.state.Canary.Template:
 		return m.move(func(s *State) { s.Plain, s.Weight, s.Since = true, 0, m.now }, true, CanaryUnavailable,
 			"%s has no ready pod left while %s is updated: its users go to whatever pods are ready", m.state.Canary.Deployment, stable.Deployment), true
+	case !m.state.Plain && m.o.Tracks.Canary.Template != m.state.Canary.Template && !m.o.OptedIn:
+		return m.leaveToKubernetes(), true
 	case !m.state.Plain && m.o.Tracks.Canary.Template != m.state.Canary.Template:
 		return m.replaceWhilePromoting(), true
 	case !m.o.Place.Updated:
@@ -176,6 +206,21 @@ func (m moment) replaceWhilePromoting() Plan {
 	return p
 }
 
+// leaveToKubernetes answers a template that came, while another was being
+// promoted, with the opting out: it is updated plainly, and the users go to
+// whatever pods are ready once the proxies know these.
+func (m moment) leaveToKubernetes() Plan {
+	stable := m.state.Stable.Deployment
+	if there := m.o.Place; there.Subsets.Pods != "" || m.unsettled(there.SubsetsAt) > 0 {
+		p := m.hold(OptedOut, "%s was opted out and got another pod template while it was being updated: its users go to whatever pods are ready", stable)
+		p.Place.Subsets.Pods, p.Place.Deployment = "", KeepAsIs
+		p.Recheck = max(time.Second, m.unsettled(there.SubsetsAt))
+		return p
+	}
+	return m.move(func(s *State) { s.Plain, s.Weight, s.Since = true, 0, m.now }, true, OptedOut,
+		"%s was opted out and got another pod template while it was being updated: its users go to whatever pods are ready", stable)
+}
+
 // finishRelease waits until the canary has no traffic left, and takes everything
 // away that the release added.
 func finishRelease(m moment) (Plan, bool) {
@@ -189,10 +234,12 @@ func finishRelease(m moment) (Plan, bool) {
 		return p, true
 	}
 	s := m.state
-	if s.Plain && m.o.Tracks.Stable.Template != s.Canary.Template {
+	switch changed := s.Plain && m.o.Tracks.Stable.Template != s.Canary.Template; {
+	case changed && !m.o.OptedIn:
+		return m.rest(RolledBack, true, OptedOut, "%s was opted out and given another template: the release of it ended", s.Stable.Deployment), true
+	case changed:
 		return m.rest(RolledBack, true, ResumedByPerson, "%s was resumed by hand and then given another template: the release of it ended", s.Stable.Deployment), true
-	}
-	if s.Plain && s.Step < len(s.Spec.Steps) {
+	case s.Plain && s.Step < len(s.Spec.Steps):
 		return m.rest(Succeeded, true, ResumedByPerson, "%s was resumed by hand: it runs the new version, which was judged for %d of %d steps", s.Stable.Deployment, s.Step, len(s.Spec.Steps)), true
 	}
 	return m.rest(Succeeded, false, Promoted, "%s is promoted: it runs the new version, and nothing of the release is left", s.Stable.Deployment), true
@@ -302,7 +349,7 @@ func explainSame(m moment) (Plan, bool) {
 }
 
 // superseded are the ends of a release that say nothing against its version.
-var superseded = []Reason{TemplateChanged, OptedOut, DeploymentDeleted, ResumedByPerson}
+var superseded = []Reason{TemplateChanged, OptedOut, DeploymentDeleted, ResumedByPerson, StableChanged}
 
 // rejected is the release in which the template that is asked for was rolled
 // back, if that is how it was tried last.

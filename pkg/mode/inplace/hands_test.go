@@ -1,0 +1,115 @@
+package inplace
+
+import (
+	"testing"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/route"
+)
+
+// in passes until the release is in a phase.
+func (p *play) in(phase canary.Phase) {
+	p.t.Helper()
+	p.until(string(phase), func() bool { return p.state().Phase == phase })
+}
+
+// plainly is an update that nothing holds back, of a Deployment that is opted out
+// in the same breath.
+func plainly(image string) func(p *play) {
+	return func(p *play) {
+		optOut(p)
+		p.deploy(image)
+	}
+}
+
+// What people do while users are on their way back, or can't go back any more, is
+// answered without a request lost; a hand in the Deployment doesn't stop a release
+// for good.
+func TestWhatPeopleDoPastThePointOfNoReturn(t *testing.T) {
+	for name, c := range map[string]struct {
+		phase canary.Phase
+		do    func(p *play)
+		want  string
+		end   canary.Phase
+	}{
+		"opted out and changed while it is promoted":   {canary.Promoting, plainly("web:3"), "web web:3 3", canary.RolledBack},
+		"opted out and changed while the users return": {canary.Finishing, plainly("web:3"), "web web:3 3", canary.Succeeded},
+		"the canary is deleted while it is promoted": {canary.Promoting, func(p *play) {
+			for p.docs[theDeployment]["spec"].(map[string]any)["paused"] == true {
+				p.pass()
+			}
+			p.views = nil
+			delete(p.docs, theCanary)
+			p.blind = true
+		}, "web web:2 3", canary.Succeeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlay(t)
+			before := p.users()
+			p.verdict = good
+			p.deploy("web:2")
+			p.in(c.phase)
+			p.plain = true
+			c.do(p)
+			for range 2 {
+				p.pass()
+			}
+			p.blind, p.views = false, nil
+			p.rest()
+			p.nothingIsLeft(before)
+			if got := p.pods(); got != c.want || p.state().Phase != c.end {
+				t.Errorf("%s, %s\n%s", got, p.state().Phase, p.log.String())
+			}
+		})
+	}
+}
+
+// Scaled to none and up again while it is paused, a Deployment gets pods of the
+// ReplicaSet that Kubernetes finds first (the deployment controller's
+// FindActiveOrLatest): it may be that of the template that is asked for, or one of
+// long ago.
+func TestScaledToNoneAndUpAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		image string // of the pods that come
+		want  string
+		end   canary.Phase
+	}{
+		"the version that ran comes back":     {"web:1", "web web:2 3", canary.Succeeded},
+		"the version that is asked for comes": {"web:2", "web web:2 3", canary.RolledBack},
+		"a version of before comes":           {"web:0", "web web:2 3", canary.Succeeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlay(t)
+			before := p.users()
+			p.verdict = good
+			p.deploy("web:2")
+			p.at(50)
+			p.blind = true
+			scaleTo(0)(p)
+			for range 5 {
+				p.pass()
+			}
+			scaleTo(3)(p)
+			p.comeBack(c.image)
+			for range 8 {
+				p.pass()
+			}
+			p.blind, p.views = false, nil
+			p.rest()
+			p.nothingIsLeft(before)
+			if got := p.pods(); got != c.want || p.state().Phase != c.end {
+				t.Errorf("%s, %s\n%s", got, p.state().Phase, p.log.String())
+			}
+		})
+	}
+}
+
+// comeBack gives the Deployment, which has no pods, a ReplicaSet of an image.
+func (p *play) comeBack(image string) {
+	template := route.Clone(child(child(p.docs[theDeployment], "spec"), "template"))
+	object(list(child(template, "spec"), "containers")[0])["image"] = image
+	uid := child(p.docs[theDeployment], "metadata")["uid"].(string)
+	p.sets = append(p.sets, &set{of: "web", owner: uid, hash: "back" + image[len(image)-1:], template: template, created: p.now, young: 3})
+}
