@@ -51,7 +51,10 @@ func RenderDeployment(p canary.Plan, namespace string, d topology.Deployment, ru
 	switch order := p.Place.Deployment; order {
 	case canary.Pause:
 		if !d.Paused {
-			changes = append(unmarked(d), operation{"add", "/spec/paused", true})
+			changes = []operation{{"add", "/spec/paused", true}}
+			if len(d.Annotations) > 0 { // else there is no place for a mark
+				changes = append(changes, operation{"add", markPath, topology.PausedValue})
+			}
 		}
 	case canary.Restore:
 		if running == nil || running.Template == nil {

@@ -15,6 +15,7 @@ func TestRenderDeployment(t *testing.T) {
 		unpause  = `{"op":"remove","path":"/spec/paused"}`
 		pause    = `{"op":"add","path":"/spec/paused","value":true}`
 		unmark   = `{"op":"remove","path":"/metadata/annotations/serin.dev~1held"}`
+		keep     = `{"op":"add","path":"/metadata/annotations/serin.dev~1held","value":"Serin keeps this Deployment paused, so that a change of its template waits to be released"}`
 		promote  = `{"op":"add","path":"/metadata/annotations/serin.dev~1held","value":"Serin promotes this template; it can be changed again when that is done"}`
 		template = `{"op":"replace","path":"/spec/template","value":{"spec":{}}}`
 	)
@@ -64,8 +65,9 @@ func TestRenderDeployment(t *testing.T) {
 		"while the users return it stays":                           {canary.KeepAsIs, canary.State{Phase: canary.Finishing}, promoting, nil, ""},
 		"what runs is put back":                                     {canary.Restore, rest, held, old, template + "," + unpause + "," + unmark},
 		"what runs is asked for already":                            {canary.Restore, rest, held, same, unpause + "," + unmark},
-		"paused at rest":                                            {canary.Pause, rest, free, nil, pause},
-		"paused at rest after a promotion":                          {canary.Pause, rest, promoting, nil, unmark + "," + pause},
+		"paused at rest, and the mark says so":                      {canary.Pause, rest, with(marked("")), nil, pause + "," + keep},
+		"paused at rest after a promotion":                          {canary.Pause, rest, promoting, nil, pause + "," + keep},
+		"paused at rest, with no place for a mark":                  {canary.Pause, rest, free, nil, pause},
 		"paused already":                                            {canary.Pause, rest, with(func(d *topology.Deployment) { d.Annotations = nil }), nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/route"
+	"serin.dev/serin/pkg/topology"
 )
 
 // in passes until the release is in a phase.
@@ -112,4 +113,50 @@ func (p *play) comeBack(image string) {
 	object(list(child(template, "spec"), "containers")[0])["image"] = image
 	uid := child(p.docs[theDeployment], "metadata")["uid"].(string)
 	p.sets = append(p.sets, &set{of: "web", owner: uid, hash: "back" + image[len(image)-1:], template: template, created: p.now, young: 3})
+}
+
+// Where the guard is a standing pause, opting out takes it off, at rest and in
+// mid-release; a pause of a person's stays.
+func TestOptingOutOfAStandingPause(t *testing.T) {
+	begin := func(t *testing.T) *play {
+		p := newPlay(t)
+		p.guard, p.verdict = topology.GuardPause, good
+		p.rest()
+		return p
+	}
+	t.Run("at rest", func(t *testing.T) {
+		p := begin(t)
+		optOut(p)
+		p.rest()
+		if got := p.pods(); got != "web web:1 3" {
+			t.Error(got)
+		}
+	})
+	t.Run("in mid-release", func(t *testing.T) {
+		p := begin(t)
+		before := p.users()
+		p.deploy("web:2")
+		p.at(50)
+		optOut(p)
+		p.until("the end", func() bool { return p.state().Phase == canary.RolledBack })
+		if s := p.state(); s.Plain || s.Reason != canary.OptedOut {
+			t.Errorf("%+v", s)
+		}
+		p.rest()
+		p.nothingIsLeft(before)
+		if got := p.pods(); got != "web web:2 3" {
+			t.Error(got)
+		}
+	})
+	t.Run("paused by a person", func(t *testing.T) {
+		p := newPlay(t)
+		p.guard = topology.GuardPause
+		p.change(theDeployment, func(doc map[string]any) { child(doc, "spec")["paused"] = true })
+		p.rest()
+		optOut(p)
+		p.rest()
+		if got := p.pods(); got != "web web:1 3, paused" {
+			t.Error(got)
+		}
+	})
 }

@@ -74,8 +74,10 @@ func (s scene) stable() canary.Track {
 func (s scene) standing() canary.Standing {
 	set, mixed := s.running()
 	always := s.o.Around.Guard == topology.GuardPause
+	// Whoever paused it: in mid-release nothing of it is updated then.
+	paused := s.user.Paused && (always || s.state.Phase.Active())
 	out := canary.Standing{
-		Held:       s.user.Held || always && s.user.Paused,
+		Held:       s.user.Held || paused,
 		Always:     always,
 		Mixed:      mixed,
 		Updated:    s.there && s.user.Complete && !mixed && set != nil && set.TemplateHash == s.user.TemplateHash,

@@ -405,14 +405,14 @@ func TestAStandingPauseInsteadOfAGuard(t *testing.T) {
 	before := p.users()
 	p.guard, p.verdict = topology.GuardPause, good
 	p.rest()
-	if got := p.pods(); got != "web web:1 3, paused" {
+	if got := p.pods(); got != "web web:1 3, paused, marked" {
 		t.Fatal(got)
 	}
 	p.deploy("web:2")
 	p.at(100)
 	p.rest()
 	p.nothingIsLeft(before)
-	if got := p.pods(); got != "web web:2 3, paused" || p.state().Phase != canary.Succeeded {
+	if got := p.pods(); got != "web web:2 3, paused, marked" || p.state().Phase != canary.Succeeded {
 		t.Errorf("%s, %s", got, p.state().Phase)
 	}
 }

@@ -155,6 +155,9 @@ func (w *world) objects() topology.Objects {
 		}
 	}
 	o.Deployments = topology.DeploymentsOf("web", deployments, o.Services)
+	if !slices.ContainsFunc(o.Deployments, topology.OptedIn) {
+		o.Around = topology.Around{} // nobody looks
+	}
 	return o
 }
 

@@ -31,7 +31,8 @@ func Render(p canary.Plan, o topology.Objects, now time.Time) ([]mode.Write, err
 // that one's matter.
 func heldBack(o topology.Objects) []topology.Deployment {
 	return slices.DeleteFunc(topology.UsersOwn(o), func(d topology.Deployment) bool {
-		return !d.Held || topology.ModeOf(d) == canary.ModePair || !topology.About(o, d)
+		_, marked := d.Annotations[topology.HeldKey] // without a mark the pause of one that said it is of a pair is a person's
+		return !d.Held || !marked && topology.ModeOf(d) == canary.ModePair || !topology.About(o, d)
 	})
 }
 
