@@ -165,7 +165,7 @@ func (s *story) rolloutStatus(ctx context.Context, c *scene) <-chan error {
 		}
 		if err == nil {
 			lines := strings.Split(strings.TrimSpace(out), "\n")
-			s.screen.happened("kubectl", "kubectl rollout status has waited since then, and says: "+lines[len(lines)-1])
+			s.screen.happened("Waited", "kubectl rollout status, which has waited since then, says: "+lines[len(lines)-1])
 		}
 		ended <- err
 	}()
@@ -251,7 +251,10 @@ func (s *story) rolledBack(ctx context.Context, c *scene, before, v version) err
 	if web.Image != shop.Image(v.tag) || !web.Paused || web.Held == "" {
 		return fmt.Errorf("after the rollback the Deployment has the image %s, paused is %v, and the mark says %q: want it as it was written, paused and marked", web.Image, web.Paused, web.Held)
 	}
-	s.screen.happened("Kept", fmt.Sprintf("web asks for %s as before, and stays paused: its pods are those of %s, and its annotation says %q", v.Version, before.Version, web.Held))
+	if err := c.tells(ctx, "Deployment web", "RollbackVerified", "stays paused"); err != nil {
+		return err
+	}
+	s.screen.happened("Kept", fmt.Sprintf("web asks for %s as before, and stays paused; its pods are those of %s, and its Events say how to take it back", v.Version, before.Version))
 	o.chapter = "one Deployment"
 	return s.ended(ctx, c, o, began)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,6 +89,27 @@ type scene struct {
 	users   *load.Generator
 	cast    cast
 	text    shop.Text // in place: what the user had written before the last release
+
+	mu   sync.Mutex
+	told []shop.Decision
+}
+
+// hear keeps what the controller tells.
+func (c *scene) hear(d shop.Decision) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = append(c.told, d)
+}
+
+// tells waits until an object's Events have one of the reason with these words.
+func (c *scene) tells(ctx context.Context, about, reason, words string) error {
+	return waitUntil(ctx, startLimit, fmt.Sprintf("an Event of %s, %s, says %q", about, reason, words), func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return slices.ContainsFunc(c.told, func(d shop.Decision) bool {
+			return d.About == about && d.Reason == reason && strings.Contains(d.Sentence, words)
+		})
+	})
 }
 
 // onStage is the scene that is played, or nil.
@@ -102,7 +124,10 @@ func (s *story) onStage() *scene {
 func (s *story) open(ctx context.Context, c *scene, first version, deploy func(context.Context) error) error {
 	c.window, c.trail = newWindow(), &shop.Trail{}
 	var err error
-	if c.watcher, err = c.shop.Watch(ctx, s.sandbox.REST(), c.trail.See, s.screen.decision); err != nil {
+	if c.watcher, err = c.shop.Watch(ctx, s.sandbox.REST(), c.trail.See, func(d shop.Decision) {
+		c.hear(d)
+		s.screen.decision(d)
+	}); err != nil {
 		return err
 	}
 	c.cast.enter(first)

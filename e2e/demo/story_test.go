@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"serin.dev/serin/e2e/demo/shop"
@@ -91,6 +92,24 @@ func TestTheCastTakesTurns(t *testing.T) {
 	if stable, canary := c.both(); stable.Version != "v2" || canary.Version != "" {
 		t.Errorf("got %s and %q: a canary whose pods are gone does not", stable.Version, canary.Version)
 	}
+}
+
+func TestWhatIsToldIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c scene
+		go func() {
+			time.Sleep(time.Second)
+			c.hear(shop.Decision{About: "Deployment web", Reason: "RollbackVerified", Sentence: "Rolled back. web stays paused with it"})
+		}()
+		if err := c.tells(t.Context(), "Deployment web", "RollbackVerified", "stays paused"); err != nil {
+			t.Error(err)
+		}
+		for _, other := range [][3]string{{"Deployment web-canary", "RollbackVerified", "paused"}, {"Deployment web", "Promoted", "paused"}, {"Deployment web", "RollbackVerified", "goes on"}} {
+			if err := c.tells(t.Context(), other[0], other[1], other[2]); err == nil {
+				t.Errorf("nobody has told %q", other)
+			}
+		}
+	})
 }
 
 func TestTheRowsSayWhoServesWhere(t *testing.T) {

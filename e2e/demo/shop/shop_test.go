@@ -366,9 +366,10 @@ func TestOnlyTheControllersEventsAreDecisions(t *testing.T) {
 	event := map[string]any{
 		"reportingController": "serin.dev/controller", "eventTime": "2026-01-02T03:04:05.678901Z",
 		"reason": "StepPassed", "note": "Step 2 of 3", "type": "Warning",
+		"regarding": map[string]any{"kind": "Deployment", "name": "web"},
 	}
 	d, ok := readDecision(&unstructured.Unstructured{Object: event})
-	want := Decision{At: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC), Reason: "StepPassed", Sentence: "Step 2 of 3", Warning: true}
+	want := Decision{At: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC), About: "Deployment web", Reason: "StepPassed", Sentence: "Step 2 of 3", Warning: true}
 	if !ok || d != want {
 		t.Errorf("got %+v, want %+v", d, want)
 	}

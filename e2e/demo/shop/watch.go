@@ -27,6 +27,7 @@ var (
 // Decision is one of the controller's Events.
 type Decision struct {
 	At       time.Time
+	About    string // kind and name of the object it is told of
 	Reason   string
 	Sentence string
 	Warning  bool
@@ -140,8 +141,8 @@ func (w *Watcher) Wait(ctx context.Context, limit time.Duration, what string, wa
 
 // readDecision reads an Event, if it is the controller's.
 func readDecision(e *unstructured.Unstructured) (Decision, bool) {
-	text := func(key string) string {
-		v, _, _ := unstructured.NestedString(e.Object, key)
+	text := func(path ...string) string {
+		v, _, _ := unstructured.NestedString(e.Object, path...)
 		return v
 	}
 	if text("reportingController") != "serin.dev/controller" {
@@ -151,5 +152,5 @@ func readDecision(e *unstructured.Unstructured) (Decision, bool) {
 	if err != nil {
 		at = e.GetCreationTimestamp().Time
 	}
-	return Decision{At: at, Reason: text("reason"), Sentence: text("note"), Warning: text("type") == "Warning"}, true
+	return Decision{At: at, About: text("regarding", "kind") + " " + text("regarding", "name"), Reason: text("reason"), Sentence: text("note"), Warning: text("type") == "Warning"}, true
 }
