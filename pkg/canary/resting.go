@@ -274,7 +274,7 @@ func start(m moment) (Plan, bool) {
 			Rollout: rolloutID(c.Template, m.now), Sequence: next.Sequence,
 			Phase: Testing, Started: m.now, Since: m.now, Reason: next.Reason, Message: next.Message,
 			Canary: c.side(), Stable: s.side(),
-			Spec: m.spec, Handled: next.Handled, InPlace: m.o.InPlace,
+			Spec: m.stored(m.o.InPlace), Handled: next.Handled, InPlace: m.o.InPlace,
 		}
 		next.Version = next.version()
 	}, false, ReleaseStarted, "%s%s", m.beginning(), qa(m.spec.Header))

@@ -16,7 +16,7 @@ func adoptSpec(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	return m.aside(func(s *State) {
-		s.Spec, s.Since = m.spec, m.now
+		s.Spec, s.Since = m.stored(s.InPlace), m.now
 		if s.Step == 0 {
 			return
 		}
@@ -30,6 +30,16 @@ func adoptSpec(m moment) (Plan, bool) {
 			s.Phase = Testing
 		}
 	}, false, SpecChanged, "The annotations of %s changed: the release goes on by the new ones", m.state.subject()), true
+}
+
+// stored is the spec as a state keeps it: what only concerns releases in place is
+// left out of others, which an older Serin has to be able to read.
+func (m moment) stored(inPlace bool) Spec {
+	s := m.spec
+	if !inPlace {
+		s.OnRollback, s.Settle = "", 0
+	}
+	return s
 }
 
 // stepsUpTo counts the steps whose weight is at most that of the step passed last.
