@@ -87,9 +87,9 @@ func (c *Cache) aroundIn(ctx context.Context, ns string) (topology.Around, error
 	return out, nil
 }
 
-func (c *Cache) readAround(ctx context.Context, ns string) (out topology.Around, err error) {
+func (c *Cache) readAround(ctx context.Context, ns string) (out topology.Around, _ error) {
 	autoscalers, err := c.options.Kube.AutoscalingV2().HorizontalPodAutoscalers(ns).List(ctx, metav1.ListOptions{})
-	if err = c.lenient(err, "HorizontalPodAutoscalers", ns); err != nil {
+	if err := c.lenient(err, "HorizontalPodAutoscalers", ns); err != nil {
 		return out, err
 	}
 	for _, a := range autoscalers.Items {
@@ -98,7 +98,7 @@ func (c *Cache) readAround(ctx context.Context, ns string) (out topology.Around,
 		}
 	}
 	budgets, err := c.options.Kube.PolicyV1().PodDisruptionBudgets(ns).List(ctx, metav1.ListOptions{})
-	if err = c.lenient(err, "PodDisruptionBudgets", ns); err != nil {
+	if err := c.lenient(err, "PodDisruptionBudgets", ns); err != nil {
 		return out, err
 	}
 	for _, b := range budgets.Items {
@@ -110,7 +110,7 @@ func (c *Cache) readAround(ctx context.Context, ns string) (out topology.Around,
 		}
 	}
 	quotas, err := c.options.Kube.CoreV1().ResourceQuotas(ns).List(ctx, metav1.ListOptions{})
-	if err = c.lenient(err, "ResourceQuotas", ns); err != nil {
+	if err := c.lenient(err, "ResourceQuotas", ns); err != nil {
 		return out, err
 	}
 	for i := range quotas.Items {

@@ -24,12 +24,10 @@ const hashLabel = appsv1.DefaultDeploymentUniqueLabelKey
 
 // updatedInPlace picks, of the Deployments of one Service, those that are or may
 // be updated in place: whoever asks for it or is alone, who is held, and who has a
-// canary of ours.
+// canary of ours. With a canary it is read also where in-place mode was switched
+// off meanwhile: who may have the users back must be known.
 func (c *Cache) updatedInPlace(all []*deployment) map[string]bool {
 	out := map[string]bool{}
-	if !c.options.InPlace {
-		return out
-	}
 	users := 0
 	for _, d := range all {
 		if d.reduced.CloneOf == "" {
@@ -41,6 +39,7 @@ func (c *Cache) updatedInPlace(all []*deployment) map[string]bool {
 		switch {
 		case r.CloneOf != "":
 			out[r.CloneOf] = true
+		case !c.options.InPlace:
 		case marked(r):
 			out[r.Name] = true
 		case topology.OptedIn(r) && !topology.Observed(r):

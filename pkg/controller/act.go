@@ -80,7 +80,7 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if err := c.record(ctx, s, p); err != nil {
 		return 0, err
 	}
-	if p.Record != nil && p.Next.InPlace && !kept(s.observation.History, p.Record.Rollout) {
+	if p.Record != nil && p.Next.InPlace && s.objects.ServiceFound != nil && !kept(s.observation.History, p.Record.Rollout) {
 		return catchUp, nil // what comes next takes the state away: the record has to be seen before
 	}
 	if len(writes) == 0 {

@@ -1,10 +1,13 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,52 +241,52 @@ var slow = 1
 // A crash at any write of a release in place, with or without that write done:
 // whoever comes next ends it, and users were always sent to pods that answer.
 func TestACrashAtAnyWriteInPlaceOnlyContinues(t *testing.T) {
-	for _, errors := range []float64{0, 0.5} {
-		writes := cleanRun(t, errors)
+	for _, rate := range []float64{0, 0.5} {
+		writes := cleanRun(t, rate)
 		for k := 1; k <= writes; k += slow {
 			for _, done := range []bool{true, false} {
-				t.Run(fmt.Sprintf("%v errors, write %d, done %v", errors, k, done), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { crashInPlace(t, errors, k, done) })
+				t.Run(fmt.Sprintf("%v errors, write %d, done %v", rate, k, done), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { crashInPlace(t, rate, k, done) })
 				})
 			}
 		}
 	}
 }
 
-// ends is the phase in which a release ends by its errors.
-func ends(errors float64) (string, string) {
-	if errors > 0 {
+// ends is the phase in which a release ends by its rate of errors.
+func ends(rate float64) (string, string) {
+	if rate > 0 {
 		return "RolledBack", "one"
 	}
 	return "Succeeded", "two"
 }
 
 // cleanRun counts the writes of a release that nothing disturbs.
-func cleanRun(t *testing.T, errors float64) (writes int) {
+func cleanRun(t *testing.T, rate float64) (writes int) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newShop(t, opted)
 		way := &mortal{api: w.api, last: 1 << 30}
 		c, end := w.runOver(way, nil)
-		w.mesh.setErrors(errors)
+		w.mesh.setErrors(rate)
 		w.setImage("two")
-		want, _ := ends(errors)
+		want, _ := ends(rate)
 		w.play(15*time.Minute, "at rest", func() bool { return phase(c) == want && w.atRest() })
 		if err := end(); err != nil {
 			t.Error(err)
 		}
 		writes = way.count
 	})
-	t.Logf("with %v errors a release in place is %d writes", errors, writes)
+	t.Logf("with %v errors a release in place is %d writes", rate, writes)
 	return writes
 }
 
-func crashInPlace(t *testing.T, errors float64, k int, done bool) {
+func crashInPlace(t *testing.T, rate float64, k int, done bool) {
 	w := newShop(t, opted)
 	way := &mortal{api: w.api, last: k, done: done}
 	first, end := w.runOver(way, nil)
-	w.mesh.setErrors(errors)
+	w.mesh.setErrors(rate)
 	w.setImage("two")
-	want, image := ends(errors)
+	want, image := ends(rate)
 	w.play(15*time.Minute, "crashed, or at its end by fewer writes", func() bool {
 		way.mu.Lock()
 		defer way.mu.Unlock()
@@ -303,4 +306,141 @@ func crashInPlace(t *testing.T, errors float64, k int, done bool) {
 	if n := len(w.api.all("ControllerRevision")); n != 1 {
 		t.Errorf("%d releases are kept, want 1", n)
 	}
+}
+
+// A write whose answer is lost, or that finds the object changed by somebody else,
+// neither ends a release nor repeats any of it.
+func TestAFaultAtAnyWriteInPlaceChangesNothing(t *testing.T) {
+	for _, rate := range []float64{0, 0.5} {
+		writes := cleanRun(t, rate)
+		for k := 1; k <= writes; k += slow {
+			for name, fault := range map[string]func(*faulty, *http.Request) (*http.Response, error){"lost": lost, "conflict": conflict} {
+				t.Run(fmt.Sprintf("%v errors, write %d, %s", rate, k, name), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w := newShop(t, opted)
+						way := &faulty{api: w.api, at: k, fault: fault}
+						c, end := w.runOver(way, nil)
+						w.mesh.setErrors(rate)
+						w.setImage("two")
+						want, image := ends(rate)
+						shares := w.play(15*time.Minute, "at rest", func() bool { return phase(c) == want && w.atRest() })
+						if most := slices.Max(shares); rate > 0 && most != 5 || rate == 0 && !slices.Equal(shares, []int{0, 5, 25, 100, 0}) {
+							t.Errorf("the canary had %v percent", shares)
+						}
+						if got := w.images(); len(got) != 1 || got[image] != 4 {
+							t.Errorf("at the end run %v", got)
+						}
+						if err := end(); err != nil {
+							t.Error(err)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// faulty is the way to the API server on which one write meets a fault.
+type faulty struct {
+	api   *apiServer
+	at    int
+	fault func(*faulty, *http.Request) (*http.Response, error)
+
+	mu    sync.Mutex
+	count int
+}
+
+func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	if isWrite(r) {
+		f.count++
+	}
+	now := isWrite(r) && f.count == f.at
+	f.mu.Unlock()
+	if now {
+		return f.fault(f, r)
+	}
+	return f.api.RoundTrip(r)
+}
+
+// lost is a write that is done and whose answer never comes.
+func lost(f *faulty, r *http.Request) (*http.Response, error) {
+	response, err := f.api.RoundTrip(r)
+	if err == nil {
+		err = response.Body.Close()
+	}
+	return nil, errors.Join(err, io.ErrUnexpectedEOF)
+}
+
+// conflict is a write just before which somebody else changes the object.
+func conflict(f *faulty, r *http.Request) (*http.Response, error) {
+	t := parseTarget(r.URL.Path)
+	f.api.mu.Lock()
+	if held, exists := f.api.objects[t.path()]; exists {
+		o := clone(held)
+		meta(o)["labels"] = map[string]any{"touched": "yes"}
+		for k, v := range stringMap(meta(held)["labels"]) {
+			meta(o)["labels"].(map[string]any)[k] = v
+		}
+		f.api.store(t, o)
+	}
+	f.api.mu.Unlock()
+	return f.api.RoundTrip(r)
+}
+
+func TestWhatPeopleDoInMidReleaseEndsCleanly(t *testing.T) {
+	for name, c := range map[string]struct {
+		do     func(w *world)
+		image  string // of all pods at the end
+		paused bool
+	}{
+		"opted out: a plain update":                {func(w *world) { w.annotate("web", "serin.dev/canary", "") }, "two", false},
+		"resumed by hand: a plain update":          {func(w *world) { w.set("paused", false) }, "two", false},
+		"the old template again: nothing to do":    {func(w *world) { w.setImage("one") }, "one", false},
+		"another template: that one is released":   {func(w *world) { w.setImage("three") }, "three", false},
+		"aborted: it waits with its template":      {func(w *world) { w.annotate("web", "serin.dev/command", "abort") }, "one", true},
+		"scaled: the release goes on":              {func(w *world) { w.set("replicas", 8) }, "two", false},
+		"Serin's rule deleted: it comes back":      {func(w *world) { w.api.delete("DestinationRule", "shop", "web-serin") }, "two", false},
+		"Serin's canary deleted: users go back":    {func(w *world) { w.api.delete("Deployment", "shop", "web-canary") }, "one", true},
+		"Serin's mesh routes deleted: they do too": {func(w *world) { w.api.delete("VirtualService", "shop", "web-serin") }, "two", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newShop(t, opted)
+				_, stop := w.run()
+				defer stop()
+				w.setImage("two")
+				w.play(5*time.Minute, "at 25%", func() bool { return w.share() == 25 })
+				c.do(w)
+				w.until(20*time.Minute, "at rest", func() bool { return w.atRest() && (w.images()[c.image] > 0 && len(w.images()) == 1) })
+				pass(time.Minute)
+				d := w.api.read("Deployment", "shop", "web")
+				if paused := d["spec"].(map[string]any)["paused"] == true; paused != c.paused || !w.atRest() {
+					t.Errorf("at the end it is paused: %v, %v", paused, w.reasons())
+				}
+				w.quiet()
+			})
+		})
+	}
+}
+
+func TestADeletedDeploymentLeavesNothingOfItsReleaseBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newShop(t, opted)
+		_, stop := w.run()
+		defer stop()
+		before := text(t, w.api.read("VirtualService", "shop", "web")["spec"])
+		w.setImage("two")
+		w.play(5*time.Minute, "at 25%", func() bool { return w.share() == 25 })
+		w.api.delete("Deployment", "shop", "web")
+		w.until(15*time.Minute, "cleaned", func() bool {
+			return len(w.api.all("Deployment"))+len(w.api.all("DestinationRule"))+len(w.api.all("Pod")) == 0 && len(w.api.all("VirtualService")) == 1
+		})
+		pass(time.Minute)
+		after := w.api.read("VirtualService", "shop", "web")
+		if got := text(t, after["spec"]); got != before || len(stringMap(meta(after)["annotations"])) != 1 {
+			t.Errorf("users find\n%s %v\nwant\n%s", got, meta(after)["annotations"], before)
+		}
+		w.quiet()
+	})
 }

@@ -39,7 +39,7 @@ const interval = 5 * time.Second
 // The client's error handlers wait until a while after the last error anywhere in
 // the process; to one bubble that of another may lie years ahead.
 func TestMain(m *testing.M) {
-	utilruntime.ErrorHandlers = nil
+	utilruntime.ErrorHandlers = nil //nolint:reassign // there is no other way to be rid of them
 	m.Run()
 }
 
