@@ -178,6 +178,7 @@ func (c *Controller) Run(ctx context.Context) error {
 // work runs the workers and the judge until ctx ends, and waits for them.
 func (c *Controller) work(ctx context.Context) {
 	c.log.Info("Releases are led from here")
+	c.own.lead()
 	c.setLeading(true)
 	defer c.setLeading(false)
 	stopTelling := c.told.start(ctx)

@@ -49,8 +49,16 @@ func (w *ownWrites) wrote(k cluster.Key) {
 	w.written[k] = time.Now()
 }
 
+// lead notes that this replica leads from now on: until now another may have
+// written.
+func (w *ownWrites) lead() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.began = time.Now()
+}
+
 // routesWritten is when routes of a Service were last written; of what was before
-// this process nobody knows more than that it was before.
+// this replica led nobody knows more than that it was before.
 func (w *ownWrites) routesWritten(k cluster.Key) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
