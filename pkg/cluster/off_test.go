@@ -14,7 +14,7 @@ import (
 func TestSwitchedOffInMidReleaseWhatRunsIsKnown(t *testing.T) {
 	cache, s := inPlaceCache(t, Options{})
 	s.lay(t, setOf("aaa", "web:1", "1", 2, 2, time.Hour))
-	s.objects[podsPath+ofWeb+"%2Cserin.dev%2Ftrack%3Dcanary"] = corev1.PodList{}
+	s.objects[podsPath+ofWeb+",serin.dev/track=canary"] = corev1.PodList{}
 	held := single(t, all(paused, annotated(topology.HeldKey, topology.HeldValue), withImage("web:2")))
 	fill(t, cache.deployments, cache.reduceDeployment, held)
 	fill(t, cache.deployments, cache.reduceDeployment, single(t, canaryOf("web")))
