@@ -55,13 +55,14 @@ func OptedIn(d Deployment) bool {
 // ServicesOf names the Services that a release of d may be about, sorted: the
 // one it names, whether that exists or not, or else all that select its pods.
 // For an opted-in Deployment without any it is the Deployment's own name, so
-// that the missing Service has a place where it is told.
+// that the missing Service has a place where it is told; likewise for one that
+// still has the guard's mark, so that it is let go.
 func ServicesOf(d Deployment, services []Service) []string {
 	if name := HintsOf(d).Service; name != "" && OptedIn(d) {
 		return []string{name}
 	}
 	names := selecting(d, services)
-	if len(names) == 0 && OptedIn(d) {
+	if _, held := d.Annotations[HeldKey]; len(names) == 0 && (held || OptedIn(d)) {
 		return []string{d.Name}
 	}
 	return names

@@ -102,7 +102,7 @@ func (r *renderer) renderRoutes() ([]mode.Write, error) {
 // meshRoutes is a VirtualService for the mesh, to be made where sidecars that
 // call the Service go by none: they would reach every pod of it.
 func (r *renderer) meshRoutes() (vs topology.VirtualService, needed bool, err error) {
-	if !r.optedIn || len(r.routes) > 0 || r.covered() {
+	if !r.optedIn || len(r.routes) > 0 || r.covered() || r.o.ServiceFound == nil {
 		return vs, false, nil
 	}
 	vs.Key = r.key("VirtualService", topology.AddedName(r.name))
@@ -164,6 +164,9 @@ func (r *renderer) deleteRoutes() (writes []mode.Write) {
 func (r *renderer) subsets() ([]mode.Write, error) {
 	if r.plan.Place == nil || r.plan.Place.Subsets == nil || r.name == "" {
 		return nil, nil
+	}
+	if r.o.ServiceFound == nil {
+		return nil, nil // nobody calls it, and nothing could own what is made: a release may end
 	}
 	return r.renderRule(*r.plan.Place.Subsets, r.now, r.why())
 }
