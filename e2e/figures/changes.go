@@ -102,8 +102,11 @@ func bad(version string) bool {
 	return strings.HasPrefix(version, "b") || strings.HasPrefix(version, "u")
 }
 
-// failure is a request that failed, and not because the version that answered
-// it is bad.
+// stallLimit is how long no answer should take.
+const stallLimit = 500 * time.Millisecond
+
+// failure is a request that failed, or took long, and not because the version
+// that answered it is bad.
 type failure struct {
 	load.Record
 	part, end string // of the change; empty: at rest
@@ -112,9 +115,26 @@ type failure struct {
 // failures are all requests that failed though no bad version answered them: no
 // answer, or anything but a success, such as a proxy's own 404 and 503.
 func failures(records []load.Record, changes []change) []failure {
+	all := placed(records, changes, func(r load.Record) bool {
+		return r.Error != "" || r.Status/100 != 2 && !bad(r.Version)
+	})
+	for _, f := range all {
+		say("failed at %s, %s %s: status %d by %q: %s", f.Start.Format("15:04:05.000"), f.part, f.end, f.Status, f.Version, f.Error)
+	}
+	return all
+}
+
+// stalled are the requests that took much longer than the application, which
+// answers at once: none should, but on a machine that is short of CPU.
+func stalled(records []load.Record, changes []change) []failure {
+	return placed(records, changes, func(r load.Record) bool { return r.Latency > stallLimit })
+}
+
+// placed says where those requests were sent that are wanted.
+func placed(records []load.Record, changes []change, wanted func(load.Record) bool) []failure {
 	var all []failure
 	for _, r := range records {
-		if r.Error == "" && (r.Status/100 == 2 || bad(r.Version)) {
+		if !wanted(r) {
 			continue
 		}
 		f := failure{Record: r}
@@ -123,30 +143,32 @@ func failures(records []load.Record, changes []change) []failure {
 				f.part, f.end = part, one.end
 			}
 		}
-		say("failed at %s, %s %s: status %d by %q: %s", r.Start.Format("15:04:05.000"), f.part, f.end, r.Status, r.Version, r.Error)
 		all = append(all, f)
 	}
 	return all
 }
 
-// ours counts those that Serin would have to answer for, by where it happened:
-// all but those of plain updates.
-func ours(all []failure) tally {
+// where counts requests by where they were sent.
+func where(all []failure) tally {
 	counts := tally{}
 	for _, f := range all {
-		switch f.end {
-		case plain, undone:
-		case "":
-			counts["at rest"]++
-		default:
-			counts["while "+f.part+" ("+f.end+")"]++
+		place := "at rest"
+		if f.end != "" {
+			place = "while " + f.part + " (" + f.end + ")"
 		}
+		counts[place]++
 	}
 	return counts
 }
 
+// ours are those that Serin would have to answer for: all but those of plain
+// updates.
+func ours(all []failure) tally {
+	return where(slices.DeleteFunc(slices.Clone(all), func(f failure) bool { return f.end == plain || f.end == undone }))
+}
+
 // inPlaceText is all that was measured, as Markdown.
-func inPlaceText(c settings, changes []change, requests int, failed []failure) string {
+func inPlaceText(c settings, changes []change, requests int, failed, slow []failure) string {
 	of := func(end string) []change {
 		return slices.DeleteFunc(slices.Clone(changes), func(r change) bool { return r.end != end })
 	}
@@ -159,6 +181,7 @@ func inPlaceText(c settings, changes []change, requests int, failed []failure) s
 	text += fmt.Sprintf("| promotions, rollbacks, plain updates, one after the other | %d, %d, %d |\n", len(of(promoted)), len(of(rolledBack)), len(of(plain))+len(of(undone)))
 	text += fmt.Sprintf("| requests | %d |\n| failed by Serin's doing | %d: %s |\n", requests, ofUs, byUs)
 	text += fmt.Sprintf("| failed in plain updates, but for the bad version's answers | %d |\n", len(failed)-ofUs)
+	text += fmt.Sprintf("| answers after more than %s | %d: %s |\n", stallLimit, len(slow), where(slow))
 	text += "| the guard held; the user's bytes at rest; nothing left | each time |\n"
 	text += "\n| least / median / greatest | promotions | rollbacks | plain rolling updates |\n|---|---|---|---|\n"
 	for _, part := range []string{"", preparing, steps, promoting, finishing} {

@@ -61,7 +61,7 @@ func inPlace(ctx context.Context, b *bench) (string, error) {
 		g.changes[i].sawBad(records)
 	}
 	failed := failures(records, g.changes)
-	text := inPlaceText(b.settings, g.changes, len(records), failed)
+	text := inPlaceText(b.settings, g.changes, len(records), failed, stalled(records, g.changes))
 	if n := ours(failed); len(n) > 0 {
 		err = fmt.Errorf("requests failed by our doing: %s", n)
 	}

@@ -102,7 +102,9 @@ func TestWhatIsToldOfReleasesInPlace(t *testing.T) {
 	back := aRollback()
 	back.answers, back.exposed = 7, 1300*time.Millisecond
 	changes := []change{aPromotion(), back, aPlainUpdate(plain, -1, 200, 210), bad}
-	got := inPlaceText(settings{settle: 5 * time.Second}, changes, 80000, []failure{{part: plain, end: plain}})
+	got := inPlaceText(settings{settle: 5 * time.Second}, changes, 80000, []failure{{part: plain, end: plain}}, stalled([]load.Record{
+		{Start: at(50), Latency: 2 * time.Second, Status: 200}, {Start: at(50), Latency: stallLimit, Status: 200}, {Start: at(80), Latency: time.Second, Status: 200},
+	}, changes))
 	want := `
 | one Deployment of 4 pods, 200 requests/s without a pause, settle 5s | |
 |---|---|
@@ -110,6 +112,7 @@ func TestWhatIsToldOfReleasesInPlace(t *testing.T) {
 | requests | 80000 |
 | failed by Serin's doing | 0: none |
 | failed in plain updates, but for the bad version's answers | 1 |
+| answers after more than 500ms | 2: 1 at rest, 1 while finishing (promoted) |
 | the guard held; the user's bytes at rest; nothing left | each time |
 
 | least / median / greatest | promotions | rollbacks | plain rolling updates |
@@ -129,7 +132,7 @@ func TestWhatIsToldOfReleasesInPlace(t *testing.T) {
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	failed := inPlaceText(settings{}, changes, 1, []failure{{part: steps, end: promoted}})
+	failed := inPlaceText(settings{}, changes, 1, []failure{{part: steps, end: promoted}}, nil)
 	if !strings.Contains(failed, "| failed by Serin's doing | 1: 1 while steps (promoted) |") {
 		t.Errorf("a failure goes untold:\n%s", failed)
 	}
