@@ -42,7 +42,12 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 	}
 	m := moment{spec: spec, state: state, o: o, now: now}
 	if o.Observe && !o.InPlace && (state.Rollout == "" || state.Phase == Watched) {
-		return watch(m) // what a release of Serin's left on the routes is taken off first
+		// What a release of Serin's left on the routes is taken off first, and what
+		// the guard held before only looking was asked for is let go.
+		if p, held := letGo(m); held {
+			return p
+		}
+		return watch(m)
 	}
 	if state.Phase.Active() {
 		return m.first(moving)

@@ -294,6 +294,8 @@ func (m moment) ours() bool { return m.o.InPlace || m.state.InPlace || m.o.Place
 func (m moment) nothingHeld() string {
 	stable := m.o.Tracks.Stable
 	switch {
+	case m.o.Observe:
+		return "it is only observed now"
 	case !m.o.OptedIn:
 		return "it is not opted in any more"
 	case !m.o.InPlace:

@@ -260,6 +260,12 @@ func waitForPods(m moment) (Plan, bool) {
 	if !c.Complete && !m.o.InPlace {
 		return m.leave(Waiting, WaitingForPods, "Waiting until the rollout of %s is complete (%d of %d pods ready)%s", c.Deployment, c.Ready, c.Wanted, because(c.Problem)), true
 	}
+	if s.Ready == 0 && m.o.InPlace {
+		p := m.leave(Waiting, StableUnavailable, "Waiting, %s has no ready pod of the version that runs: a release needs one to go back to%s. If this change is the mend, kubectl rollout resume updates it at once, without a canary", s.Deployment, because(s.Problem))
+		p.Tell = []Event{{Reason: StableUnavailable, Warning: true,
+			Sentence: s.Deployment + " waits with its new template, for no pod of the version that runs is ready to go back to. If this change is the mend, kubectl rollout resume updates it at once, without a canary"}}
+		return p, true
+	}
 	if s.Ready == 0 {
 		return m.leave(Waiting, StableUnavailable, "Waiting, %s has no ready pod: a release needs a version to go back to%s", s.Deployment, because(s.Problem)), true
 	}

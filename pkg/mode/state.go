@@ -36,7 +36,7 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 	}
 	if len(copies) == 0 {
 		podsLeft := len(topology.UsersOwn(o)) < len(o.Deployments) || o.CanaryPods > 0
-		if len(o.History) > 0 && o.History[0].InPlace && (!traces || !podsLeft) && !newer {
+		if len(o.History) > 0 && o.History[0].InPlace && (!traces || !podsLeft) && !newer && !watched(o) {
 			return o.History[0].Resting(), false, false
 		}
 		return canary.State{}, newer, traces && !newer
@@ -54,6 +54,13 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 	}
 	state.Marks = nil
 	return state, newer, false
+}
+
+// watched tells that releases are only looked at, and nothing is left of one that
+// was led: how that one ended is nobody's state then.
+func watched(o topology.Objects) bool {
+	candidates := topology.Candidates(o)
+	return len(candidates) > 0 && topology.Observed(candidates[0]) && !topology.HasOurs(o)
 }
 
 // same tells whether two copies are of the same moment of the same rollout.

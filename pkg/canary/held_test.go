@@ -1,0 +1,35 @@
+package canary
+
+import (
+	"testing"
+	"time"
+)
+
+// What the guard held is let go when the Deployment is only to be looked at, and a
+// change that waits for a version to go back to says how to do without.
+func TestWhatIsHeldDoesNotStayForNothing(t *testing.T) {
+	held := Observation{Place: Standing{Held: true}, Tracks: Tracks{
+		Canary: Track{Deployment: "web-canary", Subset: "serin-canary", Template: "t2"},
+		Stable: Track{Deployment: "web", Subset: "serin-stable", Template: "t1", Pods: "h1", Wanted: 4},
+	}}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	t.Run("only observed", func(t *testing.T) {
+		o := held
+		o.Observe = true
+		if p := Decide(Spec{}, State{}, o, now); p.Place == nil || p.Place.Deployment != Resume || p.View.Reason != LetGo {
+			t.Errorf("%+v", p)
+		}
+		o.Place.Held = false
+		if p := Decide(Spec{}, State{}, o, now); p.Place != nil || p.View.Reason == LetGo {
+			t.Errorf("%+v", p)
+		}
+	})
+	t.Run("nothing to go back to", func(t *testing.T) {
+		o := held
+		o.InPlace, o.OptedIn = true, true
+		p := Decide(Spec{}, State{}, o, now)
+		if p.Place.Deployment != KeepAsIs || p.View.Reason != StableUnavailable || len(p.Tell) != 1 || !p.Tell[0].Warning {
+			t.Errorf("%+v", p)
+		}
+	})
+}
