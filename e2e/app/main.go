@@ -20,6 +20,11 @@ import (
 // after the drain: a hung one must not keep the process alive.
 const shutdownLimit = 5 * time.Second
 
+// patience is how long a connection may stay without its first request. A proxy
+// opens more than it has requests for, and one that is closed just as it is used
+// for the first time costs a user the answer: no version's fault.
+const patience = time.Hour
+
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "app:", err)
@@ -34,7 +39,7 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	server := &http.Server{Handler: newHandler(b, time.Now()), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: newHandler(b, time.Now()), ReadHeaderTimeout: patience}
 	failed := make(chan error, 1)
 	for _, address := range listenAddresses(os.Getenv) {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)

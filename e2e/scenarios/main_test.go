@@ -102,6 +102,9 @@ func openWorld(ctx context.Context, box *sandbox.Sandbox) (w world, err error) {
 			return w, fmt.Errorf("give the controller its rights: %w", err)
 		}
 	}
+	if _, _, err := box.Helm(ctx, "version"); err != nil { // built before anything is timed
+		return w, err
+	}
 	w.kubeconfig, err = box.KubeconfigFor(serviceAccount)
 	return w, err
 }

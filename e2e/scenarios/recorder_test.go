@@ -25,6 +25,7 @@ var virtualServices = schema.GroupVersionResource{Group: "networking.istio.io", 
 // recorder keeps every version of the VirtualServices of a namespace.
 type recorder struct {
 	service string
+	carrier string // the VirtualService whose state is looked at
 	watcher *watchtools.RetryWatcher
 
 	mu       sync.Mutex
@@ -35,14 +36,14 @@ type recorder struct {
 }
 
 // record begins with what is there, and sees everything from then on.
-func record(t *testing.T, trees dynamic.Interface, namespace, service string) *recorder {
+func record(t *testing.T, trees dynamic.Interface, namespace, service, carrier string) *recorder {
 	t.Helper()
 	client := trees.Resource(virtualServices).Namespace(namespace)
 	there, err := client.List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{service: service, hands: map[string]bool{}, changed: make(chan struct{})}
+	r := &recorder{service: service, carrier: carrier, hands: map[string]bool{}, changed: make(chan struct{})}
 	for i := range there.Items {
 		r.add(&there.Items[i])
 		r.hands[there.Items[i].GetResourceVersion()] = true
@@ -61,9 +62,11 @@ func (r *recorder) run() {
 	for event := range r.watcher.ResultChan() {
 		switch o := event.Object.(type) {
 		case *unstructured.Unstructured:
-			if event.Type != watch.Deleted {
-				r.add(o)
+			if event.Type == watch.Deleted {
+				r.keep(invariant.Version{Name: o.GetName()})
+				continue
 			}
+			r.add(o)
 		default:
 			r.mu.Lock()
 			r.trouble = errors.Join(r.trouble, fmt.Errorf("the watch shows %s: %v", event.Type, event.Object))
@@ -73,9 +76,14 @@ func (r *recorder) run() {
 }
 
 func (r *recorder) add(o *unstructured.Unstructured) {
+	r.keep(invariant.Version{Name: o.GetName(), Doc: o.Object})
+}
+
+func (r *recorder) keep(v invariant.Version) {
+	v.Seen = time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.versions = append(r.versions, invariant.Version{Name: o.GetName(), Doc: o.Object, Seen: time.Now()})
+	r.versions = append(r.versions, v)
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -112,20 +120,24 @@ func (r *recorder) last(name string) invariant.Version {
 	return invariant.Version{}
 }
 
-// state is what the newest version of the VirtualService web says.
+// state is what the newest version of the VirtualService that is looked at says.
 func (r *recorder) state() invariant.State {
-	s, _ := invariant.StateOf(r.last("web").Doc, r.service)
+	s, _ := invariant.StateOf(r.last(r.carrier).Doc, r.service)
 	return s
 }
 
-// trace tells all versions in a line each.
-func (r *recorder) trace() string {
+// trace tells all versions in a line each, with the canary's shares.
+func (r *recorder) trace(subsets invariant.Subsets) string {
 	var b strings.Builder
 	versions, _ := r.all()
 	for i, v := range versions {
 		by := "serin"
 		if v.ByHand {
 			by = "a hand"
+		}
+		if v.Doc == nil {
+			fmt.Fprintf(&b, "%3d %s %s is deleted\n", i+1, v.Seen.Format("15:04:05.000"), v.Name)
+			continue
 		}
 		s, ok := invariant.StateOf(v.Doc, r.service)
 		shares := ""

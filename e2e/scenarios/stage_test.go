@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,6 +37,8 @@ type script struct {
 	rate      float64  // of the users' requests per second; default 100
 	jumps     bool     // commands pass over steps
 	adopts    bool     // the user has a header route of their own
+	inPlace   bool     // there is one Deployment, web, and Serin releases it in place
+	mesh      bool     // the users are in the mesh
 	lease     string   // how long the lease outlives a dead leader; default: the controller's
 	tolerates func(load.Record) bool
 }
@@ -47,6 +49,7 @@ type stage struct {
 	*testing.T
 	world
 	script     script
+	shop       shop   // of a release in place
 	name       string // of the namespace
 	controller *sandbox.Controller
 	stopped    bool // the controller
@@ -72,16 +75,30 @@ func open(t *testing.T, name string, s script) *stage {
 	if s.more != "" {
 		st.apply(s.more)
 	}
-	st.versions = record(t, st.trees, name, "web")
+	st.versions = record(t, st.trees, name, "web", "web")
 	st.until("the gateway serves v1", func() error { return st.served("v1") })
 	st.startController()
 	st.users, st.began = st.load(load.Options{Rate: s.rate}), time.Now()
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("all versions:\n%s\n%s", st.versions.trace(), st.logged())
+	st.explain()
+	return st
+}
+
+// explain shows, when the scenario has failed, all that was written and why.
+func (st *stage) explain() {
+	st.Cleanup(func() {
+		if st.Failed() {
+			st.Logf("all versions:\n%s\n%s", st.versions.trace(st.rules().Subsets), st.logged())
 		}
 	})
-	return st
+}
+
+// rules say what has to hold over all versions of the routes.
+func (st *stage) rules() invariant.Rules {
+	r := invariant.Rules{Service: "web", Subsets: subsets, Jumps: st.script.jumps, Adopts: st.script.adopts, InPlace: st.script.inPlace}
+	if r.InPlace {
+		r.Subsets = ownSubsets
+	}
+	return r
 }
 
 // operator is the part of the controller's configuration that is no default: a
@@ -105,6 +122,9 @@ func (st *stage) startController() {
 	}
 	config := filepath.Join(st.TempDir(), "serin.yaml")
 	text := fmt.Sprintf("leaderElection: {namespace: serin-system, name: serin-%s%s}\n%s", st.name, lease, operator)
+	if st.script.inPlace {
+		text += "inPlace: {enabled: true, settle: 1s}\n"
+	}
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		st.Fatal(err)
 	}
@@ -133,7 +153,7 @@ func (st *stage) leads() {
 func (st *stage) load(o load.Options) *load.Generator {
 	st.Helper()
 	if o.URL == "" {
-		o.URL, o.Host = st.box.GatewayURL()+st.script.path, st.name+".example.com"
+		o.URL, o.Host = st.entry()
 	}
 	if o.Rate == 0 {
 		o.Rate = 10
@@ -147,15 +167,24 @@ func (st *stage) load(o load.Options) *load.Generator {
 	return g
 }
 
-// served asks the gateway once.
+// entry is where the users come in, and the host they ask for.
+func (st *stage) entry() (url, host string) {
+	if st.script.mesh {
+		return st.box.MeshURL() + st.script.path, "web." + st.name
+	}
+	return st.box.GatewayURL() + st.script.path, st.name + ".example.com"
+}
+
+// served asks once, as users do.
 func (st *stage) served(version string) error {
 	ctx, cancel := context.WithTimeout(st.Context(), 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, st.box.GatewayURL()+st.script.path, http.NoBody)
+	address, host := st.entry()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return err
 	}
-	req.Host = st.name + ".example.com"
+	req.Host = host
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
@@ -201,8 +230,8 @@ func (st *stage) until(what string, check func() error) {
 	st.Fatalf("%s: %v", what, err)
 }
 
-// reaches waits until the state on the VirtualService web is as said, and
-// returns it. Each version is looked at, even if the next one follows at once.
+// reaches waits until the state on the VirtualService web, or on Serin's own
+// where the user has none, is as said, and returns it. Each version is looked at, even if the next one follows at once.
 func (st *stage) reaches(what string, is func(invariant.State) bool) invariant.State {
 	st.Helper()
 	versions, _ := st.versions.all()
@@ -216,7 +245,7 @@ func (st *stage) reachesFrom(next int, what string, is func(invariant.State) boo
 		versions, changed := st.versions.all()
 		for ; next < len(versions); next++ {
 			s, _ := invariant.StateOf(versions[next].Doc, "web")
-			if versions[next].Name == "web" && is(s) {
+			if versions[next].Name == st.versions.carrier && is(s) {
 				return s
 			}
 		}
@@ -280,23 +309,28 @@ func (st *stage) release(steps string, env settings, more ...settings) {
 	st.deploy(deployment{subset: "v2", env: env, annotations: annotations})
 }
 
-// kubectl runs the real thing in the namespace.
-func (st *stage) kubectl(args ...string) {
+// kubectl runs the real thing in the namespace and returns what it says.
+func (st *stage) kubectl(args ...string) string {
 	st.Helper()
-	out, err := exec.CommandContext(st.Context(), st.box.KubectlPath(), append([]string{"--namespace", st.name}, args...)...).CombinedOutput()
+	out, _, err := st.box.Kubectl(st.Context(), append([]string{"--namespace", st.name}, args...)...)
 	if err != nil {
-		st.Fatalf("kubectl %s: %v: %s", strings.Join(args, " "), err, out)
+		st.Fatal(err)
 	}
+	return out
 }
 
 // command gives an order as people do; none takes it away.
 func (st *stage) command(order string) {
 	st.Helper()
+	deployment := "web-v2"
+	if st.script.inPlace {
+		deployment = "web"
+	}
 	if order == "none" {
-		st.kubectl("annotate", "deployment", "web-v2", "serin.dev/command-")
+		st.kubectl("annotate", "deployment", deployment, "serin.dev/command-")
 		return
 	}
-	st.kubectl("annotate", "deployment", "web-v2", "--overwrite", "serin.dev/command="+order)
+	st.kubectl("annotate", "deployment", deployment, "--overwrite", "serin.dev/command="+order)
 }
 
 // edit changes the VirtualService web as `kubectl edit` does.
@@ -458,28 +492,35 @@ func (st *stage) close(subset, version string) {
 	if subset != "" {
 		st.settles(st.users, version)
 	}
+	st.conclude()
+	if subset != "" {
+		st.atRest(subset)
+	}
+	st.judgeUsers()
+	versions, _ := st.versions.all()
+	st.Logf("%d versions, last: %s", len(versions), lastLine(st.versions.trace(st.rules().Subsets)))
+	st.Logf("users: %s", told(st.users.Records()))
+}
+
+// conclude ends the users' requests and the controller, and checks all versions
+// of the routes.
+func (st *stage) conclude() {
+	st.Helper()
 	st.users.Stop()
 	if !st.stopped {
 		if err := st.controller.Stop(); err != nil {
 			st.Errorf("the controller does not stop cleanly: %v", err)
 		}
 	}
-	rules := invariant.Rules{Service: "web", Subsets: subsets, Jumps: st.script.jumps, Adopts: st.script.adopts}
 	versions, _ := st.versions.all()
-	for _, err := range append(invariant.Check(versions, rules), st.versions.trouble) {
+	for _, err := range append(invariant.Check(versions, st.rules()), st.versions.trouble) {
 		if err != nil {
 			st.Error(err)
 		}
 	}
-	if subset != "" {
-		st.atRest(rules, subset)
-	}
-	st.judgeUsers()
-	st.Logf("%d versions, last: %s", len(versions), lastLine(st.versions.trace()))
-	st.Logf("users: %s", told(st.users.Records()))
 }
 
-func (st *stage) atRest(rules invariant.Rules, subset string) {
+func (st *stage) atRest(subset string) {
 	st.Helper()
 	seen := map[string]bool{}
 	versions, _ := st.versions.all()
@@ -488,7 +529,7 @@ func (st *stage) atRest(rules invariant.Rules, subset string) {
 			continue
 		}
 		seen[v.Name] = true
-		for _, err := range invariant.AtRest(st.versions.last(v.Name).Doc, rules, subset, 100) {
+		for _, err := range invariant.AtRest(st.versions.last(v.Name).Doc, st.rules(), subset, 100) {
 			st.Errorf("VirtualService %s at rest: %v", v.Name, err)
 		}
 	}
@@ -499,14 +540,29 @@ func (st *stage) atRest(rules invariant.Rules, subset string) {
 func (st *stage) judgeUsers() {
 	st.Helper()
 	first := st.firstWeight()
+	var bad []string
 	for _, r := range st.users.Records() {
 		if !st.script.adopts && r.Version != "v1" && r.Version != "" && (first.IsZero() || r.Start.Add(r.Latency).Before(first)) {
 			st.Fatalf("a user was served by %s at %s, before it had weight (%s)", r.Version, r.Start, first)
 		}
 		if r.Bad() && (st.script.tolerates == nil || !st.script.tolerates(r)) {
-			st.Fatalf("a user got status %d by %q at %s: %s", r.Status, r.Version, r.Start.Format("15:04:05.000"), r.Error)
+			bad = append(bad, fmt.Sprintf("%s status %d by %q after %s: %s", r.Start.Format("15:04:05.000"), r.Status, r.Version, r.Latency, r.Error))
 		}
 	}
+	if len(bad) > 0 {
+		st.Errorf("%d users got bad answers:\n%s\nThe gateway's failures so far, of all scenarios: %s", len(bad), strings.Join(bad[:min(len(bad), 10)], "\n"), st.failures())
+	}
+}
+
+// failures are what the gateway counted, by Envoy's reason: where a proxy itself
+// answered, it says why.
+func (st *stage) failures() string {
+	const query = `sum by (response_code, response_flags, destination_workload) (istio_requests_total{pod="istio-ingressgateway", response_code!="200"}) > 0`
+	answer, err := get(context.WithoutCancel(st.Context()), st.box.PrometheusURL()+"/api/v1/query?query="+url.QueryEscape(query))
+	if err != nil {
+		return err.Error()
+	}
+	return answer
 }
 
 // firstWeight is when the canary's first weight was ordered; zero if never.

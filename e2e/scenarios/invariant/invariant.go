@@ -125,7 +125,7 @@ func (c *checker) shares(v Version, s State) []Share {
 // weights checks that the weights are what the state in the same write orders.
 func (c *checker) weights(v Version, s State) (errs []error) {
 	shares := c.shares(v, s)
-	if len(shares) == 0 {
+	if len(shares) == 0 && (!c.rules.InPlace || s.Active()) {
 		errs = append(errs, fmt.Errorf("no route leads to the Service"))
 	}
 	for _, share := range shares {
@@ -146,7 +146,11 @@ func (c *checker) headers(v Version, s State) []error {
 	if s.Active() && !s.drains() && !c.rules.Adopts {
 		want = len(c.shares(v, s))
 	}
-	if n := HeaderRoutes(v.Doc); n != want {
+	n := HeaderRoutes(v.Doc)
+	if c.rules.InPlace && n == 0 {
+		return nil // testers are led to a canary that has ready pods, and it may have none
+	}
+	if n != want {
 		return []error{fmt.Errorf("%d header routes in phase %s, want %d", n, s.Phase, want)}
 	}
 	return nil

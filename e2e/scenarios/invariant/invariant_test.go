@@ -193,7 +193,8 @@ func TestInPlace(t *testing.T) {
 		want     string
 	}{
 		"a release": {[]Version{
-			user, pinned("Testing", 100, 0), pinned("Progressing", 75, 25), pinned("Progressing", 0, 100), pinned("Promoting", 0, 100), pinned("Finishing", 100, 0), back,
+			user, pinned("Testing", 100, 0), pinned("Progressing", 75, 25), pinned("Progressing", 0, 100), pinned("Promoting", 0, 100), pinned("Finishing", 100, 0),
+			inPlace(t, state("Succeeded", 3, 0), "subset: all}"), back,
 		}, ""},
 		"our own VirtualService comes, goes and comes again": {[]Version{
 			own(pinned("Finishing", 100, 0)), {Name: "web-serin"}, own(inPlace(t, state("Finishing", 1, 0), "subset: serin-stable}, weight: 50", "subset: serin-canary}, weight: 0")),
