@@ -293,6 +293,7 @@ func (m moment) ours() bool { return m.o.InPlace || m.state.InPlace || m.o.Place
 // nothingHeld says why a pause by the guard is in vain.
 func (m moment) nothingHeld() string {
 	stable := m.o.Tracks.Stable
+	_, rejected := m.rejected()
 	switch {
 	case m.o.Observe:
 		return "it is only observed now"
@@ -302,7 +303,7 @@ func (m moment) nothingHeld() string {
 		return "it is released in pair mode. Write serin.dev/mode: pair, so that the guard lets it alone"
 	case m.o.Place.Mixed:
 		return "an update was under way when it was changed. This change is no canary release"
-	case stable.Wanted == 0:
+	case stable.Wanted == 0 && !rejected:
 		return "it has no replicas, so there is no version to go back to"
 	case m.o.Tracks.Canary.Template == stable.Template:
 		return "it asks for the template that runs"

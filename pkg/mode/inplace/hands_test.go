@@ -160,3 +160,27 @@ func TestOptingOutOfAStandingPause(t *testing.T) {
 		}
 	})
 }
+
+// A version that was rolled back stays held, though an autoscaler takes all pods
+// away and brings them back.
+func TestARejectedVersionStaysHeldWithoutReplicas(t *testing.T) {
+	p := newPlay(t)
+	before := p.users()
+	p.deploy("web:2")
+	p.at(5)
+	p.verdict = bad
+	p.rest()
+	p.blind = true
+	scaleTo(0)(p)
+	p.rest()
+	if got := p.pods(); got != "paused, marked" {
+		t.Errorf("without replicas: %s", got)
+	}
+	scaleTo(3)(p)
+	p.comeBack("web:1")
+	p.rest()
+	p.nothingIsLeft(before)
+	if got := p.pods(); got != "web web:1 3, paused, marked" || len(p.history) != 1 {
+		t.Errorf("%s, %d releases", got, len(p.history))
+	}
+}
