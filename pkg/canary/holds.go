@@ -24,7 +24,8 @@ func holdInvalid(m moment) (Plan, bool) {
 }
 
 func holdStableUnavailable(m moment) (Plan, bool) {
-	if m.stableServes() || m.state.Weight == 100 {
+	none := m.state.InPlace && m.o.Tracks.Stable.Wanted == 0 // nothing of it could be updated
+	if m.stableServes() || m.state.Weight == 100 && !none {
 		return Plan{}, false
 	}
 	return m.hold(StableUnavailable, "Held, %s has no ready pod: a rollback would have nowhere to go%s", m.state.Stable.Deployment, because(m.o.Tracks.Stable.Problem)).told(true), true

@@ -184,3 +184,31 @@ func TestARejectedVersionStaysHeldWithoutReplicas(t *testing.T) {
 		t.Errorf("%s, %d releases", got, len(p.history))
 	}
 }
+
+// Without replicas nothing is updated, so that the point of no return waits.
+func TestScaledToNoneNothingIsPromoted(t *testing.T) {
+	p := newPlay(t)
+	before := p.users()
+	p.deploy("web:2")
+	p.verdict = good
+	p.at(100)
+	p.blind = true
+	scaleTo(0)(p)
+	for range 30 {
+		p.pass()
+	}
+	if s := p.state(); s.Phase != canary.Progressing || s.Weight != 100 {
+		t.Errorf("%s at %d%%", s.Phase, s.Weight)
+	}
+	scaleTo(3)(p)
+	p.comeBack("web:1")
+	for range 3 {
+		p.pass()
+	}
+	p.blind, p.views = false, nil
+	p.rest()
+	p.nothingIsLeft(before)
+	if got := p.pods(); got != "web web:2 3" || p.state().Phase != canary.Succeeded {
+		t.Errorf("%s, %s", got, p.state().Phase)
+	}
+}
