@@ -24,6 +24,16 @@ func TestWhatIsHeldDoesNotStayForNothing(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	})
+	t.Run("too late to abort", func(t *testing.T) {
+		o := held
+		o.InPlace, o.OptedIn, o.Command = true, true, &Command{Verb: CommandAbort}
+		o.Tracks.Canary.Ready, o.Tracks.Stable.Ready = 4, 2
+		s := State{Rollout: "r1", Phase: Promoting, InPlace: true, Weight: 100, Canary: o.Tracks.Canary.side(), Stable: o.Tracks.Stable.side(), Since: now}
+		p := Decide(Spec{StepDeadline: time.Hour}, s, o, now)
+		if p.Next.Phase != Promoting || len(p.Tell) != 1 || p.Tell[0].Reason != CommandIgnored {
+			t.Errorf("%+v", p)
+		}
+	})
 	t.Run("nothing to go back to", func(t *testing.T) {
 		o := held
 		o.InPlace, o.OptedIn = true, true

@@ -176,6 +176,10 @@ func (m moment) updating() Plan {
 		p.Tell = append(p.Tell, Event{Reason: Updating, Warning: true,
 			Sentence: "The update of " + stable.Deployment + " is not complete after " + short(m.spec.StepDeadline) + because(stable.Problem)})
 	}
+	if verb, _ := m.verb(); m.level(CommandAbort) || verb == CommandRollback {
+		p.Tell = append(p.Tell, Event{Reason: CommandIgnored, Warning: true,
+			Sentence: "The command to go back comes too late: the pods of the version before are going. Release that version anew when " + stable.Deployment + " is updated"})
+	}
 	if v := m.o.Verdict; v.Kind == judge.Rollback {
 		p.Tell = append(p.Tell, Event{Reason: Reason(v.Reason), Warning: true,
 			Sentence: "The canary breaks a limit while " + stable.Deployment + " is updated to it: the pods of the version before are going, so there is no way back but to release it anew"})
