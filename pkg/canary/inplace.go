@@ -82,8 +82,14 @@ func PodsFor(share, wanted int) int { return max(1, (share*wanted+99)/100) }
 func (m moment) scale(weight int) (Plan, bool) {
 	c := m.o.Tracks.Canary
 	need := PodsFor(weight, m.o.Tracks.Stable.Wanted)
-	if !m.state.InPlace || c.Ready >= need {
+	left := m.unknownToProxies()
+	switch {
+	case !m.state.InPlace, c.Ready >= need && (m.state.Weight > 0 || left <= 0):
 		return Plan{}, false
+	case c.Ready >= need:
+		p := m.hold(WaitingForPods, "The pods of %s are ready; the proxies learn of them", c.Deployment)
+		p.Recheck = left
+		return p, true
 	}
 	p := m.hold(ScalingCanary, "%s gets %d pods for %d%% of the traffic, %d are ready%s", c.Deployment, need, weight, c.Ready, because(c.Problem))
 	p.Place.Pods = &Pods{Least: weight, Most: weight, Template: m.state.Canary.Template}
@@ -303,6 +309,8 @@ func (m moment) nothingHeld() string {
 		return "it is only observed now"
 	case !m.o.OptedIn:
 		return "it is not opted in any more"
+	case !m.o.InPlace && rejected && m.spec.Mode != ModePair:
+		return "" // another Deployment came beside it: that makes what was rolled back no better
 	case !m.o.InPlace:
 		return "it is released in pair mode. Write serin.dev/mode: pair, so that the guard lets it alone"
 	case m.o.Place.Mixed:
