@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -113,5 +114,15 @@ func TestAllMistakesInTheFlagsAreTold(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %s", err, want)
 		}
+	}
+}
+
+func TestTheEndOfTheControllerIsAlwaysAReason(t *testing.T) {
+	crash := errors.New("exit status 1")
+	if got := gone(crash); !errors.Is(got, crash) {
+		t.Errorf("got %v", got)
+	}
+	if gone(nil) == nil {
+		t.Error("a controller that ends by itself is gone, too")
 	}
 }

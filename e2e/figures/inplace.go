@@ -119,7 +119,8 @@ func (g *single) release(ctx context.Context, tag, ends string, course []shop.Ma
 		return change{}, err
 	}
 	err = g.wait(ctx, "the end of the release of "+tag, func(s shop.State) bool {
-		return s.Rollout != last && s.AtRest(singleReplicas) && g.trail.Passed(shop.RuleGone) && as(s.Beside.Web)
+		over := s.Rollout != last && s.AtRest(singleReplicas) && g.trail.Passed(shop.RuleGone)
+		return over && (s.Phase != ends || as(s.Beside.Web))
 	})
 	if err != nil {
 		return change{}, err

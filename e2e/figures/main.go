@@ -195,11 +195,22 @@ func (c settings) take(ctx context.Context, m measure) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		go func() { cancel(gone(controller.Wait())) }()
 		text, err := m.take(ctx, &bench{Sandbox: s, settings: c, controller: controller})
 		// One that has ended before was not measured to the end.
 		return text, errors.Join(err, controller.Stop())
 	}()
 	return text, errors.Join(err, s.Close())
+}
+
+// gone is why nothing can be measured any more when the controller has ended.
+func gone(err error) error {
+	if err == nil {
+		return errors.New("the controller has ended")
+	}
+	return err
 }
 
 // say tells on standard error how far it is.
