@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/yaml"
 
 	"serin.dev/serin/pkg/topology"
@@ -266,7 +268,14 @@ func (g guardTest) play(t *testing.T, namespace string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := client.Resource(deployments).Namespace(namespace).Update(t.Context(), sent, metav1.UpdateOptions{DryRun: dry})
+			var got *unstructured.Unstructured
+			err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+				if err := asWritten(t.Context(), g.people, sent); err != nil {
+					return err
+				}
+				got, err = client.Resource(deployments).Namespace(namespace).Update(t.Context(), sent, metav1.UpdateOptions{DryRun: dry})
+				return err
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,6 +286,26 @@ func (g guardTest) play(t *testing.T, namespace string) {
 			expectHeld(t, got, want.Paused, marks[want.Mark])
 		})
 	}
+}
+
+// asWritten gives what is sent the version of the object that is there, and the
+// annotation that the deployment controller may have added to it meanwhile.
+func asWritten(ctx context.Context, client dynamic.Interface, sent *unstructured.Unstructured) error {
+	const revision = "deployment.kubernetes.io/revision"
+	there, err := client.Resource(deployments).Namespace(sent.GetNamespace()).Get(ctx, sent.GetName(), metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	sent.SetResourceVersion(there.GetResourceVersion())
+	if value, found := there.GetAnnotations()[revision]; found {
+		annotations := maps.Clone(sent.GetAnnotations())
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[revision] = value
+		sent.SetAnnotations(annotations)
+	}
+	return nil
 }
 
 // expectHeld compares what the guard may have changed, and tells whether it is so.
