@@ -280,7 +280,7 @@ func testTermination(t *testing.T, f fixture) {
 			}
 			f.eventually(t, "the pod is gone, and its endpoint", func() error {
 				if _, err := pods.Get(t.Context(), pod.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-					return fmt.Errorf("the pod: %v", err)
+					return errors.Join(errors.New("the pod is there"), err)
 				}
 				if c := f.endpoint(t, pod); c != nil {
 					return fmt.Errorf("the endpoint: %+v", c)

@@ -290,7 +290,7 @@ func (st *stage) leftObjects() error {
 	for _, kind := range []schema.GroupVersionResource{virtualServices, destinationRules} {
 		_, err := st.trees.Resource(kind).Namespace(st.name).Get(st.Context(), "web-serin", metav1.GetOptions{})
 		if !apierrors.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("one of the %s is left: %w", kind.Resource, err))
+			errs = append(errs, fmt.Errorf("one of the %s is left", kind.Resource), err)
 		}
 	}
 	return errors.Join(errs...)
