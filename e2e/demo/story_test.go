@@ -97,10 +97,9 @@ func TestTheCastTakesTurns(t *testing.T) {
 func TestWhatIsToldIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c scene
-		go func() {
-			time.Sleep(time.Second)
+		time.AfterFunc(time.Second, func() {
 			c.hear(shop.Decision{About: "Deployment web", Reason: "RollbackVerified", Sentence: "Rolled back. web stays paused with it"})
-		}()
+		})
 		if err := c.tells(t.Context(), "Deployment web", "RollbackVerified", "stays paused"); err != nil {
 			t.Error(err)
 		}
