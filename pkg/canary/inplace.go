@@ -349,6 +349,9 @@ func explainPlain(m moment) (Plan, bool) {
 	if !m.o.InPlace || m.o.Place.Held || !m.o.Place.Mixed && m.o.Tracks.Canary.Template == stable.Template {
 		return Plan{}, false
 	}
+	if stable.Template == "" { // the first pods of a Deployment take the place of none
+		return m.leave(Idle, NothingToRelease, "%s has no pods yet", stable.Deployment), true
+	}
 	return m.leave(Idle, NotACanary, "Kubernetes updates %s: this change is no canary release, for nothing held it back", stable.Deployment).told(false), true
 }
 

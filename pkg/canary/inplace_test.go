@@ -95,6 +95,9 @@ func (w *world) doPlace(verb string, args []string) error {
 	case "updated": // Kubernetes has replaced all pods by those of the template that is asked for
 		tracks.Stable.Template, tracks.Stable.Pods = tracks.Canary.Template, "h-"+tracks.Canary.Template
 		tracks.Stable.Ready, there.Updated, there.Mixed = tracks.Stable.Wanted, true, false
+	case "created": // no pod runs yet
+		tracks.Stable.Template, tracks.Stable.Pods, tracks.Stable.Ready = "", "", 0
+		there.Held = false
 	case "resumed":
 		there.Held = false
 	case "mixed":
