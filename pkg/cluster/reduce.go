@@ -28,9 +28,6 @@ const Prefix = "serin.dev/"
 // an annotation, which one a Deployment names.
 const ServiceLabel = Prefix + "service"
 
-// templateKey is, on a canary that Serin made, the hash of the template it was made of.
-const templateKey = Prefix + "template"
-
 // revisionAnnotation is set by the deployment controller on a Deployment and on
 // the ReplicaSet of its present template.
 const revisionAnnotation = "deployment.kubernetes.io/revision"
@@ -191,7 +188,7 @@ func (c *Cache) reduce(d *appsv1.Deployment) (*deployment, error) {
 	}
 	r.Held = r.Paused && (marked(r) || c.options.Guard == GuardPause && c.options.InPlace && topology.OptedIn(r))
 	if r.CloneOf != "" {
-		r.CloneTemplate = d.Annotations[templateKey]
+		r.CloneTemplate = d.Annotations[topology.TemplateKey]
 	}
 	return &deployment{
 		ObjectMeta: slim(d.ObjectMeta),

@@ -8,7 +8,10 @@ const (
 	ServiceLabel = "serin.dev/service"
 	// TrackKey is the label, of value TrackCanary, that tells the pods of a canary
 	// Deployment of ours from those of the user's.
-	TrackKey    = "serin.dev/track"
+	TrackKey = "serin.dev/track"
+	// TemplateKey is the annotation of a canary Deployment that says of which
+	// template it was made: the hash of the user's, without our label.
+	TemplateKey = "serin.dev/template"
 	TrackCanary = "canary"
 )
 

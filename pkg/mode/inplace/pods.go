@@ -10,10 +10,6 @@ import (
 	"serin.dev/serin/pkg/topology"
 )
 
-// templateKey is the annotation of a canary Deployment that says of which
-// template it was made: the hash of the user's, without our label.
-const templateKey = "serin.dev/template"
-
 // renderPods gives the write by which the canary has the pods that are ordered;
 // none when it has them, or when they have to wait for others to go.
 func (s scene) renderPods(want *canary.Pods, why canary.Reason) ([]mode.Write, error) {
@@ -92,7 +88,7 @@ func (s scene) cloneOf(key canary.ObjectKey, replicas int) (map[string]any, erro
 				topology.ServiceLabel: s.o.Service,
 				topology.TrackKey:     topology.TrackCanary,
 			},
-			"annotations": map[string]any{templateKey: s.user.TemplateHash},
+			"annotations": map[string]any{topology.TemplateKey: s.user.TemplateHash},
 			"ownerReferences": []any{map[string]any{
 				"apiVersion": "apps/v1", "kind": "Deployment", "name": s.user.Name, "uid": s.user.UID, "controller": true,
 			}},
