@@ -1,19 +1,16 @@
 package topology_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/topology"
 	"serin.dev/serin/pkg/topology/topologytest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // change is one edit of the manifests of testdata/inplace.yaml: old text, new
 // text. Every old text must be there; without one, a manifest is added.
@@ -249,7 +246,7 @@ func TestFindingsInPlace(t *testing.T) {
 			}
 		})
 	}
-	golden(t, "inplace.golden", text.String())
+	golden.Check(t, "inplace.golden", text.String())
 }
 
 // tell writes findings as people see them, and returns their reasons.
@@ -287,23 +284,6 @@ func inPlace(t *testing.T, changes ...change) string {
 		}
 	}
 	return text
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (go test -update writes it); got:\n%s", path, got)
-	}
 }
 
 func TestGuardUnneeded(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/route"
@@ -159,7 +160,7 @@ func TestRenderWritesAReleaseAndLeavesNothing(t *testing.T) {
 				if len(after) != len(before) {
 					t.Errorf("%d objects before, %d after", len(before), len(after))
 				}
-				golden(t, strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(v.name+" "+end)+".golden", w.log.String())
+				golden.Check(t, strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(v.name+" "+end)+".golden", w.log.String())
 			})
 		}
 	}

@@ -1,11 +1,9 @@
 package inplace
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,26 +18,6 @@ import (
 	"serin.dev/serin/pkg/topology"
 	"serin.dev/serin/pkg/topology/topologytest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares got with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (go test -update writes it); got:\n%s", path, got)
-	}
-}
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 

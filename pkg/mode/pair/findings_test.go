@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/pkg/canary"
 )
 
@@ -182,5 +183,5 @@ func TestFindings(t *testing.T) {
 			}
 		})
 	}
-	golden(t, "findings.golden", all.String())
+	golden.Check(t, "findings.golden", all.String())
 }

@@ -11,6 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/mode"
 	"serin.dev/serin/pkg/route"
@@ -165,7 +166,7 @@ func TestRenderWritesARelease(t *testing.T) {
 		w.do("100%", p)
 		p = order(p.Next, canary.Succeeded, 100, canary.Promoted)
 		w.do("the last write, then our entry goes", p)
-		golden(t, "promotion.golden", w.log.String())
+		golden.Check(t, "promotion.golden", w.log.String())
 	})
 	t.Run("that is rolled back", func(t *testing.T) {
 		w := newWorld(t, withGateway())
@@ -175,7 +176,7 @@ func TestRenderWritesARelease(t *testing.T) {
 		w.do("back to stable", p)
 		p = order(p.Next, canary.RolledBack, 0, canary.ErrorRateTooHigh)
 		w.do("the last write", p)
-		golden(t, "rollback.golden", w.log.String())
+		golden.Check(t, "rollback.golden", w.log.String())
 	})
 	t.Run("that is opted out of", func(t *testing.T) {
 		w := newWorld(t)
@@ -186,7 +187,7 @@ func TestRenderWritesARelease(t *testing.T) {
 		p = order(p.Next, canary.RolledBack, 0, canary.OptedOut)
 		p.Clean = true
 		w.do("all marks go", p)
-		golden(t, "optout.golden", w.log.String())
+		golden.Check(t, "optout.golden", w.log.String())
 		for _, doc := range []map[string]any{before, w.o.VirtualServices[0].Doc} {
 			delete(object(doc, "metadata"), "resourceVersion")
 			delete(object(doc, "metadata"), "managedFields")
@@ -201,7 +202,7 @@ func TestRenderWritesARelease(t *testing.T) {
 		w.do("promoted", p)
 		w.o.Deployments[1].Annotations = nil
 		w.do("all marks go, the users stay", canary.Plan{Next: p.Next, Clean: true, Last: true})
-		golden(t, "optout-promoted.golden", w.log.String())
+		golden.Check(t, "optout-promoted.golden", w.log.String())
 	})
 }
 
