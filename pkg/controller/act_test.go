@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"serin.dev/serin/internal/apiserver"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/mode"
@@ -26,7 +27,7 @@ func objectKey(kind, name string) canary.ObjectKey {
 func ofOurs(t *testing.T, kind, name string, spec map[string]any) []byte {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{
-		"kind": kind, "apiVersion": apiVersions[kind],
+		"kind": kind, "apiVersion": apiserver.APIVersions[kind],
 		"metadata": map[string]any{"namespace": "shop", "name": name, "labels": map[string]any{
 			"app.kubernetes.io/managed-by": "serin", "serin.dev/service": "web"}},
 		"spec": spec,
@@ -38,11 +39,11 @@ func ofOurs(t *testing.T, kind, name string, spec map[string]any) []byte {
 }
 
 func (w *world) version(kind, name string) string {
-	o := w.api.read(kind, "shop", name)
+	o := w.api.Read(kind, "shop", name)
 	if o == nil {
 		return ""
 	}
-	return meta(o)["resourceVersion"].(string)
+	return apiserver.Meta(o)["resourceVersion"].(string)
 }
 
 func TestEveryKindIsMadeChangedAndRemoved(t *testing.T) {
@@ -60,21 +61,21 @@ func TestEveryKindIsMadeChangedAndRemoved(t *testing.T) {
 			do(mode.Create, ofOurs(t, kind, key.Name, map[string]any{"paused": true, "host": "web"}))
 			do(mode.Patch, []byte(`[{"op":"test","path":"/metadata/resourceVersion","value":"`+w.version(kind, key.Name)+`"},
 				{"op":"replace","path":"/spec/paused","value":false},{"op":"remove","path":"/metadata/labels/app.kubernetes.io~1managed-by"}]`))
-			got := w.api.read(kind, "shop", key.Name)
-			if paused := got["spec"].(map[string]any)["paused"]; paused != false || stringMap(meta(got)["labels"])["app.kubernetes.io/managed-by"] != "" {
+			got := w.api.Read(kind, "shop", key.Name)
+			if paused := got["spec"].(map[string]any)["paused"]; paused != false || apiserver.StringMap(apiserver.Meta(got)["labels"])["app.kubernetes.io/managed-by"] != "" {
 				t.Errorf("after the patch it is %v", got)
 			}
-			meta(got)["labels"] = map[string]any{"seen": "yes"}
+			apiserver.Meta(got)["labels"] = map[string]any{"seen": "yes"}
 			body, err := json.Marshal(got)
 			if err != nil {
 				t.Fatal(err)
 			}
 			do(mode.Update, body)
-			if got := w.api.read(kind, "shop", key.Name); stringMap(meta(got)["labels"])["seen"] != "yes" {
+			if got := w.api.Read(kind, "shop", key.Name); apiserver.StringMap(apiserver.Meta(got)["labels"])["seen"] != "yes" {
 				t.Errorf("after the update it is %v", got)
 			}
 			do(mode.Delete, nil)
-			if got := w.api.read(kind, "shop", key.Name); got != nil {
+			if got := w.api.Read(kind, "shop", key.Name); got != nil {
 				t.Errorf("after the removal it is %v", got)
 			}
 		})
@@ -100,7 +101,7 @@ func TestWritesToWhatHasChangedAreBehindAndNoFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := emptyWorld(t)
 			for _, kind := range []string{"VirtualService", "DestinationRule", "Deployment"} {
-				w.api.put(map[string]any{"kind": kind, "apiVersion": apiVersions[kind], "metadata": map[string]any{"namespace": "shop", "name": "here"}, "spec": map[string]any{}})
+				w.api.Put(map[string]any{"kind": kind, "apiVersion": apiserver.APIVersions[kind], "metadata": map[string]any{"namespace": "shop", "name": "here"}, "spec": map[string]any{}})
 			}
 			err := w.controller(w.api, nil).write(t.Context(), c.write)
 			if err == nil {
@@ -109,8 +110,8 @@ func TestWritesToWhatHasChangedAreBehindAndNoFault(t *testing.T) {
 			if err = describe(c.write, err); errors.Is(err, errBehind) != c.want || !strings.Contains(err.Error(), c.write.Key.String()) {
 				t.Errorf("got %v, behind %v, want %v", err, errors.Is(err, errBehind), c.want)
 			}
-			if len(w.api.writes) > 0 {
-				t.Errorf("it wrote %v", w.api.writes)
+			if len(w.api.Writes()) > 0 {
+				t.Errorf("it wrote %v", w.api.Writes())
 			}
 		})
 	}
@@ -122,7 +123,7 @@ func TestAPatchToAnObjectThatIsNotValidIsAFault(t *testing.T) {
 	w := emptyWorld(t)
 	invalid := apierrors.NewInvalid(appsv1.SchemeGroupVersion.WithKind("Deployment").GroupKind(), "web", nil).Status()
 	invalid.Kind, invalid.APIVersion = "Status", "v1"
-	way := answering(func(*http.Request) (*http.Response, error) { return answer(422, invalid) })
+	way := answering(func(*http.Request) (*http.Response, error) { return apiserver.Answer(422, invalid) })
 	write := mode.Write{Verb: mode.Patch, Key: objectKey("Deployment", "web"), Body: []byte(`[]`)}
 	err := describe(write, w.controller(way, nil).write(t.Context(), write))
 	if !apierrors.IsInvalid(err) || errors.Is(err, errBehind) {
@@ -211,7 +212,7 @@ func TestARaiseInPlaceAsksForTheSubsetsToo(t *testing.T) {
 			w := newWorld(t)
 			w.inPlace = inPlace
 			asked := 0
-			w.api.fault = func(r *http.Request) error {
+			w.api.Fault = func(r *http.Request) error {
 				if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/destinationrules/web") {
 					asked++
 				}

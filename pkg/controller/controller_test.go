@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"serin.dev/serin/internal/apiserver"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
 )
@@ -36,7 +37,7 @@ func TestAGoodVersionIsPromotedStepByStep(t *testing.T) {
 		if want := []int{5, 25, 100}; !slices.Equal(weights, want) {
 			t.Errorf("the canary had %v percent, want %v", weights, want)
 		}
-		if n := len(w.api.all("ControllerRevision")); n != 1 {
+		if n := len(w.api.All("ControllerRevision")); n != 1 {
 			t.Errorf("%d releases are kept, want 1", n)
 		}
 		want := []string{"ReleaseStarted", "StepStarted", "StepPassed", "StepPassed", "Promoted"}
@@ -44,9 +45,9 @@ func TestAGoodVersionIsPromotedStepByStep(t *testing.T) {
 			t.Errorf("told %v, want %v", got, want)
 		}
 		synctest.Wait()
-		writes := len(w.api.writes)
+		writes := len(w.api.Writes())
 		pass(time.Hour)
-		if more := w.api.writes[writes:]; len(more) > 0 {
+		if more := w.api.Writes()[writes:]; len(more) > 0 {
 			t.Errorf("in an idle hour it wrote %v", more)
 		}
 	})
@@ -240,14 +241,14 @@ func crashAt(t *testing.T, k int, done bool) {
 		before = now
 		return phase(c) == "Succeeded" && now == 100
 	})
-	if n := len(w.api.all("ControllerRevision")); n != 1 {
+	if n := len(w.api.All("ControllerRevision")); n != 1 {
 		t.Errorf("crash at write %d (done: %v): %d releases are kept, want 1", k, done, n)
 	}
 }
 
 // mortal is the way to the API server of a process that dies at its k-th write.
 type mortal struct {
-	api  *apiServer
+	api  *apiserver.Server
 	last int
 	done bool // the last write is still done
 
@@ -281,21 +282,21 @@ func isWrite(r *http.Request) bool {
 func TestTakingTheAnnotationAwayPutsAllBackAndTakesOurMarksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		before := w.api.read("VirtualService", "shop", "web")["spec"]
+		before := w.api.Read("VirtualService", "shop", "web")["spec"]
 		_, stop := w.run()
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(2*time.Minute, "at 25%", func() bool { return w.weight("web") == 25 })
-		w.api.edit("Deployment", "shop", "web-v2", func(o map[string]any) {
-			delete(meta(o)["annotations"].(map[string]any), "serin.dev/canary")
+		w.api.Edit("Deployment", "shop", "web-v2", func(o map[string]any) {
+			delete(apiserver.Meta(o)["annotations"].(map[string]any), "serin.dev/canary")
 		})
 		w.until(time.Minute, "back to what it was", func() bool { return w.weight("web") == 0 })
 		synctest.Wait()
-		after := w.api.read("VirtualService", "shop", "web")
+		after := w.api.Read("VirtualService", "shop", "web")
 		if got, want := text(t, after["spec"]), text(t, before); got != want {
 			t.Errorf("the routes are\n%s\nwant\n%s", got, want)
 		}
-		if notes := stringMap(meta(after)["annotations"]); len(notes) != 0 {
+		if notes := apiserver.StringMap(apiserver.Meta(after)["annotations"]); len(notes) != 0 {
 			t.Errorf("annotations are left: %v", notes)
 		}
 	})
@@ -315,7 +316,7 @@ func TestASnapDoesNotWaitForAVirtualServiceThatCannotBeWritten(t *testing.T) {
 		w := newWorld(t)
 		w.virtualService("gate", []any{"shop.example"}, []any{"istio-system/gateway"})
 		var hanging atomic.Bool
-		w.api.fault = func(r *http.Request) error {
+		w.api.Fault = func(r *http.Request) error {
 			if hanging.Load() && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/gate") {
 				<-r.Context().Done()
 				return r.Context().Err()
@@ -341,9 +342,9 @@ func TestAHandThatRaisesBetweenReadAndWriteIsNotOverwritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var once atomic.Bool
-		w.api.fault = func(r *http.Request) error {
+		w.api.Fault = func(r *http.Request) error {
 			if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/web") && once.CompareAndSwap(false, true) {
-				w.api.edit("VirtualService", "shop", "web", func(o map[string]any) {
+				w.api.Edit("VirtualService", "shop", "web", func(o map[string]any) {
 					route, _, _ := unstructured.NestedSlice(o, "spec", "http")
 					route[0].(map[string]any)["timeout"] = "7s"
 					_ = unstructured.SetNestedSlice(o, route, "spec", "http")
@@ -355,7 +356,7 @@ func TestAHandThatRaisesBetweenReadAndWriteIsNotOverwritten(t *testing.T) {
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
-		route, _, _ := unstructured.NestedSlice(w.api.read("VirtualService", "shop", "web"), "spec", "http")
+		route, _, _ := unstructured.NestedSlice(w.api.Read("VirtualService", "shop", "web"), "spec", "http")
 		last := route[len(route)-1].(map[string]any)
 		if last["timeout"] != "7s" {
 			t.Errorf("the user's edit is lost: %v", last)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"serin.dev/serin/internal/apiserver"
 )
 
 // The tests in place stand on what the in-memory server does with Deployments.
@@ -13,7 +15,7 @@ import (
 func TestADeploymentOfTheTestsRollsWithinItsLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld(t)
-		w.manage().broken["bad"] = true
+		w.api.Manage(w.t.Context()).Broken["bad"] = true
 		w.single(4, nil)
 		w.setImage("two")
 		least, most := 4, 0
@@ -40,7 +42,7 @@ func TestADeploymentOfTheTestsRollsWithinItsLimits(t *testing.T) {
 func TestADeploymentOfTheTestsIsHeldByTheGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld(t)
-		w.manage()
+		w.api.Manage(w.t.Context())
 		w.single(4, map[string]any{"serin.dev/canary": "true"})
 		w.setImage("two")
 		w.set("replicas", 6)
@@ -56,12 +58,12 @@ func TestADeploymentOfTheTestsIsHeldByTheGuard(t *testing.T) {
 		w.setImage("two")
 		w.set("paused", false)
 		w.until(time.Minute, "resumed by hand", w.updated)
-		if notes := stringMap(meta(w.api.read("Deployment", "shop", "web"))["annotations"]); notes["serin.dev/held"] == "" || notes[revisionKey] != "2" {
+		if notes := apiserver.StringMap(apiserver.Meta(w.api.Read("Deployment", "shop", "web"))["annotations"]); notes["serin.dev/held"] == "" || notes[apiserver.RevisionKey] != "2" {
 			t.Errorf("its annotations are %v", notes)
 		}
 		w.setImage("one")
 		pass(3 * time.Second)
-		if notes := stringMap(meta(w.api.read("Deployment", "shop", "web"))["annotations"]); notes[revisionKey] != "3" || w.images()["two"] != 6 {
+		if notes := apiserver.StringMap(apiserver.Meta(w.api.Read("Deployment", "shop", "web"))["annotations"]); notes[apiserver.RevisionKey] != "3" || w.images()["two"] != 6 {
 			t.Errorf("held with an old template it has %v, and runs %v", notes, w.images())
 		}
 	})
@@ -70,18 +72,18 @@ func TestADeploymentOfTheTestsIsHeldByTheGuard(t *testing.T) {
 func TestPodsOfTheTestsGoAfterTheirOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld(t)
-		w.manage()
+		w.api.Manage(w.t.Context())
 		w.single(2, nil)
-		w.api.delete("Deployment", "shop", "web")
+		w.api.Delete("Deployment", "shop", "web")
 		pass(2 * time.Second)
-		if n := len(w.api.all("ReplicaSet")); n != 0 || len(w.api.all("Pod")) != 2 {
-			t.Errorf("2 s later there are %d ReplicaSets and %d pods, want none and 2 that are going", n, len(w.api.all("Pod")))
+		if n := len(w.api.All("ReplicaSet")); n != 0 || len(w.api.All("Pod")) != 2 {
+			t.Errorf("2 s later there are %d ReplicaSets and %d pods, want none and 2 that are going", n, len(w.api.All("Pod")))
 		}
 		pass(5 * time.Second)
-		if pods := w.api.all("Pod"); len(pods) != 0 {
+		if pods := w.api.All("Pod"); len(pods) != 0 {
 			t.Errorf("7 s later there still are %d pods", len(pods))
 		}
-		if got := strings.Join(w.api.writes, " "); got != "" {
+		if got := strings.Join(w.api.Writes(), " "); got != "" {
 			t.Errorf("what the server does itself counts as writes: %s", got)
 		}
 	})

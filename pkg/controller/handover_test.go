@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"serin.dev/serin/internal/apiserver"
 )
 
 // A replica that takes over right after the routes were given back doesn't know
@@ -18,7 +20,7 @@ func TestTheSubsetsStayWhenAnotherReplicaTakesOver(t *testing.T) {
 		w.play(5*time.Minute, "at 5%", func() bool { return w.share() == 5 })
 		w.annotate("web", "serin.dev/command", "abort")
 		routes := func() bool {
-			return len(w.api.all("VirtualService")) == 1 && len(stringMap(meta(w.api.read("VirtualService", "shop", "web"))["annotations"])) == 1
+			return len(w.api.All("VirtualService")) == 1 && len(apiserver.StringMap(apiserver.Meta(w.api.Read("VirtualService", "shop", "web"))["annotations"])) == 1
 		}
 		w.play(5*time.Minute, "the routes are given back", routes)
 		given := time.Now()
@@ -26,7 +28,7 @@ func TestTheSubsetsStayWhenAnotherReplicaTakesOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.until(5*time.Second, "the second leads", second.Leading)
-		w.until(time.Minute, "the subsets are gone", func() bool { return len(w.api.all("DestinationRule")) == 0 })
+		w.until(time.Minute, "the subsets are gone", func() bool { return len(w.api.All("DestinationRule")) == 0 })
 		if after := time.Since(given); after < 5*time.Second {
 			t.Errorf("the subsets went %s after the routes", after)
 		}

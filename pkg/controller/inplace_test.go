@@ -14,6 +14,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"serin.dev/serin/internal/apiserver"
 )
 
 // A shop with one Deployment, four pods, a VirtualService of a gateway that names
@@ -22,34 +24,34 @@ func newShop(t *testing.T, notes map[string]any) *world {
 	w := emptyWorld(t)
 	w.inPlace = true
 	for _, kind := range []string{"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"} {
-		w.api.put(map[string]any{"kind": kind, "apiVersion": apiVersions[kind], "metadata": map[string]any{"name": "serin-in-place"}, "spec": map[string]any{"policyName": "serin-in-place"}})
+		w.api.Put(map[string]any{"kind": kind, "apiVersion": apiserver.APIVersions[kind], "metadata": map[string]any{"name": "serin-in-place"}, "spec": map[string]any{"policyName": "serin-in-place"}})
 	}
-	w.api.put(map[string]any{
-		"kind": "VirtualService", "apiVersion": apiVersions["VirtualService"], "metadata": map[string]any{"namespace": "shop", "name": "web", "annotations": map[string]any{"team": "shop"}},
+	w.api.Put(map[string]any{
+		"kind": "VirtualService", "apiVersion": apiserver.APIVersions["VirtualService"], "metadata": map[string]any{"namespace": "shop", "name": "web", "annotations": map[string]any{"team": "shop"}},
 		"spec": map[string]any{"hosts": []any{"shop.example"}, "gateways": []any{"istio-system/gateway"}, "http": []any{map[string]any{
 			"timeout": "10s", "route": []any{map[string]any{"destination": map[string]any{"host": "web"}}}}}},
 	})
-	w.manage()
+	w.api.Manage(w.t.Context())
 	w.single(4, notes)
 	return w
 }
 
 // theirs is what belongs to users, as they would see it: a pause of false is none.
 func (w *world) theirs() string {
-	d := w.api.read("Deployment", "shop", "web")
+	d := w.api.Read("Deployment", "shop", "web")
 	spec, _ := d["spec"].(map[string]any)
 	if spec["paused"] == false {
 		delete(spec, "paused")
 	}
-	notes := stringMap(meta(d)["annotations"])
-	delete(notes, revisionKey)
-	all := map[string]any{"spec": spec, "annotations": notes, "labels": meta(d)["labels"]}
-	for _, v := range w.api.all("VirtualService") {
-		name, _ := meta(v)["name"].(string)
-		all["VirtualService "+name] = map[string]any{"spec": v["spec"], "annotations": meta(v)["annotations"], "labels": meta(v)["labels"]}
+	notes := apiserver.StringMap(apiserver.Meta(d)["annotations"])
+	delete(notes, apiserver.RevisionKey)
+	all := map[string]any{"spec": spec, "annotations": notes, "labels": apiserver.Meta(d)["labels"]}
+	for _, v := range w.api.All("VirtualService") {
+		name, _ := apiserver.Meta(v)["name"].(string)
+		all["VirtualService "+name] = map[string]any{"spec": v["spec"], "annotations": apiserver.Meta(v)["annotations"], "labels": apiserver.Meta(v)["labels"]}
 	}
-	for _, r := range w.api.all("DestinationRule") {
-		name, _ := meta(r)["name"].(string)
+	for _, r := range w.api.All("DestinationRule") {
+		name, _ := apiserver.Meta(r)["name"].(string)
 		all["DestinationRule "+name] = r["spec"]
 	}
 	return text(w.t, all)
@@ -57,7 +59,7 @@ func (w *world) theirs() string {
 
 // destinations are where users are sent: each place of a route with a weight.
 func (w *world) destinations() (all []map[string]any) {
-	for _, v := range w.api.all("VirtualService") {
+	for _, v := range w.api.All("VirtualService") {
 		http, _, _ := unstructured.NestedSlice(v, "spec", "http")
 		for _, r := range http {
 			route, _ := r.(map[string]any)["route"].([]any)
@@ -88,24 +90,22 @@ func (w *world) share() (most int) {
 
 // readyPods are how many pods there are that labels select, ready and not going.
 func (w *world) readyPods(selector map[string]string) (n int) {
-	w.api.mu.Lock()
-	defer w.api.mu.Unlock()
-	for _, o := range w.api.objects {
-		if o["kind"] != "Pod" || meta(o)["deletionTimestamp"] != nil || !labels.SelectorFromSet(selector).Matches(labels.Set(stringMap(meta(o)["labels"]))) {
-			continue
+	w.api.Each("Pod", func(o map[string]any) {
+		if apiserver.Meta(o)["deletionTimestamp"] != nil || !labels.SelectorFromSet(selector).Matches(labels.Set(apiserver.StringMap(apiserver.Meta(o)["labels"]))) {
+			return
 		}
 		conditions, _, _ := unstructured.NestedSlice(o, "status", "conditions")
 		if slices.ContainsFunc(conditions, func(c any) bool { return c.(map[string]any)["status"] == "True" }) {
 			n++
 		}
-	}
+	})
 	return n
 }
 
 // check finds users that are sent where nobody answers, or unseen to the canary.
 func (w *world) check() {
 	w.t.Helper()
-	rule := w.api.read("DestinationRule", "shop", "web-serin")
+	rule := w.api.Read("DestinationRule", "shop", "web-serin")
 	subsets, _, _ := unstructured.NestedSlice(rule, "spec", "subsets")
 	for _, d := range w.destinations() {
 		weight, weighted := d["weight"].(float64)
@@ -124,7 +124,7 @@ func (w *world) check() {
 			w.t.Errorf("%s: %v%% of the users are sent to subset %s, which does not exist", time.Now().Format(time.TimeOnly), weight, name)
 			continue
 		}
-		selector := stringMap(subsets[i].(map[string]any)["labels"])
+		selector := apiserver.StringMap(subsets[i].(map[string]any)["labels"])
 		selector["app"] = "web"
 		if w.readyPods(selector) == 0 {
 			w.t.Errorf("%s: %v%% of the users are sent to subset %s, which has no ready pod", time.Now().Format(time.TimeOnly), weight, name)
@@ -162,9 +162,9 @@ func (w *world) play(limit time.Duration, what string, f func() bool) (shares []
 
 // atRest tells that nothing of a release is left.
 func (w *world) atRest() bool {
-	return len(w.api.all("Deployment")) == 1 && len(w.api.all("DestinationRule")) == 0 && len(w.api.all("VirtualService")) == 1 &&
+	return len(w.api.All("Deployment")) == 1 && len(w.api.All("DestinationRule")) == 0 && len(w.api.All("VirtualService")) == 1 &&
 		w.readyPods(map[string]string{"serin.dev/track": "canary"}) == 0 &&
-		len(stringMap(meta(w.api.read("VirtualService", "shop", "web"))["annotations"])) == 1
+		len(apiserver.StringMap(apiserver.Meta(w.api.Read("VirtualService", "shop", "web"))["annotations"])) == 1
 }
 
 func TestAReleaseInPlaceGivesEverythingBackAsItWas(t *testing.T) {
@@ -172,8 +172,8 @@ func TestAReleaseInPlaceGivesEverythingBackAsItWas(t *testing.T) {
 		w := newShop(t, opted)
 		c, end := w.runOver(checked{w.api, w}, nil)
 		pass(time.Minute)
-		if len(w.api.writes) > 0 {
-			t.Errorf("at rest it wrote %v", w.api.writes)
+		if len(w.api.Writes()) > 0 {
+			t.Errorf("at rest it wrote %v", w.api.Writes())
 		}
 		before := strings.ReplaceAll(w.theirs(), `"one"`, `"two"`)
 		w.setImage("two")
@@ -187,7 +187,7 @@ func TestAReleaseInPlaceGivesEverythingBackAsItWas(t *testing.T) {
 		if got := w.images(); len(got) != 1 || got["two"] != 4 {
 			t.Errorf("at the end run %v", got)
 		}
-		if n := len(w.api.all("ControllerRevision")); n != 1 {
+		if n := len(w.api.All("ControllerRevision")); n != 1 {
 			t.Errorf("%d releases are kept, want 1", n)
 		}
 		w.quiet()
@@ -201,9 +201,9 @@ func TestAReleaseInPlaceGivesEverythingBackAsItWas(t *testing.T) {
 func (w *world) quiet() {
 	w.t.Helper()
 	synctest.Wait()
-	writes := len(w.api.writes)
+	writes := len(w.api.Writes())
 	pass(time.Hour)
-	if more := w.api.writes[writes:]; len(more) > 0 {
+	if more := w.api.Writes()[writes:]; len(more) > 0 {
 		w.t.Errorf("in an idle hour it wrote %v", more)
 	}
 }
@@ -303,7 +303,7 @@ func crashInPlace(t *testing.T, rate float64, k int, done bool) {
 	if got := w.images(); len(got) != 1 || got[image] != 4 {
 		t.Errorf("at the end run %v", got)
 	}
-	if n := len(w.api.all("ControllerRevision")); n != 1 {
+	if n := len(w.api.All("ControllerRevision")); n != 1 {
 		t.Errorf("%d releases are kept, want 1", n)
 	}
 }
@@ -342,7 +342,7 @@ func TestAFaultAtAnyWriteInPlaceChangesNothing(t *testing.T) {
 
 // faulty is the way to the API server on which one write meets a fault.
 type faulty struct {
-	api   *apiServer
+	api   *apiserver.Server
 	at    int
 	fault func(*faulty, *http.Request) (*http.Response, error)
 
@@ -374,17 +374,14 @@ func lost(f *faulty, r *http.Request) (*http.Response, error) {
 
 // conflict is a write just before which somebody else changes the object.
 func conflict(f *faulty, r *http.Request) (*http.Response, error) {
-	t := parseTarget(r.URL.Path)
-	f.api.mu.Lock()
-	if held, exists := f.api.objects[t.path()]; exists {
-		o := clone(held)
-		meta(o)["labels"] = map[string]any{"touched": "yes"}
-		for k, v := range stringMap(meta(held)["labels"]) {
-			meta(o)["labels"].(map[string]any)[k] = v
+	f.api.EditAt(r.URL.Path, func(o map[string]any) {
+		labels := map[string]any{}
+		for k, v := range apiserver.StringMap(apiserver.Meta(o)["labels"]) {
+			labels[k] = v
 		}
-		f.api.store(t, o)
-	}
-	f.api.mu.Unlock()
+		labels["touched"] = "yes"
+		apiserver.Meta(o)["labels"] = labels
+	})
 	return f.api.RoundTrip(r)
 }
 
@@ -400,9 +397,9 @@ func TestWhatPeopleDoInMidReleaseEndsCleanly(t *testing.T) {
 		"another template: that one is released":   {func(w *world) { w.setImage("three") }, "three", false},
 		"aborted: it waits with its template":      {func(w *world) { w.annotate("web", "serin.dev/command", "abort") }, "one", true},
 		"scaled: the release goes on":              {func(w *world) { w.set("replicas", 8) }, "two", false},
-		"Serin's rule deleted: it comes back":      {func(w *world) { w.api.delete("DestinationRule", "shop", "web-serin") }, "two", false},
-		"Serin's canary deleted: users go back":    {func(w *world) { w.api.delete("Deployment", "shop", "web-canary") }, "one", true},
-		"Serin's mesh routes deleted: they do too": {func(w *world) { w.api.delete("VirtualService", "shop", "web-serin") }, "two", false},
+		"Serin's rule deleted: it comes back":      {func(w *world) { w.api.Delete("DestinationRule", "shop", "web-serin") }, "two", false},
+		"Serin's canary deleted: users go back":    {func(w *world) { w.api.Delete("Deployment", "shop", "web-canary") }, "one", true},
+		"Serin's mesh routes deleted: they do too": {func(w *world) { w.api.Delete("VirtualService", "shop", "web-serin") }, "two", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -414,7 +411,7 @@ func TestWhatPeopleDoInMidReleaseEndsCleanly(t *testing.T) {
 				c.do(w)
 				w.until(20*time.Minute, "at rest", func() bool { return w.atRest() && (w.images()[c.image] > 0 && len(w.images()) == 1) })
 				pass(time.Minute)
-				d := w.api.read("Deployment", "shop", "web")
+				d := w.api.Read("Deployment", "shop", "web")
 				if paused := d["spec"].(map[string]any)["paused"] == true; paused != c.paused || !w.atRest() {
 					t.Errorf("at the end it is paused: %v, %v", paused, w.reasons())
 				}
@@ -429,17 +426,17 @@ func TestADeletedDeploymentLeavesNothingOfItsReleaseBehind(t *testing.T) {
 		w := newShop(t, opted)
 		_, stop := w.run()
 		defer stop()
-		before := text(t, w.api.read("VirtualService", "shop", "web")["spec"])
+		before := text(t, w.api.Read("VirtualService", "shop", "web")["spec"])
 		w.setImage("two")
 		w.play(5*time.Minute, "at 25%", func() bool { return w.share() == 25 })
-		w.api.delete("Deployment", "shop", "web")
+		w.api.Delete("Deployment", "shop", "web")
 		w.until(15*time.Minute, "cleaned", func() bool {
-			return len(w.api.all("Deployment"))+len(w.api.all("DestinationRule"))+len(w.api.all("Pod")) == 0 && len(w.api.all("VirtualService")) == 1
+			return len(w.api.All("Deployment"))+len(w.api.All("DestinationRule"))+len(w.api.All("Pod")) == 0 && len(w.api.All("VirtualService")) == 1
 		})
 		pass(time.Minute)
-		after := w.api.read("VirtualService", "shop", "web")
-		if got := text(t, after["spec"]); got != before || len(stringMap(meta(after)["annotations"])) != 1 {
-			t.Errorf("users find\n%s %v\nwant\n%s", got, meta(after)["annotations"], before)
+		after := w.api.Read("VirtualService", "shop", "web")
+		if got := text(t, after["spec"]); got != before || len(apiserver.StringMap(apiserver.Meta(after)["annotations"])) != 1 {
+			t.Errorf("users find\n%s %v\nwant\n%s", got, apiserver.Meta(after)["annotations"], before)
 		}
 		w.quiet()
 	})

@@ -8,11 +8,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"serin.dev/serin/internal/apiserver"
 )
 
 // link is one process's way to the API server, which can be cut.
 type link struct {
-	api *apiServer
+	api *apiserver.Server
 	cut atomic.Bool
 }
 
@@ -77,7 +79,7 @@ func TestTheLeaseIsGivenBackOnlyAfterTheLastWrite(t *testing.T) {
 		w := newWorld(t)
 		held := make(chan struct{})
 		var slow, released atomic.Bool
-		w.api.fault = func(r *http.Request) error {
+		w.api.Fault = func(r *http.Request) error {
 			switch {
 			case strings.Contains(r.URL.Path, "/leases/"):
 				if r.Method == http.MethodPut && slow.Load() {

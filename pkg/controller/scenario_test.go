@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"serin.dev/serin/internal/apiserver"
 )
 
 func (w *world) annotate(deployment, key, value string) {
-	w.api.edit("Deployment", "shop", deployment, func(o map[string]any) {
-		notes := meta(o)["annotations"].(map[string]any)
+	w.api.Edit("Deployment", "shop", deployment, func(o map[string]any) {
+		notes := apiserver.Meta(o)["annotations"].(map[string]any)
 		if value == "" {
 			delete(notes, key)
 			return
@@ -52,7 +54,7 @@ func TestMistakesInTheAnnotationsAreToldAtOnceAndMoveNothing(t *testing.T) {
 		if got := phase(c); got != "Blocked" {
 			t.Errorf("the release is %s, want Blocked", got)
 		}
-		events := w.api.all("Event")
+		events := w.api.All("Event")
 		if len(events) != 1 {
 			t.Fatalf("told %v, want one Event", w.reasons())
 		}
@@ -75,7 +77,7 @@ func TestADeletedDeploymentGivesTheTrafficBack(t *testing.T) {
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(5*time.Minute, "at 25%", func() bool { return w.weight("web") == 25 })
-		w.api.delete("Deployment", "shop", "web-v2")
+		w.api.Delete("Deployment", "shop", "web-v2")
 		synctest.Wait()
 		if got := w.weight("web"); got != 0 {
 			t.Errorf("the canary that is gone has %d%%", got)
@@ -143,7 +145,7 @@ func TestRaisesGoOneAfterTheOtherAndSnapsTogether(t *testing.T) {
 		w := newWorld(t)
 		w.virtualService("gate", []any{"shop.example"}, []any{"istio-system/gateway"})
 		var together gauge
-		w.api.fault = func(r *http.Request) error {
+		w.api.Fault = func(r *http.Request) error {
 			if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/virtualservices/") {
 				together.add(1)
 				pass(100 * time.Millisecond)
@@ -195,13 +197,13 @@ func TestARaiseIsNotDecidedOnWhatTheInformersMissed(t *testing.T) {
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(5*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
-		w.api.hold("virtualservices", true)
-		w.api.edit("VirtualService", "shop", "web", func(o map[string]any) { meta(o)["labels"] = map[string]any{"seen": "no"} })
+		w.api.Hold("virtualservices", true)
+		w.api.Edit("VirtualService", "shop", "web", func(o map[string]any) { apiserver.Meta(o)["labels"] = map[string]any{"seen": "no"} })
 		pass(10 * time.Minute)
 		if got := w.weight("web"); got != 5 {
 			t.Errorf("it raised to %d%% over a version it had not seen", got)
 		}
-		w.api.hold("virtualservices", false)
+		w.api.Hold("virtualservices", false)
 		w.until(10*time.Minute, "promoted", func() bool { return w.weight("web") == 100 })
 	})
 }
@@ -212,7 +214,7 @@ func TestAWebhookThatRefusesIsTriedForeverAndPassesNoStepOver(t *testing.T) {
 		var refused atomic.Int64
 		var down atomic.Bool
 		down.Store(true)
-		w.api.fault = func(r *http.Request) error {
+		w.api.Fault = func(r *http.Request) error {
 			if down.Load() && r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/virtualservices/") {
 				refused.Add(1)
 				return errors.New("failed calling webhook")
@@ -257,7 +259,7 @@ func TestWhatCanNotBeWrittenIsToldToPeopleOnce(t *testing.T) {
 			w.deploy("web-v2", "v2", "two", opted)
 			w.until(2*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
 			w.virtualService("late", []any{"shop.example"}, []any{"istio-system/gateway"})
-			w.api.edit("VirtualService", "shop", "late", func(o map[string]any) {
+			w.api.Edit("VirtualService", "shop", "late", func(o map[string]any) {
 				_ = unstructured.SetNestedSlice(o, []any{map[string]any{"route": []any{
 					map[string]any{"destination": map[string]any{"host": "web"}},
 				}}}, "spec", "http")
@@ -277,7 +279,7 @@ type refusing struct{ http.RoundTripper }
 
 func (r refusing) RoundTrip(q *http.Request) (*http.Response, error) {
 	if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/virtualservices/") {
-		return refuse(http.StatusForbidden, "Forbidden", "admission webhook denied the request")
+		return apiserver.Refuse(http.StatusForbidden, "Forbidden", "admission webhook denied the request")
 	}
 	return r.RoundTripper.RoundTrip(q)
 }
@@ -320,11 +322,11 @@ func TestAPromotionThatIsRolledBackLaterIsKeptAsRolledBack(t *testing.T) {
 		w.annotate("web-v2", "serin.dev/command", "rollback#1")
 		w.until(2*time.Minute, "rolled back", func() bool { return phase(c) == "RolledBack" })
 		synctest.Wait()
-		kept := w.api.all("ControllerRevision")
+		kept := w.api.All("ControllerRevision")
 		if len(kept) != 1 {
 			t.Fatalf("%d releases are kept, want 1", len(kept))
 		}
-		annotations, _ := meta(kept[0])["annotations"].(map[string]any)
+		annotations, _ := apiserver.Meta(kept[0])["annotations"].(map[string]any)
 		if got := annotations["serin.dev/outcome"]; got != "RolledBack" {
 			t.Errorf("the release is kept as %v", got)
 		}
@@ -341,9 +343,9 @@ func TestAQuarrelOverTheRoutesIsNoStorm(t *testing.T) {
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(time.Minute, "testing", func() bool { return w.weight("web") == 5 })
-		before := len(w.api.writes)
+		before := len(w.api.Writes())
 		for range 1500 { // a minute of somebody who takes the header route away at once
-			w.api.edit("VirtualService", "shop", "web", func(o map[string]any) {
+			w.api.Edit("VirtualService", "shop", "web", func(o map[string]any) {
 				spec, _ := o["spec"].(map[string]any)
 				http, _ := spec["http"].([]any)
 				spec["http"] = slices.DeleteFunc(http, func(r any) bool {
@@ -354,7 +356,7 @@ func TestAQuarrelOverTheRoutesIsNoStorm(t *testing.T) {
 			pass(40 * time.Millisecond)
 		}
 		puts := 0
-		for _, call := range w.api.writes[before:] {
+		for _, call := range w.api.Writes()[before:] {
 			if strings.HasPrefix(call, "PUT") && strings.Contains(call, "virtualservices") {
 				puts++
 			}

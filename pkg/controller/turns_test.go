@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"serin.dev/serin/internal/apiserver"
 	"serin.dev/serin/pkg/canary"
 )
 
@@ -23,7 +24,7 @@ func TestObserveModeOfOneLeavesNothingOfTheOthersRelease(t *testing.T) {
 		w.until(time.Minute, "watched", func() bool { return phase(c) == string(canary.Watched) })
 		pass(time.Minute)
 
-		left := text(t, meta(w.api.read("VirtualService", "shop", "web")))
+		left := text(t, apiserver.Meta(w.api.Read("VirtualService", "shop", "web")))
 		if strings.Contains(left, "serin") {
 			t.Errorf("of the release is left: %s", left)
 		}

@@ -7,18 +7,19 @@ import (
 	"testing/synctest"
 	"time"
 
+	"serin.dev/serin/internal/apiserver"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
 )
 
 // byHand gives the canary weight as a person with kubectl does.
 func (w *world) byHand(weight float64) {
-	w.api.edit("VirtualService", "shop", "web", func(o map[string]any) {
+	w.api.Edit("VirtualService", "shop", "web", func(o map[string]any) {
 		o["spec"].(map[string]any)["http"] = []any{map[string]any{"route": []any{
 			map[string]any{"destination": map[string]any{"host": "web", "subset": "v1"}, "weight": 100 - weight},
 			map[string]any{"destination": map[string]any{"host": "web", "subset": "v2"}, "weight": weight},
 		}}}
-		meta(o)["managedFields"] = []any{map[string]any{
+		apiserver.Meta(o)["managedFields"] = []any{map[string]any{
 			"manager": "kubectl-edit", "time": time.Now().UTC().Format(time.RFC3339),
 			"fieldsV1": map[string]any{"f:spec": map[string]any{"f:http": map[string]any{}}},
 		}}
@@ -26,7 +27,7 @@ func (w *world) byHand(weight float64) {
 }
 
 func (w *world) virtualServiceVersion() string {
-	version, _ := meta(w.api.read("VirtualService", "shop", "web"))["resourceVersion"].(string)
+	version, _ := apiserver.Meta(w.api.Read("VirtualService", "shop", "web"))["resourceVersion"].(string)
 	return version
 }
 
@@ -51,10 +52,10 @@ func TestObserveModeJudgesWhatPeopleDoAndWritesNothing(t *testing.T) {
 		if now := w.virtualServiceVersion(); now != mine || w.weight("web") != 5 {
 			t.Errorf("the VirtualService is at version %s with %d%%, want the user's %s with 5%%", now, w.weight("web"), mine)
 		}
-		if n := len(w.api.all("ControllerRevision")); n != 0 {
+		if n := len(w.api.All("ControllerRevision")); n != 0 {
 			t.Errorf("%d releases are kept in the history, want none", n)
 		}
-		for _, e := range w.api.all("Event") {
+		for _, e := range w.api.All("Event") {
 			if note, _ := e["note"].(string); !strings.HasPrefix(note, "If Serin led this release: ") {
 				t.Errorf("it tells %q", note)
 			}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"serin.dev/serin/internal/apiserver"
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/prom"
 )
@@ -24,7 +25,7 @@ import (
 // controller over it, in virtual time.
 type world struct {
 	t    *testing.T
-	api  *apiServer
+	api  *apiserver.Server
 	mesh mesh
 
 	log       *zap.Logger
@@ -45,8 +46,8 @@ func TestMain(m *testing.M) {
 
 func newWorld(t *testing.T) *world {
 	w := emptyWorld(t)
-	w.api.put(map[string]any{
-		"kind": "DestinationRule", "apiVersion": apiVersions["DestinationRule"], "metadata": map[string]any{"namespace": "shop", "name": "web"},
+	w.api.Put(map[string]any{
+		"kind": "DestinationRule", "apiVersion": apiserver.APIVersions["DestinationRule"], "metadata": map[string]any{"namespace": "shop", "name": "web"},
 		"spec": map[string]any{"host": "web", "subsets": []any{
 			map[string]any{"name": "v1", "labels": map[string]any{"version": "v1"}},
 			map[string]any{"name": "v2", "labels": map[string]any{"version": "v2"}},
@@ -59,9 +60,9 @@ func newWorld(t *testing.T) *world {
 
 // emptyWorld has a Service, and nothing behind it.
 func emptyWorld(t *testing.T) *world {
-	w := &world{t: t, api: newAPIServer(), log: zap.NewNop(), mesh: mesh{scrape: interval}}
-	w.api.put(map[string]any{"kind": "Namespace", "apiVersion": "v1", "metadata": map[string]any{"name": "shop"}})
-	w.api.put(map[string]any{
+	w := &world{t: t, api: apiserver.New(), log: zap.NewNop(), mesh: mesh{scrape: interval}}
+	w.api.Put(map[string]any{"kind": "Namespace", "apiVersion": "v1", "metadata": map[string]any{"name": "shop"}})
+	w.api.Put(map[string]any{
 		"kind": "Service", "apiVersion": "v1", "metadata": map[string]any{"namespace": "shop", "name": "web"},
 		"spec": map[string]any{"selector": map[string]any{"app": "web"}, "ports": []any{map[string]any{"name": "http", "port": 80}}},
 	})
@@ -75,8 +76,8 @@ func (w *world) virtualService(name string, hosts []any, gateways []any) {
 	if gateways != nil {
 		spec["gateways"] = gateways
 	}
-	w.api.put(map[string]any{
-		"kind": "VirtualService", "apiVersion": apiVersions["VirtualService"],
+	w.api.Put(map[string]any{
+		"kind": "VirtualService", "apiVersion": apiserver.APIVersions["VirtualService"],
 		"metadata": map[string]any{"namespace": "shop", "name": name}, "spec": spec,
 	})
 }
@@ -85,11 +86,11 @@ func (w *world) virtualService(name string, hosts []any, gateways []any) {
 // its pods.
 func (w *world) deploy(name, version, image string, annotations map[string]any) {
 	labels := map[string]any{"app": "web", "version": version}
-	all := map[string]any{revisionKey: image}
+	all := map[string]any{apiserver.RevisionKey: image}
 	for k, v := range annotations {
 		all[k] = v
 	}
-	w.api.put(map[string]any{
+	w.api.Put(map[string]any{
 		"kind": "Deployment", "apiVersion": "apps/v1",
 		"metadata": map[string]any{"namespace": "shop", "name": name, "annotations": all, "generation": 1},
 		"spec": map[string]any{
@@ -101,18 +102,18 @@ func (w *world) deploy(name, version, image string, annotations map[string]any) 
 		},
 		"status": map[string]any{"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "readyReplicas": 2},
 	})
-	uid := meta(w.api.read("Deployment", "shop", name))["uid"].(string)
+	uid := apiserver.Meta(w.api.Read("Deployment", "shop", name))["uid"].(string)
 	set := name + "-" + image
-	w.api.put(map[string]any{
+	w.api.Put(map[string]any{
 		"kind": "ReplicaSet", "apiVersion": "apps/v1",
 		"metadata": map[string]any{
-			"namespace": "shop", "name": set, "labels": labels, "annotations": map[string]any{revisionKey: image},
+			"namespace": "shop", "name": set, "labels": labels, "annotations": map[string]any{apiserver.RevisionKey: image},
 			"ownerReferences": []any{owner("Deployment", name, uid)},
 		},
 	})
-	setUID := meta(w.api.read("ReplicaSet", "shop", set))["uid"].(string)
+	setUID := apiserver.Meta(w.api.Read("ReplicaSet", "shop", set))["uid"].(string)
 	for i := range 2 {
-		w.api.put(map[string]any{
+		w.api.Put(map[string]any{
 			"kind": "Pod", "apiVersion": "v1",
 			"metadata": map[string]any{
 				"namespace": "shop", "name": fmt.Sprintf("%s-%d", set, i), "labels": labels,
@@ -125,8 +126,6 @@ func (w *world) deploy(name, version, image string, annotations map[string]any) 
 		})
 	}
 }
-
-const revisionKey = "deployment.kubernetes.io/revision"
 
 func owner(kind, name, uid string) map[string]any {
 	return map[string]any{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true}
@@ -180,7 +179,7 @@ func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controlle
 // weight is the canary's share as a VirtualService has it now.
 func (w *world) weight(name string) int {
 	w.t.Helper()
-	http, _, _ := unstructured.NestedSlice(w.api.read("VirtualService", "shop", name), "spec", "http")
+	http, _, _ := unstructured.NestedSlice(w.api.Read("VirtualService", "shop", name), "spec", "http")
 	if len(http) == 0 {
 		return 0
 	}
@@ -222,7 +221,7 @@ func (w *world) until(limit time.Duration, what string, f func() bool) {
 func (w *world) reasons() []string {
 	type told struct{ at, reason string }
 	var all []told
-	for _, e := range w.api.all("Event") {
+	for _, e := range w.api.All("Event") {
 		at, _ := e["eventTime"].(string)
 		reason, _ := e["reason"].(string)
 		all = append(all, told{at, reason})
