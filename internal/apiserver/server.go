@@ -39,6 +39,18 @@ type Server struct {
 	// Fault, if set, sees each request before it is served; an error it
 	// returns is the client's answer, and the request is not served.
 	Fault func(*http.Request) error
+	// Seen, if set, is shown every version of every object as it is stored, before
+	// anybody else sees it. It must change none, nor ask the server for anything.
+	Seen func(Change)
+	by   *http.Request // the write under way; nil: a hand or a controller of Kubernetes
+}
+
+// Change is one version of an object.
+type Change struct {
+	Kind, Namespace, Name string
+	Version               int64
+	Object                map[string]any // the server's own; nil: it was removed
+	By                    *http.Request  // who wrote it; nil: nobody through the API
 }
 
 // New is a server without objects.
@@ -155,6 +167,8 @@ func (s *Server) list(t target, query url.Values) (*http.Response, error) {
 func (s *Server) change(r *http.Request, t target) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.by = r
+	defer func() { s.by = nil }()
 	body := []byte("{}")
 	if r.Body != nil {
 		body, _ = io.ReadAll(r.Body)
@@ -217,8 +231,16 @@ func (s *Server) store(t target, o map[string]any) map[string]any {
 	}
 	m["resourceVersion"] = strconv.FormatInt(s.version, 10)
 	s.objects[t.path()] = o
+	s.show(t, o)
 	s.publish(kind, t, o)
 	return o
+}
+
+// show tells who looks at every version of one more; nil is a removal.
+func (s *Server) show(t target, o map[string]any) {
+	if s.Seen != nil {
+		s.Seen(Change{Kind: s.kinds[t.resource], Namespace: t.namespace, Name: t.name, Version: s.version, Object: o, By: s.by})
+	}
 }
 
 func (s *Server) remove(t target) {
@@ -230,6 +252,7 @@ func (s *Server) remove(t target) {
 	o = Clone(o)
 	Meta(o)["resourceVersion"] = strconv.FormatInt(s.version, 10)
 	delete(s.objects, t.path())
+	s.show(t, nil)
 	s.publish("DELETED", t, o)
 }
 
