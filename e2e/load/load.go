@@ -45,7 +45,11 @@ type Record struct {
 	Status  int           // 0 if there was no answer
 	Version string        // who answered, by the header X-Served-By; empty if nobody says
 	Error   string        // why there was no answer
+	Said    string        // the beginning of a bad answer that no version gave: a proxy's reason
 }
+
+// mostSaid is how many bytes of a bad answer are kept.
+const mostSaid = 200
 
 // Bad tells whether the user would call the answer an error: status 500 or
 // above, or none at all.
@@ -199,6 +203,13 @@ func (g *Generator) ask(r *Record) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	r.Status, r.Version = resp.StatusCode, resp.Header.Get("X-Served-By")
+	if r.Bad() && r.Version == "" {
+		said, err := io.ReadAll(io.LimitReader(resp.Body, mostSaid))
+		if err != nil {
+			return err
+		}
+		r.Said = string(said)
+	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
 }

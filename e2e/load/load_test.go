@@ -125,3 +125,20 @@ func TestSummary(t *testing.T) {
 		t.Errorf("none: %+v", none)
 	}
 }
+
+func TestWhatAProxySaysOfARequestThatNobodyAnsweredIsKept(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte("no healthy upstream" + strings.Repeat(".", 1000)))
+	}))
+	defer server.Close()
+	seen := make(chan Record, 1000)
+	g, err := Start(context.Background(), Options{URL: server.URL, Rate: 100, OnRecord: func(r Record) { seen <- r }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Stop()
+	if r := <-seen; !strings.HasPrefix(r.Said, "no healthy upstream") || len(r.Said) != mostSaid {
+		t.Errorf("%d bytes are kept: %s", len(r.Said), r.Said)
+	}
+}

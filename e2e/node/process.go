@@ -191,28 +191,31 @@ func (ps *processes) signal(name string, s syscall.Signal) error {
 	case syscall.SIGKILL:
 		<-r.done
 	case syscall.SIGSTOP:
-		return r.stopped()
+		if err := AwaitStopped(r.cmd.Process.Pid, r.done); err != nil {
+			return fmt.Errorf("stop %s: %w", name, err)
+		}
 	}
 	return nil
 }
 
-// stopped waits until every thread of a process that was sent SIGSTOP has
-// stopped: the signal takes effect when each comes by, and one that runs on
-// another core may still answer a request.
-func (r *running) stopped() error {
+// AwaitStopped waits until every thread of a process that was sent SIGSTOP has
+// stopped, or the process has ended, which closes done: the signal takes effect
+// when each thread comes by, and one that runs on another core may still answer
+// a request.
+func AwaitStopped(pid int, done <-chan struct{}) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(readyLimit)
 	for {
-		going, err := goingThreads(r.cmd.Process.Pid)
-		if err != nil || going == 0 || r.ended() {
+		going, err := goingThreads(pid)
+		if err != nil || going == 0 {
 			return err
 		}
 		select {
-		case <-r.done:
+		case <-done:
 			return nil
 		case <-limit:
-			return fmt.Errorf("stop %s: %d threads still run after %s", r.Name, going, readyLimit)
+			return fmt.Errorf("%d threads still run after %s", going, readyLimit)
 		case <-tick.C:
 		}
 	}

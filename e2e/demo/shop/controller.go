@@ -35,48 +35,58 @@ type Setup struct {
 // policies, and starts the controller with these rights and no others,
 // configured as there. It returns when the controller is ready.
 func StartController(ctx context.Context, s *sandbox.Sandbox, setup Setup) (*sandbox.Controller, error) {
-	root, err := build.Root()
+	i, err := Install(ctx, s, setup.Deploy)
 	if err != nil {
 		return nil, err
-	}
-	text, _, err := s.Kubectl(ctx, "kustomize", filepath.Join(root, "deploy", setup.Deploy))
-	if err != nil {
-		return nil, fmt.Errorf("render what is installed: %w", err)
-	}
-	i, err := readInstallation(text)
-	if err != nil {
-		return nil, fmt.Errorf("install %s: %w", setup.Deploy, err)
-	}
-	for _, manifest := range i.manifests {
-		if err := s.Apply(ctx, manifest); err != nil {
-			return nil, fmt.Errorf("install %s: %w", setup.Deploy, err)
-		}
 	}
 	kubeconfig, err := s.KubeconfigFor(ControllerUser)
 	if err != nil {
 		return nil, err
 	}
 	config := filepath.Join(s.LogDir(), "serin.yaml")
-	if err := os.WriteFile(config, []byte(i.config+"\n"+setup.Config), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(i.Config+"\n"+setup.Config), 0o644); err != nil {
 		return nil, fmt.Errorf("write the controller's configuration: %w", err)
 	}
-	c, err := s.StartController(append(i.flags, "--kubeconfig", kubeconfig, "--config", config)...)
+	c, err := s.StartController(append(i.Flags, "--kubeconfig", kubeconfig, "--config", config)...)
 	if err != nil {
 		return nil, err
 	}
 	return c, ready(ctx, c)
 }
 
-// installation is what a folder of deploy says, for a controller that is a
+// Install installs what the folder of deploy holds but the controller itself:
+// the rights and the policies.
+func Install(ctx context.Context, s *sandbox.Sandbox, folder string) (Installation, error) {
+	root, err := build.Root()
+	if err != nil {
+		return Installation{}, err
+	}
+	text, _, err := s.Kubectl(ctx, "kustomize", filepath.Join(root, "deploy", folder))
+	if err != nil {
+		return Installation{}, fmt.Errorf("render what is installed: %w", err)
+	}
+	i, err := readInstallation(text)
+	if err != nil {
+		return Installation{}, fmt.Errorf("install %s: %w", folder, err)
+	}
+	for _, manifest := range i.manifests {
+		if err := s.Apply(ctx, manifest); err != nil {
+			return Installation{}, fmt.Errorf("install %s: %w", folder, err)
+		}
+	}
+	return i, nil
+}
+
+// Installation is what a folder of deploy says, for a controller that is a
 // process and no pod.
-type installation struct {
+type Installation struct {
+	Config    string   // serin.yaml
+	Flags     []string // but for --config
 	manifests []string // to be applied
-	config    string   // serin.yaml
-	flags     []string // but for --config
 }
 
 // readInstallation takes the pod's part out of rendered manifests.
-func readInstallation(text string) (i installation, err error) {
+func readInstallation(text string) (i Installation, err error) {
 	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
 	for {
 		var o unstructured.Unstructured
@@ -94,16 +104,16 @@ func readInstallation(text string) (i installation, err error) {
 	}
 }
 
-func (i *installation) add(o *unstructured.Unstructured) error {
+func (i *Installation) add(o *unstructured.Unstructured) error {
 	switch o.GetKind() {
 	case "":
 	case "ConfigMap":
-		i.config, _, _ = unstructured.NestedString(o.Object, "data", "serin.yaml")
+		i.Config, _, _ = unstructured.NestedString(o.Object, "data", "serin.yaml")
 	case "Deployment":
 		containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
 		for _, c := range containers {
 			args, _, _ := unstructured.NestedStringSlice(c.(map[string]any), "args")
-			i.flags = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, "--config=") })
+			i.Flags = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, "--config=") })
 		}
 	case "Service", "PodDisruptionBudget":
 	default:
@@ -116,8 +126,8 @@ func (i *installation) add(o *unstructured.Unstructured) error {
 	return nil
 }
 
-func (i *installation) complete() error {
-	if i.config == "" || len(i.manifests) == 0 {
+func (i *Installation) complete() error {
+	if i.Config == "" || len(i.manifests) == 0 {
 		return errors.New("the manifests hold no configuration or no rights")
 	}
 	return nil

@@ -291,7 +291,7 @@ func TestAnInstallationWithoutItsPod(t *testing.T) {
 	if len(i.manifests) != 1 || !strings.Contains(i.manifests[0], "ServiceAccount") {
 		t.Errorf("applied: %q", i.manifests)
 	}
-	if i.config != "listen: :8080\n" || !slices.Equal(i.flags, []string{"--in-place=policy"}) {
+	if i.Config != "listen: :8080\n" || !slices.Equal(i.Flags, []string{"--in-place=policy"}) {
 		t.Errorf("got %+v", i)
 	}
 	for _, text := range []string{"", "kind: ConfigMap", "kind: ["} {
