@@ -15,6 +15,7 @@ import (
 	"serin.dev/serin/pkg/explain"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
+	"serin.dev/serin/pkg/safetext"
 )
 
 // explainOptions are what the verb explain takes.
@@ -95,7 +96,7 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	story.Unknown = append(story.Unknown, notes...)
 	if o.json {
-		err = story.JSON(o.streams.Out)
+		err = story.JSON(safetext.JSON(o.streams.Out))
 	} else {
 		err = story.Text(o.streams.Out, styleOf(o.streams.Out, o.plain, os.Getenv))
 	}

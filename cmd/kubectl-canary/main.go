@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"serin.dev/serin/pkg/safetext"
 )
 
 func main() {
@@ -44,10 +46,10 @@ func run(ctx context.Context, streams genericiooptions.IOStreams, args []string,
 	case errors.Is(err, errPartial):
 		return exitPartial
 	case errors.As(err, &wrong):
-		fmt.Fprintf(streams.ErrOut, "error: %v\nSee %s --help\n", err, wrong.command)
+		fmt.Fprintf(streams.ErrOut, "error: %s\nSee %s --help\n", safetext.Text(err.Error()), wrong.command)
 		return exitUsage
 	}
-	fmt.Fprintln(streams.ErrOut, "error:", err)
+	fmt.Fprintln(streams.ErrOut, "error:", safetext.Text(err.Error()))
 	return exitFailed
 }
 

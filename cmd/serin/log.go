@@ -8,15 +8,17 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
+
+	"serin.dev/serin/pkg/safetext"
 )
 
-// newLogger writes one JSON object a line.
+// newLogger writes one JSON object a line, in which nothing steers a terminal.
 func newLogger(out io.Writer, level zapcore.Level) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	encoding.EncodeDuration = zapcore.StringDurationEncoder
 	encoding.TimeKey = "time"
-	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(out)), level))
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(safetext.JSON(out))), level))
 }
 
 // useForClients sends what the Kubernetes client libraries log the same way.

@@ -17,6 +17,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
+	"serin.dev/serin/pkg/safetext"
 )
 
 const (
@@ -111,11 +112,12 @@ func (t *teller) forget(k cluster.Key) {
 
 func (t *teller) say(k cluster.Key, about subject, e canary.Event) {
 	t.meter.Decided(e.Reason)
+	sentence := safetext.Line(e.Sentence) // it quotes names and what programs said
 	log, kind := t.log.Info, corev1.EventTypeNormal
 	if e.Warning {
 		log, kind = t.log.Warn, corev1.EventTypeWarning
 	}
-	log(e.Sentence, zap.String("reason", string(e.Reason)), zap.String("namespace", k.Namespace),
+	log(sentence, zap.String("reason", string(e.Reason)), zap.String("namespace", k.Namespace),
 		zap.String("service", k.Name), zap.String("rollout", about.rollout))
 	now := time.Now()
 	event := &eventsv1.Event{
@@ -129,7 +131,7 @@ func (t *teller) say(k cluster.Key, about subject, e canary.Event) {
 		Action:              "Release",
 		Reason:              string(e.Reason),
 		Type:                kind,
-		Note:                shorten(e.Sentence),
+		Note:                shorten(sentence),
 		Regarding: corev1.ObjectReference{
 			Kind: about.kind, APIVersion: about.version, Namespace: k.Namespace,
 			Name: about.name, UID: types.UID(about.uid),

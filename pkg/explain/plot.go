@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/safetext"
 )
 
 // lane is one curve over the time of the release.
@@ -95,7 +96,7 @@ func (l lane) draw(w *writer, looks []Look, s stretch) {
 		values[i] /= highest
 	}
 	c.curve(s, values)
-	w.line(w.paint(bold, l.title) + w.paint(dim, "  "+l.note))
+	w.line(w.paint(bold, safetext.Line(l.title)) + w.paint(dim, safetext.Line("  "+l.note)))
 	for r := range laneRows {
 		label, line := l.at(r, highest)
 		tick, background := w.glyphs.axis, ' '

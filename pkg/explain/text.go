@@ -8,6 +8,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/safetext"
 )
 
 // Style is how a text looks: how wide it is and what the terminal can show.
@@ -78,9 +79,9 @@ func (s Story) Text(out io.Writer, style Style) error {
 
 func (s Story) header(w *writer) {
 	st := s.State
-	w.line(w.paint(bold, clean(s.Namespace+"/"+s.Service)) +
-		clean("  "+st.Stable.Deployment+w.glyphs.arrow+st.Canary.Deployment) + w.paint(dim, clean("  rollout "+st.Rollout)))
-	w.flow(w.paint(phaseColour(st.Phase), string(st.Phase))+" ", len(st.Phase)+1, 2, s.where()+s.when(w))
+	w.line(w.paint(bold, safetext.Line(s.Namespace+"/"+s.Service)) +
+		safetext.Line("  "+st.Stable.Deployment+w.glyphs.arrow+st.Canary.Deployment) + w.paint(dim, safetext.Line("  rollout "+st.Rollout)))
+	w.flow(w.paint(phaseColour(st.Phase), safetext.Line(string(st.Phase)))+" ", len(st.Phase)+1, 2, s.where()+s.when(w))
 	if st.Message != "" {
 		w.hanging("  ", 2, st.Message)
 	}

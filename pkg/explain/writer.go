@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
+
+	"serin.dev/serin/pkg/safetext"
 )
 
 // line writes a line. In plain style what is not ASCII is replaced: sentences
@@ -87,7 +88,7 @@ func (w *writer) hanging(head string, indent int, text string) { w.flow(head, in
 // columns in.
 func (w *writer) flow(head string, first, rest int, text string) {
 	line, used := head, first
-	for i, word := range strings.Fields(clean(text)) {
+	for i, word := range strings.Fields(safetext.Text(text)) {
 		if i > 0 && used+1+wide(word) > w.width && used > rest {
 			w.line(line)
 			line, used = strings.Repeat(" ", rest), rest
@@ -99,22 +100,12 @@ func (w *writer) flow(head string, first, rest int, text string) {
 	w.line(line)
 }
 
-// clean takes control characters out: what others wrote must not steer a terminal.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return '?'
-		}
-		return r
-	}, text)
-}
-
 // table writes rows in columns, the first row dim. Where they don't fit side by
 // side it goes without the column named, and else makes each row a paragraph.
 func (w *writer) table(rows [][]string, without int) {
 	for _, row := range rows {
 		for i := range row {
-			row[i] = clean(row[i])
+			row[i] = safetext.Line(row[i])
 		}
 	}
 	widths := columns(rows)
