@@ -7,11 +7,9 @@ import (
 	"strconv"
 	"strings"
 
+	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
 )
-
-// maxMetrics bounds what one release is judged by besides errors and latency.
-const maxMetrics = 8
 
 var (
 	bound = regexp.MustCompile(`^([^<>=]*)(<=|>=)([^<>=]*)$`)
@@ -22,8 +20,8 @@ const metricsMend = `write limits like "checkout-success >= 99%, queue-depth <= 
 
 func parseMetrics(value string, d *draft) []fault {
 	parts := list(value)
-	if len(parts) > maxMetrics {
-		return one(fmt.Sprintf("has %d limits, at most %d are allowed", len(parts), maxMetrics), metricsMend)
+	if len(parts) > canary.MaxMetrics {
+		return one(fmt.Sprintf("has %d limits, at most %d are allowed", len(parts), canary.MaxMetrics), metricsMend)
 	}
 	var faults []fault
 	var limits []judge.Custom

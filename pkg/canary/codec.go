@@ -170,6 +170,9 @@ func (s State) check() error {
 	if s.Phase.Active() && (s.Canary.Subset == "" || s.Stable.Subset == "" || s.Canary.Subset == s.Stable.Subset) {
 		bad("canary's subset is %q and stable's %q: two different ones are needed", s.Canary.Subset, s.Stable.Subset)
 	}
+	if err := s.checkBounds(); err != nil {
+		errs = append(errs, err)
+	}
 	if len(s.Legs) > MaxLegs {
 		bad("legs are %d, at most %d are kept", len(s.Legs), MaxLegs)
 	}

@@ -21,7 +21,6 @@ import (
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/prom"
-	"serin.dev/serin/pkg/replay"
 )
 
 const (
@@ -91,8 +90,8 @@ type Controller struct {
 
 // New registers what has to be watched. It asks the server for nothing.
 func New(o Options) (*Controller, error) {
-	if o.Interval < replay.LeastWidth || o.Interval > replay.MostWidth {
-		return nil, fmt.Errorf("make a controller: the interval is %s, it must be from %s to %s", o.Interval, replay.LeastWidth, replay.MostWidth)
+	if o.Interval < canary.LeastWidth || o.Interval > canary.MostWidth {
+		return nil, fmt.Errorf("make a controller: the interval is %s, it must be from %s to %s", o.Interval, canary.LeastWidth, canary.MostWidth)
 	}
 	if o.Meter == nil {
 		o.Meter = unmetered{}

@@ -179,6 +179,9 @@ func Release(revision *appsv1.ControllerRevision) (canary.Release, error) {
 	if err := readResult(revision.Annotations, &r); err != nil {
 		return fail(err)
 	}
+	if err := canary.CheckRelease(r); err != nil {
+		return fail(err)
+	}
 	return r, nil
 }
 

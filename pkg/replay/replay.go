@@ -21,20 +21,13 @@ const (
 	beforeGap   = 2 * time.Minute
 )
 
-// The shortest and the longest blocks: below the first the closing times of
-// blocks are mostly waiting, beyond the last nobody waits for a verdict.
-const (
-	LeastWidth = time.Second
-	MostWidth  = 10 * time.Minute
-)
-
 // WidthOf is how long the blocks of a release are: the scrape interval as it was
 // found out, or the assumed one where there are no series to tell it from (0).
 func WidthOf(interval, assumed time.Duration) time.Duration {
 	if interval == 0 {
 		interval = assumed
 	}
-	return min(max(interval.Round(time.Millisecond), LeastWidth), MostWidth)
+	return min(max(interval.Round(time.Millisecond), canary.LeastWidth), canary.MostWidth)
 }
 
 // Stretch is a stretch of time about which is asked at once: the hour before
