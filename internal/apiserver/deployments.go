@@ -23,8 +23,8 @@ import (
 // Deployments: it makes ReplicaSets and pods, rolls, honours a pause, writes the
 // status, and collects what has lost its owner. It looks at everything once a
 // second. A ReplicaSet makes one pod in a look, which is Ready at the next one; a
-// pod that has to go is there for as long as Grace. Its fields are changed before the first Deployment
-// is put.
+// pod that has to go is there for as long as Grace. Its fields are changed before
+// the first Deployment is put.
 type Deployments struct {
 	Grace time.Duration
 	// Broken are the images whose containers never become ready.
@@ -55,31 +55,6 @@ func (s *Server) Manage(ctx context.Context) *Deployments {
 		}
 	}()
 	return m
-}
-
-// admit is what the real server does with a Deployment before it stores it: the
-// guard's mutation, the status left as it is, and the next generation if more than
-// metadata changed. held is nil for a new one.
-func (s *Server) admit(t target, held, o map[string]any, byOthers bool) {
-	if s.deployments == nil || t.resource != "deployments" {
-		return
-	}
-	delete(o, "status")
-	if held == nil {
-		Meta(o)["generation"] = 1
-		return
-	}
-	if byOthers && s.deployments.Guarded {
-		guard(held, o)
-	}
-	if status := held["status"]; status != nil {
-		o["status"] = status
-	}
-	generation, _ := strconv.Atoi(fmt.Sprint(Meta(held)["generation"]))
-	if !reflect.DeepEqual(Clone(o)["spec"], Clone(held)["spec"]) {
-		generation++
-	}
-	Meta(o)["generation"] = generation
 }
 
 // guard is the mutation of the admission policy in deploy/in-place.
@@ -132,7 +107,7 @@ func (m *Deployments) look(s *Server) {
 // going tells that a pod is on its way out, for which only time has to pass.
 func (m *Deployments) going(s *Server) bool {
 	for _, o := range s.objects {
-		if o["kind"] == "Pod" && Meta(o)["deletionTimestamp"] != nil {
+		if o.kind.name == "Pod" && Meta(o.tree)["deletionTimestamp"] != nil {
 			return true
 		}
 	}
@@ -141,12 +116,18 @@ func (m *Deployments) going(s *Server) bool {
 
 // typed are all objects of a kind that a controller owns; an empty uid asks for all.
 func typed[T any](s *Server, kind, uid string) (out []T) {
-	for _, path := range slices.Sorted(maps.Keys(s.objects)) {
-		o := s.objects[path]
-		if o["kind"] != kind || uid != "" && ownerUID(o) != uid {
-			continue
+	for _, path := range sortedPaths(s.objects) {
+		if o := s.objects[path]; o.kind.name == kind && (uid == "" || ownerUID(o.tree) == uid) {
+			out = append(out, as[T](o))
 		}
-		out = append(out, Convert[T](o))
+	}
+	return out
+}
+
+// as is a typed copy of an object.
+func as[T any](o *object) (out T) {
+	if err := json.Unmarshal(o.text, &out); err != nil {
+		panic(err)
 	}
 	return out
 }
@@ -177,28 +158,28 @@ func ownerUID(o map[string]any) string {
 func (s *Server) keep(kind string, typed any) {
 	o := Convert[map[string]any](typed)
 	o["kind"], o["apiVersion"] = kind, APIVersions[kind]
-	s.store(s.targetOf(o), o)
+	s.store(targetOf(o), o)
 }
 
 // collect removes what has lost its owner, and pods whose time to go is over.
 func (m *Deployments) collect(s *Server) {
 	known := map[any]bool{}
 	for _, o := range s.objects {
-		known[Meta(o)["uid"]] = true
+		known[Meta(o.tree)["uid"]] = true
 	}
-	for _, path := range slices.Sorted(maps.Keys(s.objects)) {
+	for _, path := range sortedPaths(s.objects) {
 		o := s.objects[path]
-		uid := ownerUID(o)
+		uid := ownerUID(o.tree)
 		switch orphan := uid != "" && !known[uid]; {
-		case o["kind"] == "Pod":
-			p := Convert[corev1.Pod](o)
+		case o.kind.name == "Pod":
+			p := as[corev1.Pod](o)
 			if p.DeletionTimestamp != nil && time.Since(p.DeletionTimestamp.Time) >= m.Grace {
-				s.remove(s.targetOf(o))
+				s.remove(o.target)
 			} else if orphan {
 				s.terminate(p)
 			}
 		case orphan:
-			s.remove(s.targetOf(o))
+			s.remove(o.target)
 		}
 	}
 }
@@ -309,8 +290,7 @@ func (v *shipped) present(s *Server, create bool) *appsv1.ReplicaSet {
 		v.sets = append(v.sets, setOf(v.d, highest+1))
 		found = len(v.sets) - 1
 		s.keep("ReplicaSet", v.sets[found])
-		path := s.named("ReplicaSet", v.d.Namespace, v.sets[found].Name).path()
-		v.sets[found] = Convert[appsv1.ReplicaSet](s.objects[path])
+		v.sets[found] = as[appsv1.ReplicaSet](s.objects[named("ReplicaSet", v.d.Namespace, v.sets[found].Name).path()])
 	}
 	if found < 0 {
 		return nil
@@ -435,7 +415,7 @@ func (v *shipped) writeStatus(s *Server) {
 		}
 	}
 	status.UnavailableReplicas = max(0, *v.d.Spec.Replicas-status.AvailableReplicas)
-	o := Clone(s.objects[s.named("Deployment", v.d.Namespace, v.d.Name).path()])
+	o := Clone(s.objects[named("Deployment", v.d.Namespace, v.d.Name).path()].tree)
 	notes, _ := Meta(o)["annotations"].(map[string]any)
 	if notes == nil {
 		notes = map[string]any{}
@@ -449,5 +429,5 @@ func (v *shipped) writeStatus(s *Server) {
 		return
 	}
 	o["status"] = Convert[map[string]any](status)
-	s.store(s.targetOf(o), o)
+	s.store(targetOf(o), o)
 }

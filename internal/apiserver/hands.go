@@ -1,25 +1,19 @@
 package apiserver
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // Put is a user's hand: it stores an object whatever its version is.
 func (s *Server) Put(o map[string]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.targetOf(o)
-	o = Clone(o)
-	s.admit(t, s.objects[t.path()], o, true)
-	s.store(t, o)
+	s.hand(targetOf(o), Clone(o))
 }
 
 // Edit is a user's hand on an object; false if it is not there.
 func (s *Server) Edit(kind, ns, name string, f func(map[string]any)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.edit(s.named(kind, ns, name), f)
+	return s.edit(named(kind, ns, name), f)
 }
 
 // EditAt is a user's hand on the object that a URL's path names; false if it is
@@ -35,30 +29,41 @@ func (s *Server) edit(t target, f func(map[string]any)) bool {
 	if !exists {
 		return false
 	}
-	o := Clone(held)
+	o := Clone(held.tree)
 	f(o)
-	s.admit(t, held, o, true)
-	s.store(t, o)
+	s.hand(t, Clone(o))
 	return true
+}
+
+// hand stores what somebody wants an object to be. What nobody leads keeps the
+// status and the generation that are put.
+func (s *Server) hand(t target, o map[string]any) {
+	if t.kind.name != "Deployment" || s.deployments != nil {
+		status := o["status"]
+		s.admit(t, s.objects[t.path()], o, true)
+		if status != nil && t.kind.name != "Deployment" {
+			o["status"] = status
+		}
+	}
+	s.store(t, o)
 }
 
 // Delete is a user's hand, too.
 func (s *Server) Delete(kind, ns, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(s.named(kind, ns, name))
+	s.remove(named(kind, ns, name))
 }
 
 // Read gives a copy of an object; nil if there is none.
 func (s *Server) Read(kind, ns, name string) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.named(kind, ns, name)
-	o, ok := s.objects[t.path()]
+	o, ok := s.objects[named(kind, ns, name).path()]
 	if !ok {
 		return nil
 	}
-	return Clone(o)
+	return Clone(o.tree)
 }
 
 // All gives copies of all objects of a kind, in the order of their names.
@@ -66,9 +71,9 @@ func (s *Server) All(kind string) []map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []map[string]any
-	for _, path := range slices.Sorted(maps.Keys(s.objects)) {
-		if o := s.objects[path]; o["kind"] == kind {
-			out = append(out, Clone(o))
+	for _, path := range sortedPaths(s.objects) {
+		if o := s.objects[path]; o.kind.name == kind {
+			out = append(out, Clone(o.tree))
 		}
 	}
 	return out
@@ -80,8 +85,8 @@ func (s *Server) Each(kind string, show func(map[string]any)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range s.objects {
-		if o["kind"] == kind {
-			show(o)
+		if o.kind.name == kind {
+			show(o.tree)
 		}
 	}
 }
@@ -92,8 +97,4 @@ func (s *Server) Writes() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.writes)
-}
-
-func (s *Server) named(kind, ns, name string) target {
-	return s.targetOf(map[string]any{"kind": kind, "apiVersion": APIVersions[kind], "metadata": map[string]any{"namespace": ns, "name": name}})
 }

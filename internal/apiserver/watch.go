@@ -4,104 +4,229 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-type watcher struct {
-	collection string // path prefix without namespace
-	namespace  string
-	selector   labels.Selector
-	name       string
-	events     chan []byte
+const (
+	// bookmarkEvery is how often a watch that nothing happens to is told how far it
+	// has come.
+	bookmarkEvery = time.Minute
+	// bookmarkBefore is how long before its end it is told so for the last time.
+	bookmarkBefore = 2 * time.Second
+	// watchLasts is for how long a watch is served that names no time of its own.
+	watchLasts = 30 * time.Minute
+
+	// initialEventsEnd is the annotation of the bookmark after the initial events.
+	initialEventsEnd = "k8s.io/initial-events-end"
+)
+
+// choice is which objects of a kind somebody asks for.
+type choice struct {
+	target
+	selector labels.Selector
+	field    string // the value that metadata.name has; empty: any
 }
 
-func newWatcher(t target, query url.Values) *watcher {
+func choose(t target, query url.Values) (choice, error) {
 	selector, err := labels.Parse(query.Get("labelSelector"))
-	if err != nil {
-		panic(err)
-	}
-	return &watcher{
-		collection: t.collection(), namespace: t.namespace, selector: selector,
-		name:   strings.TrimPrefix(query.Get("fieldSelector"), "metadata.name="),
-		events: make(chan []byte, 10000),
-	}
+	c := choice{target: t, selector: selector, field: strings.TrimPrefix(query.Get("fieldSelector"), "metadata.name=")}
+	return c, err
 }
 
-func (w *watcher) wants(path string, o map[string]any) bool {
-	m := Meta(o)
-	return strings.HasPrefix(path, w.collection+"/") &&
-		(w.namespace == "" || m["namespace"] == w.namespace) &&
-		(w.name == "" || m["name"] == w.name) &&
-		w.selector.Matches(labels.Set(StringMap(m["labels"])))
+func (c choice) wants(o *object) bool {
+	return o != nil && o.kind == c.kind &&
+		(c.namespace == "" || o.namespace == c.namespace) &&
+		(c.field == "" || o.name == c.field) &&
+		c.selector.Matches(o.labels)
 }
 
-// watch streams from now on. The clients here always ask for the initial
-// events, or have listed a moment ago under the same lock-step.
-func (s *Server) watch(ctx context.Context, t target, query url.Values) (*http.Response, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := newWatcher(t, query)
-	if query.Get("sendInitialEvents") == "true" {
-		for _, path := range slices.Sorted(maps.Keys(s.objects)) {
-			if o := s.objects[path]; w.wants(path, o) {
-				w.events <- event("ADDED", o)
-			}
+// chosen are the objects that are there, in the order of their names.
+func (s *Server) chosen(c choice) (out []*object) {
+	for _, o := range s.objects {
+		if c.wants(o) {
+			out = append(out, o)
 		}
-		group := strings.TrimPrefix(strings.TrimPrefix(t.base, "/apis/"), "/api/")
-		w.events <- event("BOOKMARK", map[string]any{
-			"kind": s.kinds[t.resource], "apiVersion": group,
-			"metadata": map[string]any{
-				"resourceVersion": strconv.FormatInt(s.version, 10),
-				"annotations":     map[string]any{"k8s.io/initial-events-end": "true"},
-			},
-		})
 	}
-	s.watchers[w] = true
-	return &http.Response{
-		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
-		Body: &stream{server: s, watcher: w, ctx: ctx, closed: make(chan struct{})},
-	}, nil
-}
-
-func event(kind string, o map[string]any) []byte {
-	text, err := json.Marshal(map[string]any{"type": kind, "object": o})
-	if err != nil {
-		panic(err)
-	}
-	return append(text, '\n')
+	slices.SortFunc(out, func(a, b *object) int { return strings.Compare(a.path(), b.path()) })
+	return out
 }
 
 // stream is the body of a watch's answer.
 type stream struct {
-	server  *Server
-	watcher *watcher
-	ctx     context.Context
-	rest    []byte
-	once    sync.Once
-	closed  chan struct{}
+	choice
+	server    *Server
+	ctx       context.Context
+	seen      int64 // the version up to which everything was told
+	rest      []byte
+	ended     bool // nothing comes after rest
+	bookmarks bool
+	marked    time.Time // when the last bookmark was sent, or the watch began
+	end       time.Time
+	news      chan struct{}
+	once      sync.Once
+	closed    chan struct{}
+}
+
+func (s *Server) watch(ctx context.Context, t target, query url.Values) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	which, err := choose(t, query)
+	if err != nil {
+		return Refuse(400, "BadRequest", "%v", err)
+	}
+	from, refusal := s.versionOf(query)
+	if refusal != nil {
+		return refusal()
+	}
+	now := time.Now()
+	b := &stream{
+		choice: which, server: s, ctx: ctx, seen: from,
+		bookmarks: query.Get("allowWatchBookmarks") == "true", marked: now, end: now.Add(lasting(query)),
+		news: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
+	initial := query.Get("sendInitialEvents") == "true"
+	if initial || from == 0 {
+		for _, o := range s.chosen(which) {
+			b.rest = append(b.rest, event("ADDED", o.text)...)
+		}
+		b.seen = s.version
+	}
+	if initial && b.bookmarks {
+		b.rest = append(b.rest, b.bookmark(map[string]any{initialEventsEnd: "true"})...)
+	}
+	s.watchers[b] = true
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: b,
+	}, nil
+}
+
+// lasting is for how long a watch is served.
+func lasting(query url.Values) time.Duration {
+	seconds, err := strconv.Atoi(query.Get("timeoutSeconds"))
+	if err != nil || seconds <= 0 {
+		return watchLasts
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+func event(kind string, object []byte) []byte {
+	out := make([]byte, 0, len(object)+40)
+	out = append(out, `{"type":"`...)
+	out = append(out, kind...)
+	out = append(out, `","object":`...)
+	out = append(out, object...)
+	return append(out, "}\n"...)
+}
+
+// bookmark tells how far the watch has come.
+func (b *stream) bookmark(annotations map[string]any) []byte {
+	metadata := map[string]any{"resourceVersion": strconv.FormatInt(b.seen, 10)}
+	if annotations != nil {
+		metadata["annotations"] = annotations
+	}
+	text, err := json.Marshal(map[string]any{"kind": b.kind.name, "apiVersion": b.kind.version, "metadata": metadata})
+	if err != nil {
+		panic(err) // only strings are in it
+	}
+	return event("BOOKMARK", text)
 }
 
 func (b *stream) Read(p []byte) (int, error) {
-	if len(b.rest) == 0 {
-		select {
-		case b.rest = <-b.watcher.events:
-		case <-b.ctx.Done():
-			return 0, b.ctx.Err()
-		case <-b.closed:
+	for len(b.rest) == 0 {
+		wait := b.fill()
+		if len(b.rest) > 0 {
+			break
+		}
+		if b.ended {
 			return 0, io.EOF
 		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-b.news:
+		case <-timer.C:
+		case <-b.ctx.Done():
+			timer.Stop()
+			return 0, b.ctx.Err()
+		case <-b.closed:
+			timer.Stop()
+			return 0, io.EOF
+		}
+		timer.Stop()
 	}
 	n := copy(p, b.rest)
 	b.rest = b.rest[n:]
 	return n, nil
+}
+
+// fill takes what there is to tell, and says for how long there may be nothing.
+func (b *stream) fill() time.Duration {
+	b.server.mu.Lock()
+	defer b.server.mu.Unlock()
+	now := time.Now()
+	if b.ended || !now.Before(b.end) {
+		b.ended = true
+		return 0
+	}
+	if b.server.held[b.kind] {
+		return b.end.Sub(now)
+	}
+	b.take()
+	if !b.bookmarks {
+		return b.end.Sub(now)
+	}
+	due := b.marked.Add(bookmarkEvery)
+	if last := b.end.Add(-bookmarkBefore); b.marked.Before(last) && last.Before(due) {
+		due = last
+	}
+	if !now.Before(due) {
+		b.marked = now
+		b.rest = append(b.rest, b.bookmark(nil)...)
+		return 0
+	}
+	if b.end.Before(due) {
+		due = b.end
+	}
+	return due.Sub(now)
+}
+
+// take puts the changes that were not told yet into rest.
+func (b *stream) take() {
+	h := b.server.past[b.kind]
+	if h == nil {
+		b.seen = b.server.version
+		return
+	}
+	if b.seen < h.forgotten {
+		text, err := json.Marshal(expired(b.seen, h.forgotten))
+		if err != nil {
+			panic(err) // it has strings and numbers
+		}
+		b.rest, b.ended = append(b.rest, event("ERROR", text)...), true
+		return
+	}
+	first, _ := slices.BinarySearchFunc(h.changes, b.seen+1, func(c change, v int64) int { return int(c.version - v) })
+	for _, c := range h.changes[first:] {
+		was, is := b.wants(c.before), !c.deleted && b.wants(c.now)
+		switch {
+		case is && was:
+			b.rest = append(b.rest, event("MODIFIED", c.now.text)...)
+		case is:
+			b.rest = append(b.rest, event("ADDED", c.now.text)...)
+		case was && c.deleted:
+			b.rest = append(b.rest, event("DELETED", c.now.text)...)
+		case was: // it is there, and no longer what was asked for
+			b.rest = append(b.rest, event("DELETED", c.before.at(c.version).text)...)
+		}
+	}
+	b.seen = b.server.version
 }
 
 func (b *stream) Close() error {
@@ -109,36 +234,31 @@ func (b *stream) Close() error {
 		close(b.closed)
 		b.server.mu.Lock()
 		defer b.server.mu.Unlock()
-		delete(b.server.watchers, b.watcher)
+		delete(b.server.watchers, b)
 	})
 	return nil
 }
 
-func (s *Server) publish(kind string, t target, o map[string]any) {
-	send := func() {
-		for w := range s.watchers {
-			if w.wants(t.path(), o) {
-				w.events <- event(kind, o)
+// wake has the watches of a kind look whether there is something to tell.
+func (s *Server) wake(k *kind) {
+	for b := range s.watchers {
+		if b.kind == k {
+			select {
+			case b.news <- struct{}{}:
+			default: // it will look anyway
 			}
 		}
 	}
-	if waiting, still := s.held[t.resource]; still {
-		s.held[t.resource] = append(waiting, send)
-		return
-	}
-	send()
 }
 
-// Hold makes the watches of a resource stand still, or sends what waited.
+// Hold makes the watches of a resource stand still, or lets them tell what waited.
 func (s *Server) Hold(resource string, still bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if still {
-		s.held[resource] = nil
-		return
+	for i := range kinds {
+		if k := &kinds[i]; k.resource == resource {
+			s.held[k] = still
+			s.wake(k)
+		}
 	}
-	for _, send := range s.held[resource] {
-		send()
-	}
-	delete(s.held, resource)
 }

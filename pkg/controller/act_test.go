@@ -89,7 +89,7 @@ func TestWritesToWhatHasChangedAreBehindAndNoFault(t *testing.T) {
 		write mode.Write
 		want  bool
 	}{
-		"an update of an older version":   {mode.Write{Verb: mode.Update, Key: objectKey("DestinationRule", "here"), Body: []byte(`{"metadata":{"resourceVersion":"1"}}`)}, true},
+		"an update of an older version":   {mode.Write{Verb: mode.Update, Key: objectKey("DestinationRule", "here"), Body: []byte(`{"metadata":{"name":"here","resourceVersion":"1"}}`)}, true},
 		"a patch of an older version":     {mode.Write{Verb: mode.Patch, Key: objectKey("Deployment", "here"), Body: patch}, true},
 		"the removal of an older version": {mode.Write{Verb: mode.Delete, Key: objectKey("Deployment", "here"), ResourceVersion: stale}, true},
 		"making what exists":              {mode.Write{Verb: mode.Create, Key: objectKey("VirtualService", "here"), Body: []byte(`{"metadata":{"name":"here"}}`)}, true},
