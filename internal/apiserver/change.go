@@ -138,18 +138,17 @@ func changed(r *http.Request, t target, held *object, body []byte) (o map[string
 	}
 	switch media {
 	case jsonPatch:
-		if o, err = patched(held.tree, body); err != nil {
+		if o, err = patched(held, body); err != nil {
 			return nil, func() (*http.Response, error) {
 				return Refuse(422, "Invalid", "the server rejected our request due to an error in our request: %v", err)
 			}
 		}
 		return o, nil
 	case mergePatch:
-		var patch map[string]any
-		if err = json.Unmarshal(body, &patch); err != nil {
+		if o, err = merged(held, body); err != nil {
 			return nil, func() (*http.Response, error) { return Refuse(400, "BadRequest", "%v", err) }
 		}
-		return merged(held.tree, patch), nil
+		return o, nil
 	}
 	return nil, func() (*http.Response, error) {
 		return Refuse(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: %s, %s", jsonPatch, mergePatch)
@@ -167,6 +166,9 @@ func (s *Server) accept(r *http.Request, t target, held *object, o map[string]an
 		if message := s.Deny(o); message != "" {
 			return t.refuse(422, "Invalid", "%s %q is forbidden: %s", t.resource, t.name, message)
 		}
+	}
+	if t.managed {
+		own(held, o, manager(r), t.kind.version)
 	}
 	now := s.store(t, o)
 	s.writes = append(s.writes, r.Method+" "+r.URL.Path)

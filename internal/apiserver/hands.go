@@ -45,6 +45,11 @@ func (s *Server) hand(t target, o map[string]any) {
 			o["status"] = status
 		}
 	}
+	// Owners that a hand names are as it says.
+	held := s.objects[t.path()]
+	if owners := Meta(o)["managedFields"]; t.managed && (owners == nil || held != nil && sameOwners(owners, Meta(held.tree)["managedFields"])) {
+		own(held, o, handManager, t.kind.version)
+	}
 	s.store(t, o)
 }
 

@@ -1,0 +1,2 @@
+package contract
+var clients []sentence
