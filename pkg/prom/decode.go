@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"sync"
 )
 
 // answer is a body of the query API.
@@ -22,10 +23,19 @@ type answer struct {
 // maxDepth bounds how deep a skipped value may nest.
 const maxDepth = 64
 
+// buffers are kept: most answers are shorter than one.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10) }}
+
 // decode reads an answer as a stream: of an answer of a hundred thousand series
 // nothing is kept but the series themselves. Fields it doesn't know are skipped.
 func decode(r io.Reader) (answer, error) {
-	d := decoder{r: bufio.NewReaderSize(r, 64<<10), known: map[string]string{}}
+	buffer := buffers.Get().(*bufio.Reader)
+	buffer.Reset(r)
+	defer func() {
+		buffer.Reset(nil)
+		buffers.Put(buffer)
+	}()
+	d := decoder{r: buffer, known: map[string]string{}}
 	var a answer
 	err := d.object(func(key string) error {
 		switch key {
