@@ -1,0 +1,167 @@
+// Package town is a Prometheus that answers what pkg/prom asks about very many
+// workloads, at little cost: every counter is a function of time, and answers
+// are written as they are computed. What it does not know it refuses.
+package town
+
+import (
+	"hash/fnv"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// arrival is how long after its scrape a sample can be asked for.
+const arrival = 20 * time.Millisecond
+
+// lookback is for how long Prometheus shows a sample, unless a newer one comes.
+const lookback = 5 * time.Minute
+
+// Town is what is scraped, and what is known of it. Its methods may be called
+// concurrently.
+type Town struct {
+	scrape int64 // ms
+
+	mu     sync.RWMutex
+	tracks map[string][]*track // by workload
+	log    log
+}
+
+// Traffic is what a workload does, from Since on.
+type Traffic struct {
+	Namespace, Workload string
+	Pods                []string
+	Rate                float64 // requests per second and pod
+	Errors              float64 // share of answers with 500, 0 to 1
+	Since               time.Time
+}
+
+// Gateways are the clients' proxies that report on every workload.
+var gateways = []string{"istio-ingressgateway-5c9d7b6f8-2xkqp", "istio-ingressgateway-5c9d7b6f8-h7wvz"}
+
+// track is a workload.
+type track struct {
+	Traffic
+	since    int64 // ms
+	breach   atomic.Int64
+	share    float64 // of errors once breached; set before breach
+	servers  []*target
+	clients  []*target
+	counters float64 // requests per ms and pod
+}
+
+// target is a proxy that reports on a track.
+type target struct {
+	track  *track
+	offset int64   // of its scrapes within the interval, ms
+	part   float64 // of the track's requests that it reports
+	job    string
+	where  string // instance
+	pod    string
+}
+
+// New makes a town that is scraped at this interval.
+func New(scrape time.Duration) *Town {
+	return &Town{scrape: scrape.Milliseconds(), tracks: map[string][]*track{}}
+}
+
+// Add makes a workload known; it is scraped from then on, and its counters are
+// those of all its time.
+func (t *Town) Add(traffic Traffic) {
+	one := &track{Traffic: traffic, since: traffic.Since.UnixMilli(), counters: traffic.Rate / 1000}
+	for _, pod := range traffic.Pods {
+		one.servers = append(one.servers, t.target(one, "kubernetes-pods", pod, 1/float64(len(traffic.Pods))))
+	}
+	for _, pod := range gateways {
+		one.clients = append(one.clients, t.target(one, "istio-gateways", pod, 1/float64(len(gateways))))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tracks[traffic.Workload] = append(t.tracks[traffic.Workload], one)
+}
+
+func (t *Town) target(of *track, job, pod string, part float64) *target {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(pod)) // a hash takes everything
+	n := h.Sum32()
+	return &target{
+		track: of, job: job, pod: pod, part: part, offset: int64(n) % t.scrape,
+		where: "10." + strconv.Itoa(int(n>>16&255)) + "." + strconv.Itoa(int(n>>8&255)) + "." + strconv.Itoa(int(n&255)) + ":15020",
+	}
+}
+
+// Break has a workload answer a share of its requests with 500 from a time on.
+func (t *Town) Break(namespace, workload string, share float64, from time.Time) {
+	if one := t.find(namespace, workload); one != nil {
+		one.share = share
+		one.breach.Store(from.UnixMilli())
+	}
+}
+
+// Scrapes are the times from which on the samples of a workload can be asked
+// for, between two times, ascending.
+func (t *Town) Scrapes(namespace, workload string, from, to time.Time) []time.Time {
+	var all []time.Time
+	one := t.find(namespace, workload)
+	if one == nil {
+		return nil
+	}
+	for _, p := range one.servers {
+		for at := t.latest(p, to.Add(-arrival).UnixMilli()); at >= from.UnixMilli(); at -= t.scrape {
+			all = append(all, time.UnixMilli(at).Add(arrival))
+		}
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	return all
+}
+
+func (t *Town) find(namespace, workload string) *track {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, one := range t.tracks[workload] {
+		if one.Namespace == namespace {
+			return one
+		}
+	}
+	return nil
+}
+
+// latest is when a target was scraped last at a time, in ms.
+func (t *Town) latest(p *target, at int64) int64 {
+	return (at-p.offset)/t.scrape*t.scrape + p.offset
+}
+
+// answers are the codes that are told apart.
+var answers = []string{"200", "500"}
+
+// counter is how many answers of a code a target had seen at a time; NaN before
+// the first of them.
+func (p *target) counter(code string, at int64) float64 {
+	of := p.track
+	pods := float64(len(of.Pods)) * p.part
+	all := math.Floor(of.counters * pods * float64(max(0, at-of.since)))
+	bad := math.Floor(of.Errors * all)
+	if breach := of.breach.Load(); breach > 0 && at > breach {
+		bad += math.Floor(of.share * of.counters * pods * float64(at-breach))
+	}
+	n := all - bad
+	if code == "500" {
+		n = bad
+	}
+	if n <= 0 {
+		return math.NaN()
+	}
+	return n
+}
+
+// seen is when the sample was taken that is shown at a border, of those that
+// have arrived by now; 0 when there is none.
+func (t *Town) seen(p *target, border, now int64) int64 {
+	at := t.latest(p, min(border, now-arrival.Milliseconds()))
+	if at < p.track.since || border-at >= lookback.Milliseconds() {
+		return 0
+	}
+	return at
+}
