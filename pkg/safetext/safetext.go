@@ -24,6 +24,12 @@ func Text(text string) string {
 	return escape(text, func(r rune) bool { return printable(r) || r == '\n' || r == '\t' })
 }
 
+// ASCII is Line with everything else than ASCII as an escape too, so that no letter
+// passes for another.
+func ASCII(text string) string {
+	return escape(text, func(r rune) bool { return printable(r) && r <= unicode.MaxASCII })
+}
+
 // printable holds for all that unicode.IsPrint does: letters, marks, numbers,
 // punctuation, symbols, and the plain space.
 func printable(r rune) bool { return unicode.IsPrint(r) }
@@ -37,7 +43,7 @@ func escape(text string, stays func(rune) bool) string {
 		case stays(r):
 			b.WriteRune(r)
 		default:
-			b.WriteString(unquoted(strconv.QuoteRune(r)))
+			b.WriteString(unquoted(strconv.QuoteRuneToASCII(r)))
 		}
 	}
 	return b.String()

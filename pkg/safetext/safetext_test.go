@@ -37,6 +37,9 @@ func TestWhatOthersWroteIsShownAsItIs(t *testing.T) {
 			}
 		})
 	}
+	if got := ASCII("w\u0435b \x1bé"); got != `w\u0435b \x1b\u00e9` {
+		t.Errorf("%q", got)
+	}
 	if got := Text("a\n\tb\r\x1b"); got != "a\n\tb"+`\r\x1b` {
 		t.Errorf("%q", got)
 	}
