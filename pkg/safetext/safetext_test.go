@@ -74,8 +74,8 @@ func FuzzLine(f *testing.F) {
 		if !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q is not printable", line)
 		}
-		if Line(line) != line || strings.ReplaceAll(Text(text), "\n", "") != Text(strings.ReplaceAll(text, "\n", "")) {
-			t.Errorf("%q is escaped twice or differently", line)
+		if Line(line) != line {
+			t.Errorf("%q is escaped twice", line)
 		}
 		var out bytes.Buffer
 		if err := json.NewEncoder(JSON(&out)).Encode(text); err != nil {
