@@ -229,26 +229,14 @@ func asked(form url.Values) (*question, grid, error) {
 func (t *Town) matrix(b *binding, g grid, values [][]float64) []byte {
 	out := make([]byte, 0, 128+len(b.groups)*(256+24*g.points()))
 	out = append(out, `{"status":"success","data":{"resultType":"matrix","result":[`...)
-	first := true
+	first := len(out)
 	times := 1
 	if t.fault == Duplicates {
 		times = 2
 	}
 	for i := range b.groups {
-		if t.fault == Empty {
-			break
-		}
-		points := t.points(g, values[i])
 		for range times {
-			if len(points) == 0 {
-				break
-			}
-			if !first {
-				out = append(out, ',')
-			}
-			first = false
-			out = append(append(append(out, `{"metric":`...), b.groups[i].metric...), `,"values":[`...)
-			out = append(append(out, points...), "]}"...)
+			out = t.series(out, b.groups[i].metric, g, values[i], len(out) == first)
 		}
 	}
 	out = append(out, "]}"...)
@@ -258,23 +246,48 @@ func (t *Town) matrix(b *binding, g grid, values [][]float64) []byte {
 	return append(out, '}')
 }
 
-// points are the values of one series as JSON.
-func (t *Town) points(g grid, values []float64) (out []byte) {
+// series appends one series as JSON, if it has any values.
+func (t *Town) series(out []byte, metric string, g grid, values []float64, first bool) []byte {
+	before := len(out)
+	if !first {
+		out = append(out, ',')
+	}
+	out = append(append(append(out, `{"metric":`...), metric...), `,"values":[`...)
+	empty := true
 	for i, v := range values {
-		if math.IsNaN(v) {
+		if math.IsNaN(v) || t.fault == Empty {
 			continue
 		}
 		if t.fault == NaN {
 			v = math.NaN()
 		}
-		if len(out) > 0 {
+		if !empty {
 			out = append(out, ',')
 		}
-		out = append(out, '[')
-		out = number(out, float64(g.start+int64(i)*g.step)/1000)
-		out = append(out, `,"`...)
-		out = number(out, v)
+		empty = false
+		out = seconds(append(out, '['), g.start+int64(i)*g.step)
+		out = number(append(out, `,"`...), v)
 		out = append(out, `"]`...)
 	}
-	return out
+	if empty {
+		return out[:before]
+	}
+	return append(out, "]}"...)
+}
+
+// number writes a value as Prometheus does.
+func number(into []byte, v float64) []byte {
+	if n := int64(v); float64(n) == v {
+		return strconv.AppendInt(into, n, 10)
+	}
+	return strconv.AppendFloat(into, v, 'f', -1, 64)
+}
+
+// seconds writes a time, in ms since the Unix epoch, as Prometheus does.
+func seconds(into []byte, ms int64) []byte {
+	into = strconv.AppendInt(into, ms/1000, 10)
+	if rest := ms % 1000; rest != 0 {
+		into = append(into, '.', byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10))
+	}
+	return into
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -142,7 +141,8 @@ const never = math.MaxInt64
 
 // ended is where the end of the target's presence i is marked, and when that is
 // seen: Prometheus waits for the scrape that would have been next, and then for
-// 1.1 intervals. It is left out where the target is back by then.
+// 1.1 intervals. It is left out where the target is back by then, and scraped, and
+// where nothing is stored.
 func (t *Town) ended(p *target, i int) (marker, seen int64) {
 	to := p.presence[i].to
 	if to == 0 {
@@ -150,8 +150,13 @@ func (t *Town) ended(p *target, i int) (marker, seen int64) {
 	}
 	marker = t.slotFrom(p, to)
 	seen = marker + t.interval*11/10
-	if i+1 < len(p.presence) && t.slotFrom(p, p.presence[i+1].from)+took <= seen {
+	if slices.ContainsFunc(t.gaps, func(g gap) bool { return !g.marked && g.has(seen) }) {
 		return never, never
+	}
+	for next := i + 1; next < len(p.presence); next++ {
+		if slot, ok := t.slotWithin(p, next, seen-took); ok && slot > marker-t.interval {
+			return never, never
+		}
 	}
 	return marker, seen
 }
@@ -203,35 +208,51 @@ func (t *Town) history(p *target, to int64) (out []Sample) {
 		out = append(out, Sample{Labels: s.labels(), At: time.UnixMilli(at), Seen: time.UnixMilli(seen), Value: value, Stale: stale})
 	}
 	for i, there := range p.presence {
+		scraped := false
 		for slot := t.slotFrom(p, there.from); slot+took <= to && there.has(slot); slot += t.interval {
 			in := slices.IndexFunc(t.gaps, func(g gap) bool { return g.has(slot) })
-			if in >= 0 && !t.gaps[in].marked {
+			scraped = scraped || in < 0
+			if !scraped || in >= 0 && !t.gaps[in].marked {
 				continue
 			}
-			for _, m := range p.meters {
-				n := m.counts(slot)
-				for _, s := range m.allSeries() {
-					fast, slow := n[goodFast], n[goodSlow]
-					if s.bad {
-						fast, slow = n[badFast], n[badSlow]
-					}
-					shown := in < 0 && fast+slow > 0
-					if shown {
-						put(s, slot, slot+took, s.value(fast, slow), false)
-					} else if known[s] {
-						put(s, slot, slot+took, 0, true)
-					}
-					known[s] = shown
+			for s, value := range p.shown(slot) {
+				there := in < 0 && value >= 0
+				if there {
+					put(s, slot, slot+took, value, false)
+				} else if known[s] {
+					put(s, slot, slot+took, 0, true)
 				}
+				known[s] = there
 			}
 		}
-		if marker, seen := t.ended(p, i); seen <= to {
-			for s, shown := range known {
-				if shown {
-					put(s, marker, seen, 0, true)
-				}
+		marker, seen := t.ended(p, i)
+		if !scraped || seen > to {
+			continue
+		}
+		for s, there := range known {
+			if there {
+				put(s, marker, seen, 0, true)
 			}
-			clear(known)
+		}
+		clear(known)
+	}
+	return out
+}
+
+// shown are the values of all series of the target at a time; -1 of those that its
+// proxy doesn't show, as they counted nothing yet.
+func (p *target) shown(at int64) map[series]float64 {
+	out := map[series]float64{}
+	for _, m := range p.meters {
+		n := m.counts(at)
+		for _, s := range m.allSeries() {
+			fast, slow := n[goodFast], n[goodSlow]
+			if s.bad {
+				fast, slow = n[badFast], n[badSlow]
+			}
+			if out[s] = -1; fast+slow > 0 {
+				out[s] = s.value(fast, slow)
+			}
 		}
 	}
 	return out
@@ -247,6 +268,3 @@ func (s series) labels() []Label {
 	slices.SortFunc(out, func(a, b Label) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
-
-// number writes a value as Prometheus does.
-func number(into []byte, v float64) []byte { return strconv.AppendFloat(into, v, 'f', -1, 64) }

@@ -129,12 +129,7 @@ func TestAQueryOfAnotherFormIsRefused(t *testing.T) {
 func TestOverAConnectionItAnswersTheSame(t *testing.T) {
 	town := New(time.Second)
 	split(town, 20, .5)
-	for _, p := range town.targets { // as if it had been for a minute
-		p.presence[0].from -= 60000
-		for _, m := range p.meters {
-			m.segments[len(m.segments)-1].from -= 60000
-		}
-	}
+	aged(town, time.Minute)
 	server := httptest.NewServer(town)
 	defer server.Close()
 	remote, err := prom.HTTP(server.Client(), server.URL)
