@@ -20,6 +20,10 @@ const (
 // MaxMetrics is how many of the operator's metrics a release may be judged by.
 const MaxMetrics = 8
 
+// mostWrites is above every sequence, and what every program that reads JSON can
+// tell from the one after it.
+const mostWrites = 1 << 53
+
 // longest is above every duration that annotations and configuration can give.
 const longest = 366 * 24 * time.Hour
 
@@ -51,6 +55,7 @@ func (s State) checkBounds() error {
 	c.need(s.Width == 0 || s.Width >= LeastWidth && s.Width <= MostWidth && s.Width%time.Millisecond == 0,
 		"width is %s, must be %s to %s in whole milliseconds", s.Width, LeastWidth, MostWidth)
 	c.within("peak", s.Peak, 100)
+	c.need(s.Sequence <= mostWrites, "seq is %d, above %d", s.Sequence, int64(mostWrites))
 	c.need(s.Reverts >= 0, "reverts is %d, must be 0 or more", s.Reverts)
 	c.spec(s.Spec)
 	return errors.Join(c...)

@@ -80,6 +80,7 @@ func TestDecodeStateRefuses(t *testing.T) {
 		"blocks too short to count":    {swap(`"width":15000000000`, `"width":1`), "width is 1ns, must be 1s to 10m0s"},
 		"blocks longer than time":      {swap(`"width":15000000000`, `"width":288230376151711744`), "must be 1s to 10m0s"},
 		"blocks of negative length":    {swap(`"width":15000000000`, `"width":-15000000000`), "must be 1s to 10m0s"},
+		"a sequence that has no next":  {swap(`"seq":3`, `"seq":9223372036854775807`), "seq is 9223372036854775807, above"},
 		"a negative bake":              {swap(`"b":60000000000`, `"b":-1`), "step 1's bake is -1ns"},
 		"a step of more than all":      {swap(`"w":25`, `"w":2500`), "step 2's weight is 2500"},
 		"a deadline beyond all time":   {swap(`"stepDeadline":3600000000000`, `"stepDeadline":9223372036854775807`), "stepDeadline is 2562047h47m16.854775807s"},

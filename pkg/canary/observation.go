@@ -56,6 +56,9 @@ type Observation struct {
 	// Lost tells that no VirtualService carries a readable state though the
 	// weights are split by something that was ours or a hand.
 	Lost bool
+	// Unreadable says of a state that can't be read on which object, in which field,
+	// and why; empty when Lost is for another reason.
+	Unreadable string
 	// Width is the width of blocks to use for a new rollout: the scrape
 	// interval as it was found out. Zero while it is not known.
 	Width time.Duration

@@ -11,6 +11,10 @@ func blockLostState(m moment) (Plan, bool) {
 	if !m.o.Lost {
 		return Plan{}, false
 	}
+	if m.o.Unreadable != "" {
+		return m.leave(Blocked, StateLost,
+			"The rollout's state can be read nowhere: nothing is moved. %s. Set the weights by hand, then take that annotation off, and the header route named serin-canary", m.o.Unreadable).told(true), true
+	}
 	return m.leave(Blocked, StateLost,
 		"Our marks are on the routes, but the rollout's state can be read nowhere: nothing is moved. Set the weights by hand and take the header route named serin-canary away").told(true), true
 }

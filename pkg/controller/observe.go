@@ -44,6 +44,9 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	s := situation{key: k, objects: objects}
 	o := canary.Observation{History: kept}
 	s.state, o.Newer, o.Lost = mode.FindState(objects)
+	if o.Lost {
+		o.Unreadable = mode.Unreadable(objects)
+	}
 	watched := c.watchedState(k)
 	if watched.Rollout == "" || s.state.Rollout != "" {
 		c.look(&s, &o)

@@ -2,6 +2,8 @@ package mode
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/topology"
@@ -54,6 +56,22 @@ func FindState(o topology.Objects) (state canary.State, newer, lost bool) {
 	}
 	state.Marks = nil
 	return state, newer, false
+}
+
+// Unreadable says why copies of the Service's state can't be read: of each the
+// object, the field and what is wrong, in order; empty when all can be.
+func Unreadable(o topology.Objects) string {
+	var all []string
+	for _, vs := range o.VirtualServices {
+		if vs.Key.Namespace != o.Namespace {
+			continue
+		}
+		if _, found, err := CopyOn(vs, o.Service); found && err != nil {
+			why := strings.ReplaceAll(err.Error(), "\n", "; ")
+			all = append(all, fmt.Sprintf("%s metadata.annotations[%s%s]: %s", vs.Key, canary.StatePrefix, o.Service, why))
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // watched tells that releases are only looked at, and nothing is left of one that

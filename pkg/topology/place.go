@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -21,7 +22,9 @@ const (
 )
 
 // Hints are what a team said instead of leaving it to be discovered. Each may
-// be empty.
+// be empty. A Service's name that no Service can have is as good as none: the
+// mistake is told where the annotations are parsed, and must not end a release or
+// become the name of anything.
 type Hints struct {
 	Service         string
 	VirtualServices []string
@@ -32,7 +35,7 @@ type Hints struct {
 // HintsOf reads a Deployment's hints.
 func HintsOf(d Deployment) Hints {
 	h := Hints{
-		Service:      strings.TrimSpace(d.Annotations[serviceKey]),
+		Service:      serviceName(d.Annotations[serviceKey]),
 		StableSubset: strings.TrimSpace(d.Annotations[stableSubsetKey]),
 		CanarySubset: strings.TrimSpace(d.Annotations[canarySubsetKey]),
 	}
@@ -42,6 +45,17 @@ func HintsOf(d Deployment) Hints {
 		}
 	}
 	return h
+}
+
+// serviceForm is the name of a Service, at most 63 bytes long.
+var serviceForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+
+func serviceName(text string) string {
+	const most = 63
+	if text = strings.TrimSpace(text); len(text) > most || !serviceForm.MatchString(text) {
+		return ""
+	}
+	return text
 }
 
 // OptedIn tells that a Deployment asks for canary releases. A value that is

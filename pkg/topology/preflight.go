@@ -190,9 +190,18 @@ func (p preflight) unknownVirtualService(name string) canary.Finding {
 	return canary.Finding{
 		Reason: canary.VirtualServiceMissing, Blocking: true,
 		Object: p.deployment(p.asking()), Field: annotationField(virtualServiceKey),
-		Problem: fmt.Sprintf("no VirtualService %s of namespace %s leads to Service %s", name, p.o.Namespace, p.o.Service),
+		Problem: fmt.Sprintf("no VirtualService %s of namespace %s leads to Service %s", shortName(name), p.o.Namespace, p.o.Service),
 		Mend:    "Name one that does, or leave the annotation out" + didYouMean(name, own),
 	}
+}
+
+// shortName cuts what no object can be called: it only stands in a sentence.
+func shortName(name string) string {
+	const most = 253
+	if len(name) <= most {
+		return name
+	}
+	return strings.ToValidUTF8(name[:most], "") + "..."
 }
 
 func (p preflight) otherProtocols() []canary.Finding {

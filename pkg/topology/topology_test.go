@@ -32,13 +32,16 @@ func TestServicesOf(t *testing.T) {
 		d    topology.Deployment
 		want string
 	}{
-		"the one that selects its pods":                    {deployment("web-v2", web, opted()), "web"},
-		"all that select its pods":                         {deployment("web-v2", map[string]string{"app": "web", "team": "shop"}, opted()), "all web"},
-		"the named one alone":                              {deployment("web-v2", web, opted("serin.dev/service", " all ")), "all"},
-		"the named one though it does not exist":           {deployment("web-v2", web, opted("serin.dev/service", "wbe")), "wbe"},
-		"its own name when none selects it":                {deployment("cart", map[string]string{"app": "cart"}, opted()), "cart"},
-		"none when none selects it and it is not opted in": {deployment("cart", map[string]string{"app": "cart"}, nil), ""},
-		"a name on one that is not opted in means nothing": {deployment("web-v1", web, map[string]string{"serin.dev/service": "all"}), "web"},
+		"the one that selects its pods":                                    {deployment("web-v2", web, opted()), "web"},
+		"all that select its pods":                                         {deployment("web-v2", map[string]string{"app": "web", "team": "shop"}, opted()), "all web"},
+		"the named one alone":                                              {deployment("web-v2", web, opted("serin.dev/service", " all ")), "all"},
+		"the named one though it does not exist":                           {deployment("web-v2", web, opted("serin.dev/service", "wbe")), "wbe"},
+		"the one that selects its pods, where the named one is a host":     {deployment("web-v2", web, opted("serin.dev/service", "web.pay")), "web"},
+		"the one that selects its pods, where the name is a path":          {deployment("web-v2", web, opted("serin.dev/service", "../../pay/services/web")), "web"},
+		"the one that selects its pods, where the name is longer than any": {deployment("web-v2", web, opted("serin.dev/service", strings.Repeat("a", 64))), "web"},
+		"its own name when none selects it":                                {deployment("cart", map[string]string{"app": "cart"}, opted()), "cart"},
+		"none when none selects it and it is not opted in":                 {deployment("cart", map[string]string{"app": "cart"}, nil), ""},
+		"a name on one that is not opted in means nothing":                 {deployment("web-v1", web, map[string]string{"serin.dev/service": "all"}), "web"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := strings.Join(topology.ServicesOf(c.d, services), " "); got != c.want {
