@@ -79,6 +79,9 @@ func Parse(annotations map[string]string, v Vocabulary) (Parsed, error) {
 	}
 	d, mistakes := parse(values, v, onDeployment)
 	asked, written := values[keyCanary]
+	if d.command != nil {
+		d.command.By = person(values[keyCommandBy])
+	}
 	asked = strings.TrimSpace(asked)
 	p := Parsed{OptedIn: written && asked != no && asked != observe, Observe: asked == observe, Command: d.command}
 	if len(mistakes) > 0 {
@@ -206,7 +209,7 @@ func stranger(name string, at place) *fault {
 		return nil
 	case i < len(table):
 		return &fault{"belongs to one Deployment and has no default", "write it as the annotation " + Prefix + name + " there"}
-	case name == keyHeld && at == onDeployment:
+	case (name == keyHeld || name == keyCommandBy) && at == onDeployment:
 		return nil
 	case strings.HasPrefix(Prefix+name, canary.StatePrefix) && at == onDeployment:
 		return &fault{"is Serin's own record and stands on VirtualServices only", "take it off the Deployment"}
@@ -309,8 +312,10 @@ func (m Mistake) Error() string {
 	return fmt.Sprintf("%s: %q %s; %s", m.Key, shorten(m.Value), m.problem, m.mend)
 }
 
-func shorten(value string) string {
-	const most = 60
+func shorten(value string) string { return shortenTo(value, 60) }
+
+// shortenTo cuts a text after at most so many bytes, and shows that it did.
+func shortenTo(value string, most int) string {
 	if len(value) <= most {
 		return value
 	}

@@ -307,6 +307,29 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// It stands beside a command by whoever wrote it; without one it says nothing.
+func TestWhoGaveACommand(t *testing.T) {
+	for noted, want := range map[string]string{
+		"jane":                             "jane",
+		" system:serviceaccount:ci:robot ": "system:serviceaccount:ci:robot",
+		"":                                 "",
+		"a\nb\x1b[31m\u202ec\xff":          "ab[31mc",
+		strings.Repeat("x", 1000):          strings.Repeat("x", 100) + "...",
+	} {
+		p, err := parse(map[string]string{"serin.dev/canary": "true", "serin.dev/command": "abort", "serin.dev/command-by": noted})
+		if err != nil || *p.Command != (canary.Command{Verb: "abort", By: want}) {
+			t.Errorf("%.20q: got %+v, %v, want %q", noted, p.Command, err, want)
+		}
+		if p, err := parse(map[string]string{"serin.dev/canary": "true", "serin.dev/command-by": noted}); err != nil || p.Command != nil {
+			t.Errorf("%.20q without a command: got %+v, %v", noted, p.Command, err)
+		}
+	}
+	_, err := annotation.ParseDefaults(map[string]string{"command-by": "jane"}, "defaults.")
+	if got := annotation.Mistakes(err); len(got) != 1 || !strings.Contains(got[0], "is not a key of this release") {
+		t.Errorf("as a default: %q", got)
+	}
+}
+
 func TestAnAbortWorksBesideMistakes(t *testing.T) {
 	p, err := parse(map[string]string{
 		"serin.dev/canary": "true", "serin.dev/command": "abort", "serin.dev/bake": "2", "serin.dev/service": "web",

@@ -38,6 +38,10 @@ const (
 // keyHeld is the mark of Serin's own guard. It is no order, and so not in the table.
 const keyHeld = "held"
 
+// keyCommandBy is who gave the command, as the API server notes it beside it. It is
+// no setting, and so not in the table; without a command it says nothing.
+const keyCommandBy = "command-by"
+
 // Discovered is the Default of keys whose value is found in the cluster.
 const Discovered = "discovered"
 

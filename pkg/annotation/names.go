@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"serin.dev/serin/pkg/canary"
 )
@@ -97,4 +98,18 @@ func parseCommand(value string, d *draft) []fault {
 	}
 	d.command = &canary.Command{Verb: verb, ID: id}
 	return nil
+}
+
+// person is a user's name as it can stand in a sentence. Nothing goes by it, so that
+// no name is a mistake: what is not to be printed is left out, and the end of a name
+// longer than most.
+func person(name string) string {
+	const most = 100 // bytes; the longest name of a ServiceAccount is longer, and rare
+	name = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, ""))
+	return strings.TrimSpace(shortenTo(name, most))
 }

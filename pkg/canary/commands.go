@@ -8,13 +8,17 @@ import (
 
 // resume goes back to the step, at its weight.
 func (m moment) resume(change func(*State)) Plan {
+	whose := ""
+	if m.level(CommandResume) && m.o.Command.By != "" {
+		whose = " " + m.o.Command.given()
+	}
 	return m.move(func(s *State) {
 		s.Phase, s.Weight, s.Lowered, s.Since = Testing, 0, false, m.now
 		if s.Step > 0 {
 			s.Phase, s.Weight = Progressing, s.Spec.Steps[s.Step-1].Weight
 		}
 		change(s)
-	}, false, Resumed, "Resumed at %d%%", m.weightOfStep())
+	}, false, Resumed, "Resumed at %d%%%s", m.weightOfStep(), whose)
 }
 
 func (m moment) weightOfStep() int {
@@ -42,9 +46,9 @@ func obeyVerb(m moment) (Plan, bool) {
 	case verb == CommandResume && held:
 		return m.resume(func(*State) {}).handling(m.o.Command), true
 	case verb == CommandPromote && m.state.Weight < 100:
-		return m.raise(len(m.spec.Steps), StepStarted, "Promoted by command: all traffic goes to %s, the last step still bakes", m.state.Canary.Deployment).handling(m.o.Command), true
+		return m.raise(len(m.spec.Steps), StepStarted, "Promoted %s: all traffic goes to %s, the last step still bakes", m.o.Command.given(), m.state.Canary.Deployment).handling(m.o.Command), true
 	case verb == CommandSkip && m.state.Step < len(m.spec.Steps):
-		return m.raise(m.state.Step+1, StepStarted, "Step skipped by command: step %d of %d, %d%%", m.state.Step+1, len(m.spec.Steps), m.spec.Steps[m.state.Step].Weight).handling(m.o.Command), true
+		return m.raise(m.state.Step+1, StepStarted, "Step skipped %s: step %d of %d, %d%%", m.o.Command.given(), m.state.Step+1, len(m.spec.Steps), m.spec.Steps[m.state.Step].Weight).handling(m.o.Command), true
 	}
 	return m.ignore("The command %s#%s does not fit a release that is %s at %d%%: ignored", verb, m.o.Command.ID, m.state.Phase, m.state.Weight), true
 }

@@ -53,7 +53,7 @@ func holdPaused(m moment) (Plan, bool) {
 	switch {
 	case m.state.Phase != Paused && standing:
 		return m.move(func(s *State) { s.Phase = Paused }, false, PausedByCommand,
-			"Paused by command at %d%%; take the command away to go on", m.state.Weight), true
+			"Paused %s at %d%%; take the command away to go on", m.o.Command.given(), m.state.Weight), true
 	case m.state.Phase == Paused && m.state.Reason == PausedByCommand && !standing:
 		return m.resume(func(*State) {}), true
 	case m.state.Phase == Paused && m.state.Reason == StableChanged && !m.state.Lowered:

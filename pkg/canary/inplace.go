@@ -208,7 +208,7 @@ func (m moment) replaceWhilePromoting() Plan {
 	stable := m.state.Stable.Deployment
 	if verb, new := m.verb(); new && verb == CommandPromote {
 		return m.move(func(s *State) { s.Canary.Template = m.o.Tracks.Canary.Template }, true, TemplateChanged,
-			"By command %s is updated to the template that came last, which nobody judged", stable).handling(m.o.Command)
+			"%s is updated %s to the template that came last, which nobody judged", stable, m.o.Command.given()).handling(m.o.Command)
 	}
 	p := m.hold(TemplateChanged,
 		"Held: %s got another pod template while it was being updated. All users stay on %s, which was judged. Write the template before it again, or give the command promote#id to take the new one without a canary", stable, m.state.Canary.Deployment).told(true)

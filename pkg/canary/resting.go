@@ -105,7 +105,7 @@ func undoPromotion(m moment) (Plan, bool) {
 		return p, true
 	}
 	return m.move(func(s *State) { s.Phase, s.Weight, s.Since = RollingBack, 0, m.now }, true, RolledBackByPerson,
-		"Rolled back by command: all traffic goes back to %s", m.state.Stable.Deployment).handling(m.o.Command), true
+		"Rolled back %s: all traffic goes back to %s", m.o.Command.given(), m.state.Stable.Deployment).handling(m.o.Command), true
 }
 
 func (m moment) track(deployment string) Track {

@@ -121,10 +121,10 @@ func (m moment) residual() string {
 
 func abortByCommand(m moment) (Plan, bool) {
 	if m.level(CommandAbort) {
-		return m.rollBack(AbortedByCommand, "Aborted by command"), true
+		return m.rollBack(AbortedByCommand, "Aborted %s", m.o.Command.given()), true
 	}
 	if verb, new := m.verb(); new && verb == CommandRollback {
-		return m.rollBack(RolledBackByPerson, "Rolled back by command").handling(m.o.Command), true
+		return m.rollBack(RolledBackByPerson, "Rolled back %s", m.o.Command.given()).handling(m.o.Command), true
 	}
 	return Plan{}, false
 }

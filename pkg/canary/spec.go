@@ -80,6 +80,15 @@ const (
 type Command struct {
 	Verb string // one of the verbs below
 	ID   string // what follows "#"; empty for the levels abort and pause
+	By   string // who gave it, for people to read; empty if nobody noted it
+}
+
+// given is how an order is told: by command, and whose where that is known.
+func (c *Command) given() string {
+	if c == nil || c.By == "" {
+		return "by command"
+	}
+	return "by command of " + c.By
 }
 
 // Abort and Pause are levels: in force while they stand. The others advance,

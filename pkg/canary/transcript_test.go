@@ -213,6 +213,9 @@ func (w *world) do(args []string) error {
 	case "command":
 		v, id, _ := strings.Cut(args[0], "#")
 		w.o.Command = &Command{Verb: v, ID: id}
+		if len(args) > 1 {
+			w.o.Command.By = strings.TrimPrefix(args[1], "by=")
+		}
 		if v == "none" {
 			w.o.Command = nil
 		}
