@@ -224,11 +224,6 @@ func (s *Sandbox) StartController(args ...string) (*Controller, error) {
 	return c, nil
 }
 
-// ControllerPath is the path of cmd/serin; the first call builds it if its
-// sources have changed. It is for controllers that are run outside the sandbox's
-// network, which they reach by the addresses of KubeconfigFor and PrometheusURL.
-func (s *Sandbox) ControllerPath() (string, error) { return s.controller() }
-
 // Kill ends the controller as a crash does (SIGKILL) and waits for its end.
 func (c *Controller) Kill() error { return c.sandbox.Kill(c.name) }
 
