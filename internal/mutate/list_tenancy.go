@@ -5,7 +5,7 @@ var tenancy = []Mutant{
 	{Name: "routes of another namespace are edited", File: "pkg/topology/find.go",
 		Old: `own := vs.Key.Namespace == o.Namespace`, New: `own := vs.Key.Namespace != ""`},
 	{Name: "a state in another namespace is ours", File: "pkg/mode/state.go",
-		Old: `if vs.Key.Namespace != o.Namespace {`, New: `if vs.Key.Namespace == "" {`},
+		Old: "if vs.Key.Namespace != o.Namespace {\n\t\t\tcontinue //", New: "if vs.Key.Namespace == \"\" {\n\t\t\tcontinue //"},
 	{Name: "something of ours in another namespace is given back", File: "pkg/mode/inplace/scene.go",
 		Old: `if vs.Key.Namespace == s.o.Namespace && (s.ours(vs) ||`, New: `if s.o.Namespace != "" && (s.ours(vs) ||`},
 	{Name: "a second Deployment takes a release over", File: "pkg/mode/pair/roles.go",

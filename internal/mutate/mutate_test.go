@@ -1,13 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"go/parser"
 	"go/token"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -99,6 +106,42 @@ func TestASurvivorIsToldFromAKilledMutant(t *testing.T) {
 				t.Errorf("got %s by %q, want %s by %q", got.Outcome, got.By, c.want, c.by)
 			}
 		})
+	}
+}
+
+// What is interrupted leaves no test running: one that never ends would work on for ever.
+func TestAnInterruptEndsTheTestsToo(t *testing.T) {
+	r := tiny(t)
+	r.limits = map[string]time.Duration{"./sum": time.Hour}
+	running := filepath.Join(t.TempDir(), "running")
+	if err := syscall.Mkfifo(running, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hang := fmt.Sprintf(`f, _ := os.OpenFile(%q, os.O_WRONLY, 0); fmt.Fprintln(f, os.Getpid()); for {}; return sum`, running)
+	m := mutant("package sum", `package sum; import ("fmt"; "os"); var _ = func() int { sum := 0; `+hang+` }()`)
+	ctx, stop := context.WithCancel(t.Context())
+	tried := make(chan error, 1)
+	go func() {
+		_, err := r.try(ctx, m)
+		tried <- err
+	}()
+	f, err := os.Open(running) // waits for the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	told := bufio.NewReader(f)
+	pid, err := told.ReadString('\n')
+	if err != nil || pid == "" {
+		t.Fatalf("got %q, %v", pid, err)
+	}
+	stop()
+	if err := <-tried; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	// The pipe ends with the last process that can write to it.
+	if rest, err := told.ReadString('\n'); !errors.Is(err, io.EOF) {
+		t.Errorf("process %s goes on: %q, %v", pid, rest, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -157,8 +158,9 @@ func (r *runner) test(ctx context.Context, pkg string, flags ...string) (out str
 	args := append([]string{"test", "-vet=off", "-failfast"}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	cmd.Dir = r.root
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the go command ends the tests it has started
-	cmd.WaitDelay = 10 * time.Second
+	// The tests that the go command starts outlive it, unless their whole group ends.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	b, err := cmd.CombinedOutput()
 	return string(b), err
 }
