@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"reflect"
@@ -88,7 +89,7 @@ func (s *Server) create(r *http.Request, t target, body []byte, byOthers bool) (
 	m := Meta(o)
 	t.name, _ = m["name"].(string)
 	if version, _ := m["resourceVersion"].(string); version != "" {
-		return Refuse(400, "BadRequest", "resourceVersion should not be set on objects to be created")
+		return Answer(500, status(500, "", "resourceVersion should not be set on objects to be created", nil))
 	}
 	if ns, _ := m["namespace"].(string); ns != "" && ns != t.namespace {
 		return Refuse(400, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request")
@@ -209,18 +210,20 @@ func (s *Server) admit(t target, held *object, o map[string]any, byOthers bool) 
 		guard(held.tree, o)
 	}
 	if t.counted {
-		count(held, o)
+		t.count(held, o)
 	}
 }
 
 // count gives an object its generation.
-func count(held *object, o map[string]any) {
+func (t target) count(held *object, o map[string]any) {
 	if held == nil {
 		Meta(o)["generation"] = 1.0
 		return
 	}
 	generation, _ := Meta(held.tree)["generation"].(float64)
-	if !reflect.DeepEqual(content(o), content(held.tree)) {
+	// A change of a Deployment's annotations counts as well.
+	noted := t.kind.name == "Deployment" && !maps.Equal(StringMap(Meta(o)["annotations"]), StringMap(Meta(held.tree)["annotations"]))
+	if noted || !reflect.DeepEqual(content(o), content(held.tree)) {
 		generation++
 	}
 	Meta(o)["generation"] = generation

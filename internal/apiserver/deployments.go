@@ -415,19 +415,21 @@ func (v *shipped) writeStatus(s *Server) {
 		}
 	}
 	status.UnavailableReplicas = max(0, *v.d.Spec.Replicas-status.AvailableReplicas)
-	o := Clone(s.objects[named("Deployment", v.d.Namespace, v.d.Name).path()].tree)
-	notes, _ := Meta(o)["annotations"].(map[string]any)
-	if notes == nil {
-		notes = map[string]any{}
+	t := named("Deployment", v.d.Namespace, v.d.Name)
+	held := s.objects[t.path()]
+	notes, _ := Meta(held.tree)["annotations"].(map[string]any)
+	if revision != "" && notes[RevisionKey] != revision { // a write of its own, which counts as one of the user's
+		o := Clone(held.tree)
+		noted := StringMap(Meta(o)["annotations"])
+		noted[RevisionKey] = revision
+		Meta(o)["annotations"] = Convert[map[string]any](noted)
+		s.admit(t, held, o, false)
+		held = s.store(t, o)
 	}
-	told := notes[RevisionKey]
-	if revision != "" {
-		notes[RevisionKey] = revision
-		Meta(o)["annotations"] = notes
-	}
-	if reflect.DeepEqual(v.d.Status, status) && (revision == "" || told == revision) {
+	if reflect.DeepEqual(v.d.Status, status) {
 		return
 	}
+	o := Clone(held.tree)
 	o["status"] = Convert[map[string]any](status)
-	s.store(targetOf(o), o)
+	s.store(t, o)
 }

@@ -124,6 +124,11 @@ func own(held *object, o map[string]any, who, version string) {
 	case len(sent) == 1 && reflect.DeepEqual(sent[0], map[string]any{}):
 		sent = nil
 	}
+	if held != nil && len(sent) == 0 {
+		// Of an object that has no owners nobody becomes one by an update.
+		delete(Meta(o), "managedFields")
+		return
+	}
 	owners, mine := ownersOf(sent), map[string]bool{}
 	after := fieldsOf(o)
 	for path, value := range after {

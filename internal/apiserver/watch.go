@@ -68,7 +68,8 @@ type stream struct {
 	rest      []byte
 	ended     bool // nothing comes after rest
 	bookmarks bool
-	marked    time.Time // when the last bookmark was sent, or the watch began
+	marked    time.Time // when a bookmark was due last, or the watch began
+	told      int64     // the version that the client knows of
 	end       time.Time
 	news      chan struct{}
 	once      sync.Once
@@ -99,6 +100,7 @@ func (s *Server) watch(ctx context.Context, t target, query url.Values) (*http.R
 		}
 		b.seen = s.version
 	}
+	b.told = b.seen
 	if initial && b.bookmarks {
 		b.rest = append(b.rest, b.bookmark(map[string]any{initialEventsEnd: "true"})...)
 	}
@@ -188,13 +190,16 @@ func (b *stream) fill() time.Duration {
 	}
 	if !now.Before(due) {
 		b.marked = now
-		b.rest = append(b.rest, b.bookmark(nil)...)
-		return 0
+		if b.seen > b.told { // otherwise it would say nothing new
+			b.told = b.seen
+			b.rest = append(b.rest, b.bookmark(nil)...)
+		}
+		due = b.marked
 	}
 	if b.end.Before(due) {
 		due = b.end
 	}
-	return due.Sub(now)
+	return max(due.Sub(now), 0)
 }
 
 // take puts the changes that were not told yet into rest.

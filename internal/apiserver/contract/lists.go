@@ -22,8 +22,8 @@ var listed = []resource{replicaSets, pods, autoscalers, budgets, quotas}
 var lists = []sentence{
 	{"a list has what is there, by name", each(append(listed, virtualServices), func(c *client, r resource) {
 		c.same("the list of nothing", names(c.must(200, c.list(c.all(r)))), "")
-		c.makePatiently(r, "b", tree{"labels": tree{"app": "web"}})
-		c.makePatiently(r, "a", tree{"labels": tree{"app": "api", "contract.serin.dev/x": "y"}})
+		c.make(r, "b", tree{"labels": tree{"app": "web"}})
+		c.make(r, "a", tree{"labels": tree{"app": "api", "contract.serin.dev/x": "y"}})
 		all := c.must(200, c.list(c.all(r)))
 		c.same("the list", names(all), "a b")
 		c.same("its kind", all["kind"], r.kind+"List")
@@ -53,7 +53,7 @@ var lists = []sentence{
 		c.make(r, "b", nil)
 		c.until("both are in it", func() string { // it may be older than what was written just now
 			all := c.must(200, c.list(c.all(r), "resourceVersion", "0", "limit", "1"))
-			if got := names(all); got != "a b" || at(all, "metadata", "continue") != nil {
+			if got := names(all); got != "a b" || more(all) != "" {
 				return got
 			}
 			return ""
@@ -65,13 +65,12 @@ var lists = []sentence{
 		}
 		first := c.must(200, c.list(c.all(r), "limit", "2"))
 		c.same("the first part", names(first), "a b")
-		more, _ := at(first, "metadata", "continue").(string)
-		if more == "" {
+		if more(first) == "" {
 			c.Fatal("it does not say how to go on")
 		}
-		rest := c.must(200, c.list(c.all(r), "limit", "2", "continue", more))
+		rest := c.must(200, c.list(c.all(r), "limit", "2", "continue", more(first)))
 		c.same("the second part", names(rest), "c")
-		c.same("how to go on", at(rest, "metadata", "continue"), nil)
+		c.same("how to go on", more(rest), "")
 		c.same("the versions", version(rest), version(first))
 	})},
 	{"a list from a version that is still to come is refused: 504", func(c *client) {
@@ -84,19 +83,8 @@ var lists = []sentence{
 	}},
 }
 
-// makePatiently makes an object of a kind that needs something that others make in
-// a new namespace first.
-func (c *client) makePatiently(r resource, name string, metadata tree) (o tree) {
-	c.Helper()
-	if r.kind == replicaSets.kind { // its labels are those that its pods have
-		metadata = with(tree{"metadata": metadata}, metadata["labels"], "metadata", "labels")["metadata"].(tree)
-	}
-	c.until("a "+r.kind+" is made", func() string {
-		answer := c.post(c.all(r), c.new(r, name, metadata))
-		if o = answer.body; answer.code != 201 {
-			return answer.text
-		}
-		return ""
-	})
-	return o
+// more is how a list with a limit goes on; empty where it ends.
+func more(list tree) string {
+	token, _ := at(list, "metadata", "continue").(string)
+	return token
 }

@@ -63,7 +63,9 @@ func routes(subset string, weight int) []any {
 func template(image string) tree {
 	return tree{
 		"metadata": tree{"labels": tree{"app": "web"}},
-		"spec":     tree{"containers": []any{tree{"name": "web", "image": image, "ports": []any{tree{"containerPort": 8080}}}}},
+		"spec": tree{"containers": []any{tree{
+			"name": "web", "image": image, "ports": []any{tree{"containerPort": 8080}}, "env": []any{tree{"name": "VERSION", "value": "v1"}},
+		}}},
 	}
 }
 
@@ -106,8 +108,28 @@ func (c *client) new(r resource, name string, metadata tree) tree {
 // make makes an object, and gives it as the server has it.
 func (c *client) make(r resource, name string, metadata tree) tree {
 	c.Helper()
-	return c.must(201, c.post(c.all(r), c.new(r, name, metadata)))
+	return c.settled(r, name, c.must(201, c.post(c.all(r), c.new(r, name, metadata))))
 }
+
+// settled is an object after the controllers of its kind are done with it: the
+// deployment controller writes into each Deployment.
+func (c *client) settled(r resource, name string, o tree) tree {
+	c.Helper()
+	if r.kind != deployments.kind {
+		return o
+	}
+	c.until("the Deployment is at rest", func() string {
+		before := version(o)
+		o = c.must(200, c.get(c.one(r, name)))
+		if seen, is := at(o, "status", "observedGeneration"), at(o, "metadata", "generation"); seen != is || version(o) != before || at(o, "spec", "paused") == nil && at(o, "metadata", "annotations", revisionKey) == nil {
+			return text(o)
+		}
+		return ""
+	})
+	return o
+}
+
+const revisionKey = "deployment.kubernetes.io/revision"
 
 // with is a copy of an object in which one thing is another.
 func with(o tree, value any, path ...string) tree {

@@ -72,8 +72,8 @@ var watches = []sentence{
 		})
 	})},
 	{"a watch of one namespace's pods begins with those that a selector wants", func(c *client) {
-		c.makePatiently(pods, "a", tree{"labels": tree{"app": "web"}})
-		c.makePatiently(pods, "b", tree{"labels": tree{"app": "api"}})
+		c.make(pods, "a", tree{"labels": tree{"app": "web"}})
+		c.make(pods, "b", tree{"labels": tree{"app": "api"}})
 		c.watch(c.all(pods), append([]string{"labelSelector", "app=web"}, initial...)...).synced("ADDED a")
 	}},
 	{"a watch of one namespace knows its name", func(c *client) {
@@ -186,6 +186,8 @@ var watches = []sentence{
 	{"a watch ends when its time is over, and says before how far it came", each([]resource{virtualServices, services}, func(c *client, r resource) {
 		o := c.make(r, "web", nil)
 		w := c.watch(c.all(r), append([]string{"timeoutSeconds", "5"}, from(version(o))...)...)
+		// In this namespace nothing happens, and elsewhere something does.
+		newClient(c.T, c.server).make(r, "other", nil)
 		e := w.sees("BOOKMARK")
 		c.same("its kind", e.Object["kind"], r.kind)
 		c.same("its version", e.Object["apiVersion"], r.version)
