@@ -44,7 +44,7 @@ func FuzzFindState(f *testing.F) {
 	f.Add(plain, state(f, func(s *canary.State) { s.Sequence, s.Phase = 2, canary.RollingBack }), "")
 	f.Add(plain, `{"v":9}`, `{"v":1,"width":1}`)
 	f.Add("{", "", state(f, func(s *canary.State) {
-		s.Sequence, s.Step, s.Weight, s.Phase = 9223372036854775807, 2, 100, canary.Progressing
+		s.Sequence, s.Step, s.Weight, s.Phase = 1<<53, 2, 100, canary.Progressing // as high as it may be
 	}))
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		o := topology.Objects{ClusterDomain: "cluster.local", Namespace: "shop", Service: "web"}
