@@ -43,7 +43,7 @@ const guardNamespace = "guard"
 const guardedLabel = "serin-scenario-guarded"
 
 // guardFiles are the parts of deploy/in-place that the API server has to know.
-var guardFiles = []string{"rights/rbac.yaml", "rights/promoting.yaml", "rights/own-writes.yaml", "policy/guard.yaml"}
+var guardFiles = []string{"rights/rbac.yaml", "rights/promoting.yaml", "rights/own-writes.yaml", "policy/guard.yaml", "../command-by/command-by.yaml"}
 
 // withGuard gives the controller its rights for releases in place, and has
 // Deployments held in all namespaces that carry guardedLabel. It returns when the
@@ -521,6 +521,7 @@ func (g guardTest) refuses(t *testing.T) {
 		optedIn   = "Serin writes Deployments that are opted in, or still held, only"
 		fields    = "Serin writes the pause, and no other field"
 		notes     = "Serin writes its own mark, and no other annotation"
+		forOwner  = "Serin's own routes and subsets are for the Service that owns them, in the mesh"
 		templates = "Serin puts a template back only in a paused Deployment"
 	)
 	for name, c := range map[string]struct {
@@ -537,6 +538,18 @@ func (g guardTest) refuses(t *testing.T) {
 		"a user's DestinationRule is deleted":     {attempt{"delete", destinationRules, "web", ""}, own},
 		"a user's VirtualService is deleted":      {attempt{"delete", virtualServices, "web", ""}, own},
 		"a DestinationRule without its label":     {attempt{"create", destinationRules, "", ruleOf("new", "", serviceOwner)}, own},
+		"an annotation comes, and is empty":       {attempt{"patch", deployments, "held", `metadata: {annotations: {serin.dev/mode: ""}}`}, notes},
+		"its route takes another host":            {attempt{"create", virtualServices, "", strings.Replace(routeOf("new", ourLabel, serviceOwner), "hosts: [web]", "hosts: [web, bank]", 1)}, forOwner},
+		"its route takes all hosts":               {attempt{"create", virtualServices, "", strings.Replace(routeOf("new", ourLabel, serviceOwner), "hosts: [web]", `hosts: ["*"]`, 1)}, forOwner},
+		"its route takes another namespace's":     {attempt{"create", virtualServices, "", strings.Replace(routeOf("new", ourLabel, serviceOwner), "hosts: [web]", "hosts: [web.bank.svc.cluster.local]", 1)}, forOwner},
+		"its route is of a gateway":               {attempt{"create", virtualServices, "", strings.Replace(routeOf("new", ourLabel, serviceOwner), "hosts: [web]", "hosts: [web], gateways: [mesh, istio-system/gateway]", 1)}, forOwner},
+		"its route leads to another host":         {attempt{"create", virtualServices, "", strings.Replace(routeOf("new", ourLabel, serviceOwner), "{host: web}", "{host: bank}", 1)}, forOwner},
+		"its route is changed to another host":    {attempt{"patch", virtualServices, "web-serin", `spec: {hosts: [bank]}`}, forOwner},
+		"its subsets are of another host":         {attempt{"create", destinationRules, "", strings.Replace(ruleOf("new", ourLabel, serviceOwner), "host: web", "host: bank", 1)}, forOwner},
+		"its subsets become those of all hosts":   {attempt{"patch", destinationRules, "web-serin", `spec: {host: "*.svc.cluster.local"}`}, forOwner},
+		"its canary becomes another's":            {attempt{"patch", deployments, "web-canary", `spec: {selector: {matchLabels: {serin.dev/track: stable}}}`}, canary},
+		"a canary whose pods are none":            {attempt{"create", deployments, "", strings.Replace(canaryOf("new", mark{}), "labels: {app: web, serin.dev/track: canary}", "labels: {app: web}", 1)}, canary},
+		"a Deployment leaves its canary mode":     {attempt{"patch", deployments, "web", `metadata: {annotations: {serin.dev/mode: pair}}`}, notes},
 		"a DestinationRule that nobody owns":      {attempt{"create", destinationRules, "", ruleOf("new", ourLabel, "")}, own},
 		"a user's DestinationRule is changed":     {attempt{"patch", destinationRules, "web", `spec: {host: other}`}, rules},
 		"a VirtualService without its label":      {attempt{"create", virtualServices, "", routeOf("new", "", serviceOwner)}, own},
@@ -558,7 +571,9 @@ func (g guardTest) refuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := g.try(t.Context(), c.attempt)
-			if err == nil || !strings.Contains(err.Error(), "serin-own-writes") || !strings.Contains(err.Error(), c.want) {
+			// The API server tells one of those that refuse.
+			by := err != nil && (strings.Contains(err.Error(), "'serin-own-writes'") || strings.Contains(err.Error(), "'serin-routes'"))
+			if !by || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
 		})

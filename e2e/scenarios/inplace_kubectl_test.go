@@ -92,6 +92,9 @@ func undoWhilePaused(t *testing.T, name string) {
 	}
 	st.command("abort")
 	st.ends(2, "RolledBack")
+	if said := st.told("AbortedByCommand"); !strings.Contains(said, "by command of admin") {
+		t.Errorf("who gave the command is not told: %s", said)
+	}
 	st.command("none")
 	st.setImage("v2") // what undo would have done
 	st.told("LetGo")

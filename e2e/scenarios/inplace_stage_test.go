@@ -342,7 +342,7 @@ func (st *stage) plain(held bool) error {
 	}
 	for key := range d.Annotations {
 		name, ours := strings.CutPrefix(key, "serin.dev/")
-		if _, given := st.shop.settings[name]; ours && !given && !slices.Contains([]string{"canary", "steps", "held", "command"}, name) {
+		if _, given := st.shop.settings[name]; ours && !given && !slices.Contains([]string{"canary", "steps", "held", "command", "command-by"}, name) {
 			return fmt.Errorf("the annotation %s is left", key)
 		}
 	}

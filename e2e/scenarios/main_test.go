@@ -93,7 +93,7 @@ func openWorld(ctx context.Context, box *sandbox.Sandbox) (w world, err error) {
 	if w.trees, err = dynamic.NewForConfig(box.REST()); err != nil {
 		return w, err
 	}
-	for _, name := range []string{"namespace.yaml", "serviceaccount.yaml", "rbac.yaml"} {
+	for _, name := range []string{"namespace.yaml", "serviceaccount.yaml", "rbac.yaml", "routes.yaml", "networkpolicy.yaml"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "base", name))
 		if err != nil {
 			return w, fmt.Errorf("read the controller's rights: %w", err)

@@ -1,13 +1,6 @@
 package scenarios
 
-import (
-	"bufio"
-	"encoding/json"
-	"os"
-	"slices"
-	"sync/atomic"
-	"testing"
-)
+import "testing"
 
 // scenario is one story. Its name says what happens, and is told by `go test`.
 type scenario struct {
@@ -69,6 +62,8 @@ var scenarios = []scenario{
 	{"a GitOps tool that writes the old weights back is answered", "gitops", gitOps, core},
 	{"a GitOps tool that does not stop ends the release", "gitops-stubborn", gitOpsStubborn, further},
 	{"a GitOps tool can undo a promotion only twice", "gitops-at-rest", gitOpsAtRest, further},
+	// Rights.
+	{"with rights in one namespace alone a version goes all the way", "narrow", narrow, further},
 	// What happens to the Deployments.
 	{"the canary's Deployment is deleted in mid-release", "deleted", deleted, further},
 	{"stable is scaled to zero in mid-release", "stable-gone", stableGone, further},
@@ -120,58 +115,3 @@ func TestScenarios(t *testing.T) {
 	}
 	t.Run("the controller kept to its rights", keptToItsRights)
 }
-
-// request is a line of the API server's audit log.
-type request struct {
-	Verb string
-	User struct{ Username string }
-	Ref  struct{ Resource, Namespace, Name string } `json:"objectRef"`
-	Resp struct{ Code int }                         `json:"responseStatus"`
-}
-
-// keptToItsRights reads in the audit log what the controller ever asked for: it
-// needed no right it does not have, wrote no workload but in place, and saw no
-// Secret.
-func keptToItsRights(t *testing.T) {
-	f, err := os.Open(shared.box.AuditLog())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	writable := []string{"virtualservices", "controllerrevisions", "events", "leases"}
-	inPlace := shared.inPlaceNamespaces(t)
-	also := []string{"deployments", "destinationrules"}
-	requests := 0
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var r request
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			continue // the last line may not be whole yet
-		}
-		if r.User.Username != serviceAccount || r.Ref.Namespace == guardNamespace {
-			continue // others, or what the guard's test asks for to be refused
-		}
-		requests++
-		reads := slices.Contains([]string{"get", "list", "watch"}, r.Verb)
-		switch {
-		case r.Resp.Code == 403:
-			t.Errorf("it may not %s %v", r.Verb, r.Ref)
-		case r.Ref.Resource == "secrets":
-			t.Errorf("it asked to %s a Secret: %v", r.Verb, r.Ref)
-		case !reads && inPlace[r.Ref.Namespace] && slices.Contains(also, r.Ref.Resource):
-		case !reads && !slices.Contains(writable, r.Ref.Resource):
-			t.Errorf("it asked to %s %v", r.Verb, r.Ref)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d requests", requests)
-	if requests == 0 && played.Load() > 0 {
-		t.Error("the audit log has no request of the controller's")
-	}
-}
-
-// played counts the scenarios that were begun.
-var played atomic.Int64

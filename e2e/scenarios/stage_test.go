@@ -39,6 +39,7 @@ type script struct {
 	adopts    bool     // the user has a header route of their own
 	inPlace   bool     // there is one Deployment, web, and Serin releases it in place
 	mesh      bool     // the users are in the mesh
+	account   string   // of the controller; default: the one that all share
 	lease     string   // how long the lease outlives a dead leader; default: the controller's
 	tolerates func(load.Record) bool
 }
@@ -69,6 +70,12 @@ func open(t *testing.T, name string, s script) *stage {
 	}
 	played.Add(1)
 	st := &stage{T: t, world: shared, script: s, name: name}
+	if s.account != "" {
+		var err error
+		if st.kubeconfig, err = st.box.KubeconfigFor(s.account); err != nil {
+			t.Fatal(err)
+		}
+	}
 	st.apply(strings.ReplaceAll(platform, "NAMESPACE", name))
 	st.deploy(deployment{subset: "v1", annotations: s.stable, env: s.home})
 	st.apply(gateway(name, s.routes))
