@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // readyLimit is how long a process may take until it is ready, on a machine
@@ -198,47 +198,46 @@ func (ps *processes) signal(name string, s syscall.Signal) error {
 	return nil
 }
 
-// AwaitStopped waits until every thread of a process that was sent SIGSTOP has
-// stopped, or the process has ended, which closes done: the signal takes effect
+// AwaitStopped waits until every thread of a child that was sent SIGSTOP has
+// stopped, or the child has ended, which closes done: the signal takes effect
 // when each thread comes by, and one that runs on another core may still answer
-// a request.
+// a request. The kernel tells the parent when the last one has.
 func AwaitStopped(pid int, done <-chan struct{}) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(readyLimit)
 	for {
-		going, err := goingThreads(pid)
-		if err != nil || going == 0 {
+		if stopped, err := hasStopped(pid); err != nil || stopped {
 			return err
 		}
 		select {
 		case <-done:
 			return nil
 		case <-limit:
-			return fmt.Errorf("%d threads still run after %s", going, readyLimit)
+			return fmt.Errorf("process %d still runs after %s", pid, readyLimit)
 		case <-tick.C:
 		}
 	}
 }
 
-// goingThreads counts the threads of a process that are not stopped.
-func goingThreads(pid int) (n int, err error) {
-	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	for _, path := range stats {
-		stat, err := os.ReadFile(path)
-		if err != nil {
-			continue // a thread that ended meanwhile
+// hasStopped asks the kernel whether a child has stopped. Reading /proc would not
+// do: it may be that of another process namespace. A child that is gone is not
+// waited for.
+func hasStopped(pid int) (bool, error) {
+	const byPID = 1 // P_PID
+	var info [128]byte
+	for {
+		_, _, code := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid), uintptr(unsafe.Pointer(&info)), syscall.WSTOPPED|syscall.WNOHANG, 0, 0)
+		switch code {
+		case 0:
+			return info != [128]byte{}, nil // the signal's number stands first
+		case syscall.ECHILD:
+			return true, nil
+		case syscall.EINTR:
+		default:
+			return false, fmt.Errorf("ask whether process %d has stopped: %w", pid, code)
 		}
-		// The state follows the name, which stands in parentheses and may hold some.
-		_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
-		if !strings.HasPrefix(rest, "T") {
-			n++
-		}
 	}
-	return n, nil
 }
 
 func (ps *processes) wait(ctx context.Context, name string) (Exit, error) {
