@@ -102,7 +102,7 @@ func (w *world) happen() {
 			w.pods[workload] = slices.Delete(slices.Clone(w.pods[workload]), gone, gone+1)
 			w.flow()
 			if w.random.IntN(2) == 0 {
-				time.Sleep(time.Duration(w.random.IntN(15000)) * time.Millisecond)
+				pass(time.Duration(w.random.IntN(15000)) * time.Millisecond)
 				w.pods[workload] = append(w.pods[workload], name)
 			}
 		}
@@ -146,14 +146,14 @@ func play(t *testing.T, seed uint64, scrape time.Duration) (asked []exchange, st
 		w.pod("web-v1")
 		w.pod("web-v1")
 		w.flow()
-		time.Sleep(40 * time.Second)
+		pass(40 * time.Second)
 		w.pod("web-v2")
 		w.flows["web-v2"] = telemetry.Flow{Workload: "web-v2", Rate: .2, Errors: .2} // its series come late
 		w.flow()
 		from := time.Now()
 		idle := min(int(scrape/time.Second)*80, 400) // beyond which a value is no longer shown, if scrapes are few
 		for range 40 {
-			time.Sleep(time.Duration(w.random.IntN([]int{12, 12, 12, 12, 12, 12, 12, 40, idle}[w.random.IntN(9)])*1000+w.random.IntN(1000)) * time.Millisecond)
+			pass(time.Duration(w.random.IntN([]int{12, 12, 12, 12, 12, 12, 12, 40, idle}[w.random.IntN(9)])*1000+w.random.IntN(1000)) * time.Millisecond)
 			if w.random.IntN(3) == 0 {
 				w.happen()
 			}
@@ -162,6 +162,11 @@ func play(t *testing.T, seed uint64, scrape time.Duration) (asked []exchange, st
 		asked, stored = r.all, w.Samples(began.Add(-time.Second), time.Now())
 	})
 	return asked, stored
+}
+
+// pass lets time pass.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest nobody waits
 }
 
 // askAll asks all that the controller may ask during a release.

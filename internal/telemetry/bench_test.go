@@ -123,7 +123,7 @@ func (r *requested) RoundTrip(request *http.Request) (*http.Response, error) {
 // release asks as the controller does.
 func release(t testing.TB, town *Town, transport http.RoundTripper, scrape time.Duration) {
 	split(town, 0, 0)
-	time.Sleep(time.Minute)
+	pass(time.Minute)
 	query, _ := prom.HTTP(&http.Client{Transport: transport}, "http://prometheus")
 	had := time.Now().Truncate(scrape)
 	ask := theAsk(had)
@@ -133,7 +133,7 @@ func release(t testing.TB, town *Town, transport http.RoundTripper, scrape time.
 			split(town, []float64{5, 25, 100}[i/int(time.Minute/scrape)], .001)
 			prom.Intervals(context.Background(), query, []prom.Ask{ask}, time.Now())
 		}
-		time.Sleep(scrape)
+		pass(scrape)
 		ask.From = had
 		got := prom.Blocks(context.Background(), query, []prom.Ask{ask}, time.Now())["web"]
 		if got.Err != nil {

@@ -59,7 +59,7 @@ func TestFaultsOfTheAnswerLastUntilMended(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				town := New(time.Second)
 				split(town, 20, .5)
-				time.Sleep(31 * time.Second)
+				pass(31 * time.Second)
 				good := told(readingOf(t, town, allRequests))
 				town.Break(fault)
 				got := told(readingOf(t, town, allRequests))
@@ -118,7 +118,7 @@ func TestWhatIsNotStoredStaysMissing(t *testing.T) {
 				const promql = `sum by (pod) (istio_requests_total{pod="web-v2-0"})`
 				town := New(time.Second)
 				split(town, 20, 0)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				town.Break(c.fault)
 				broken := time.Now()
 				there := func(what string, want bool) {
@@ -126,15 +126,15 @@ func TestWhatIsNotStoredStaysMissing(t *testing.T) {
 						t.Errorf("%s it is %q", what, got)
 					}
 				}
-				time.Sleep(2 * time.Second)
+				pass(2 * time.Second)
 				there("after 2 s", c.soon)
 				if got := told(readingOf(t, town, promql)); got != "" && c.startedAgain != (got == "web-v2-0 10" || got == "web-v2-0 20") {
 					t.Errorf("after 2 s its counter is %s", got)
 				}
-				time.Sleep(6 * time.Minute)
+				pass(6 * time.Minute)
 				there("after 6 min", c.late)
 				town.Mend()
-				time.Sleep(2 * time.Second)
+				pass(2 * time.Second)
 				there("mended", c.afterwards)
 				at := broken.Add(10*time.Second - time.Millisecond)
 				m, err := queryOf(t, town)(t.Context(), `max by (job) (count_over_time(istio_requests_total{pod="web-v2-0"}[10000ms]))`, at, at, time.Second)
@@ -151,7 +151,7 @@ func TestAnAnswerAboutThePastIsAlwaysTheSame(t *testing.T) {
 		town := New(5 * time.Second)
 		split(town, 20, .1)
 		began := time.Now()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		past := func() string {
 			m, err := queryOf(t, town)(t.Context(), allRequests, began, began.Add(time.Minute-time.Second), time.Second)
 			return fmt.Sprint(m, err)
@@ -169,7 +169,7 @@ func TestAnAnswerAboutThePastIsAlwaysTheSame(t *testing.T) {
 			{"another service", func() { town.Flow("shop", "cart", Flow{Workload: "cart", Pods: pods("cart", 2), Rate: 1}) }},
 		} {
 			c.change()
-			time.Sleep(20 * time.Second)
+			pass(20 * time.Second)
 			if got := past(); got != known {
 				t.Errorf("after %s it is\n%s\nwhen it was\n%s", c.what, got, known)
 			}
@@ -187,7 +187,7 @@ func TestOfTwoDaysLittleIsKept(t *testing.T) {
 				town.Break(Stale)
 				town.Mend()
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			kept := len(town.gaps)
 			for _, p := range town.targets {
 				kept += 1 + len(p.presence)
@@ -213,7 +213,7 @@ func TestWithoutPodsRequestsFailAtTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		town := New(time.Second)
 		town.Flow("shop", "web", Flow{Workload: "web-v2", Rate: 10})
-		time.Sleep(10*time.Second + 500*time.Millisecond)
+		pass(10*time.Second + 500*time.Millisecond)
 		got := told(readingOf(t, town, `sum by (destination_service, destination_workload, response_code, response_flags) (istio_requests_total{reporter=~".+"})`))
 		if !strings.HasPrefix(got, "web.shop.svc.cluster.local unknown 503 UH ") {
 			t.Error(got)
