@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -201,8 +202,22 @@ func (m *maker) pod(u unit, slot string, n int, born time.Time) *corev1.Pod {
 	return &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: meta, Spec: spec, Status: status}
 }
 
+func (u unit) address() string { return fmt.Sprintf("10.96.%d.%d", 1+u.number/250, 1+u.number%250) }
+
+// taken is the mark of a Service's address, without which the API server finds
+// that something is wrong with it.
+func (m *maker) taken(u unit) *networkingv1.IPAddress {
+	meta := m.meta("IPAddress", "", u.address(), map[string]string{
+		networkingv1.LabelIPAddressFamily: "IPv4", networkingv1.LabelManagedBy: "ipallocator.k8s.io",
+	})
+	return &networkingv1.IPAddress{
+		TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IPAddress"}, ObjectMeta: meta,
+		Spec: networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{Resource: "services", Namespace: u.namespace, Name: u.name}},
+	}
+}
+
 func (m *maker) service(u unit) *corev1.Service {
-	ip := fmt.Sprintf("10.96.%d.%d", 1+u.number/250, 1+u.number%250)
+	ip := u.address()
 	return &corev1.Service{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: m.meta("Service", u.namespace, u.name, map[string]string{"app": u.name}),
 		Spec: corev1.ServiceSpec{
@@ -291,6 +306,9 @@ func (m *maker) version(u unit, slot string, born time.Time, give func(record)) 
 
 // around is what is there whether a unit is released or not.
 func (m *maker) around(u unit, give func(record)) {
+	address := m.kept("ipaddresses", "", u.address(), m.taken(u))
+	address.Key = []byte("/registry/ipaddresses/" + u.address())
+	give(address)
 	give(m.kept("services/specs", u.namespace, u.name, m.service(u)))
 	give(m.kept("networking.istio.io/destinationrules", u.namespace, u.name, m.rule(u)))
 	give(m.kept("networking.istio.io/virtualservices", u.namespace, u.name, m.routes(u)))

@@ -18,8 +18,7 @@ func (b *bench) measure(ctx context.Context) error {
 		if err := phase(ctx); err != nil {
 			return err
 		}
-		// A restart is none of the kind that is allowed: nobody starts it again.
-		if err := b.serin.alive(); err != nil {
+		if err := b.serin.there(); err != nil {
 			return err
 		}
 	}

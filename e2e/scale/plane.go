@@ -37,7 +37,29 @@ type plane struct {
 	paths   build.Paths
 	etcdURL string
 	address string // of the API server
-	started []*exec.Cmd
+	started []*process
+}
+
+// process is a program that runs.
+type process struct {
+	cmd   *exec.Cmd
+	done  chan struct{}
+	ended error // once done
+}
+
+func (p *process) alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends it however it is.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.done
 }
 
 // newPlane starts etcd alone: what is to be there is put into it first.
@@ -150,17 +172,17 @@ users: [{name: scale, user: {token: %q}}]
 
 // start starts a program of the stack and waits until it is ready.
 func (p *plane) start(ctx context.Context, name, ready string, args ...string) error {
-	cmd, err := p.launch(ctx, name, p.paths.Stack, nil, append([]string{name}, args...)...)
+	started, err := p.launch(ctx, name, p.paths.Stack, nil, append([]string{name}, args...)...)
 	if err != nil {
 		return err
 	}
-	p.started = append(p.started, cmd)
-	return p.waitReady(ctx, name, ready)
+	p.started = append(p.started, started)
+	return p.waitReady(ctx, started, name, ready)
 }
 
 // launch starts a program whose output goes to a file of its name. It ends with
 // this process.
-func (p *plane) launch(ctx context.Context, name, path string, env []string, args ...string) (*exec.Cmd, error) {
+func (p *plane) launch(ctx context.Context, name, path string, env []string, args ...string) (*process, error) {
 	out, err := os.OpenFile(p.file(name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -173,14 +195,19 @@ func (p *plane) launch(ctx context.Context, name, path string, env []string, arg
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	return cmd, nil
+	started := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		started.ended = cmd.Wait()
+		close(started.done)
+	}()
+	return started, nil
 }
 
 // readyLimit is how long a program may take to start; with a full etcd the API
 // server reads all of it first.
-const readyLimit = 5 * time.Minute
+const readyLimit = 10 * time.Minute
 
-func (p *plane) waitReady(ctx context.Context, name, url string) error {
+func (p *plane) waitReady(ctx context.Context, started *process, name, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
@@ -191,6 +218,8 @@ func (p *plane) waitReady(ctx context.Context, name, url string) error {
 			return nil
 		}
 		select {
+		case <-started.done:
+			return fmt.Errorf("%s has ended: %w; see %s", name, started.ended, p.file(name+".log"))
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w; see %s", name, context.Cause(ctx), p.file(name+".log"))
 		case <-time.After(50 * time.Millisecond):
@@ -226,8 +255,7 @@ func (p *plane) kubectl(ctx context.Context, args ...string) error {
 // failed.
 func (p *plane) close(failed bool) {
 	for i := len(p.started) - 1; i >= 0; i-- {
-		_ = p.started[i].Process.Kill()
-		_ = p.started[i].Wait() // it was killed
+		p.started[i].kill()
 	}
 	if failed {
 		say("the files of this run are in %s", p.dir)

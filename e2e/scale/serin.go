@@ -3,14 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,10 +23,9 @@ import (
 // serin is the controller under measurement: the real program, with the rights,
 // the file and the environment of deploy/base.
 type serin struct {
-	cmd   *exec.Cmd
+	*process
 	began time.Time
 	url   string
-	ended chan error
 }
 
 // install puts what deploy/base holds onto the API server.
@@ -65,49 +62,38 @@ func (b *bench) startSerin(ctx context.Context) (*serin, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &serin{url: "http://" + listen, ended: make(chan error, 1), began: time.Now()}
-	s.cmd, err = b.launch(ctx, "serin", b.program, append(env, b.settings.env...),
+	s := &serin{url: "http://" + listen, began: time.Now()}
+	s.process, err = b.launch(ctx, "serin", b.program, append(env, b.settings.env...),
 		"--config="+filepath.Join(b.root, "deploy", "base", "serin.yaml"), "--kubeconfig="+b.file("serin.kubeconfig"),
 		"--prometheus-url="+b.prometheus, "--listen="+listen)
 	if err != nil {
 		return nil, err
 	}
-	go func() { s.ended <- s.cmd.Wait() }()
 	return s, nil
 }
 
 // stop ends the controller as a rollout of it does. That it is still there was
 // a condition until now.
 func (s *serin) stop() error {
-	if err := s.alive(); err != nil {
+	if err := s.there(); err != nil {
 		return err
 	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stop the controller: %w", err)
 	}
-	err := <-s.ended
-	s.ended <- err
-	if err != nil {
-		return fmt.Errorf("the controller did not stop cleanly: %w", err)
+	<-s.done
+	if s.ended != nil {
+		return fmt.Errorf("the controller did not stop cleanly: %w", s.ended)
 	}
 	return nil
 }
 
-func (s *serin) alive() error {
-	select {
-	case err := <-s.ended:
-		s.ended <- err
-		return fmt.Errorf("the controller has ended: %w", errors.Join(err, errors.New("see serin.log")))
-	default:
+// there fails when the controller has ended: nobody starts it again.
+func (s *serin) there() error {
+	if s.alive() {
 		return nil
 	}
-}
-
-// kill ends it however it is.
-func (s *serin) kill() {
-	_ = s.cmd.Process.Kill() // it may have ended
-	err := <-s.ended
-	s.ended <- err
+	return fmt.Errorf("the controller has ended: %w; see serin.log", s.ended)
 }
 
 // until waits until the controller is ready, or what it shows satisfies.
@@ -115,7 +101,7 @@ func (s *serin) until(ctx context.Context, limit, each time.Duration, what strin
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for !done(ctx) {
-		if err := s.alive(); err != nil {
+		if err := s.there(); err != nil {
 			return err
 		}
 		select {

@@ -16,8 +16,8 @@ type question struct {
 	by        []string
 	function  string // of each series; empty for its value
 	metric    string
-	matchers  []matcher
-	window    int64 // ms that the function looks back
+	either    [][]matcher // one list has to match whole
+	window    int64       // ms that the function looks back
 	// Within the last back ms, on a grid of every ms, the last answer is taken.
 	back, every int64
 }
@@ -94,19 +94,30 @@ func readPlain(promql string) (*question, error) {
 		!ranged && q.function != "" && q.function != "timestamp":
 		return nil, fmt.Errorf("a query of unknown form: %s", promql)
 	}
-	for rest := form[5]; rest != ""; {
+	for one := range strings.SplitSeq(form[5], "} or "+q.metric+"{") {
+		all, err := readMatchers(one)
+		if err != nil {
+			return nil, fmt.Errorf("a query with unknown matchers: %s: %w", promql, err)
+		}
+		q.either = append(q.either, all)
+	}
+	return q, nil
+}
+
+func readMatchers(rest string) (all []matcher, err error) {
+	for rest != "" {
 		m := matcherForm.FindStringSubmatch(rest)
 		if m == nil {
-			return nil, fmt.Errorf("a query with unknown matchers: %s", promql)
+			return nil, fmt.Errorf("at %s", rest)
 		}
 		rest = rest[len(m[0]):]
 		ok, err := matching(m[2], m[3])
 		if err != nil {
-			return nil, fmt.Errorf("a query with unknown matchers: %s: %w", promql, err)
+			return nil, err
 		}
-		q.matchers = append(q.matchers, matcher{m[1], ok})
+		all = append(all, matcher{m[1], ok})
 	}
-	return q, nil
+	return all, nil
 }
 
 func splitNames(list string) []string {
@@ -139,5 +150,7 @@ func (q *question) selects(s series) bool {
 	if s.get("__name__") != q.metric {
 		return false
 	}
-	return !slices.ContainsFunc(q.matchers, func(m matcher) bool { return !m.ok(s.get(m.label)) })
+	return slices.ContainsFunc(q.either, func(all []matcher) bool {
+		return !slices.ContainsFunc(all, func(m matcher) bool { return !m.ok(s.get(m.label)) })
+	})
 }

@@ -40,6 +40,7 @@ const (
 type benchOptions struct {
 	// What is asked of Prometheus, each for many rollouts at once.
 	blocks    func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer
+	rough     func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer
 	open      func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer
 	intervals func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Interval
 

@@ -30,7 +30,7 @@ var (
 
 func newTestBench(m *mesh, log *zap.Logger) *bench {
 	return newBench(benchOptions{
-		blocks: m.blocks, open: m.open, intervals: m.intervals, assumed: 15 * time.Second,
+		blocks: m.blocks, rough: m.rough, open: m.open, intervals: m.intervals, assumed: 15 * time.Second,
 		wake: func(cluster.Key) {}, meter: unmetered{}, log: log,
 	})
 }
@@ -146,8 +146,8 @@ func TestAReplayComesToTheSameVerdictsBlockByBlock(t *testing.T) {
 func liveAndReplayed(t *testing.T, errors float64) {
 	m := &mesh{scrape: interval}
 	b := newTestBench(m, zap.NewNop())
-	b.options.open = (&mesh{away: true}).open // what it sees, a replay sees a little later
-	live := map[time.Time]judge.Verdict{}     // by the end of the newest block
+	b.options.rough = (&mesh{away: true}).rough // what it sees, a replay sees a little later
+	live := map[time.Time]judge.Verdict{}       // by the end of the newest block
 	var mu sync.Mutex
 	b.options.wake = func(cluster.Key) {
 		v := b.theCase().Verdict(time.Now())
@@ -186,7 +186,7 @@ func liveAndReplayed(t *testing.T, errors float64) {
 		t.Errorf("compared %d of %d blocks", compared, blocks)
 	}
 	again := newTestBench(m, zap.NewNop())
-	again.options.open = b.options.open
+	again.options.rough = b.options.rough
 	r.show(again)
 	stop = start(t, again)
 	synctest.Wait()
@@ -567,7 +567,7 @@ func TestEachRolloutIsAskedAboutAtThePaceOfItsOwnBlocks(t *testing.T) {
 				t.Fatalf("the open block of %s begins at %s, which is no border", a.Service, a.From)
 			}
 		}
-		if peeks["quick"] > 2*15*60+1 || peeks["quick"] < 15*60 || peeks["slow"] > 4*15+1 || peeks["slow"] < 2*15 {
+		if peeks["quick"] > 2*15*60+1 || peeks["quick"] < 15*60 || peeks["slow"] > 30*15+1 || peeks["slow"] < 15*15 {
 			t.Errorf("in a quarter of an hour it looked at open blocks %v times", peeks)
 		}
 	})
@@ -649,6 +649,9 @@ func TestAThousandRolloutsAreReplayedInFewQueries(t *testing.T) {
 				}
 			}
 			return prom.Blocks(ctx, query, asks, now)
+		}
+		b.options.rough = func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			return prom.Rough(ctx, query, asks, now)
 		}
 		b.options.open = func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			return prom.Open(ctx, query, asks, now)

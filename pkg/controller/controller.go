@@ -141,6 +141,9 @@ func (c *Controller) benchOptions() benchOptions {
 		blocks: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			return prom.Blocks(ctx, o.Query, asks, now)
 		},
+		rough: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			return prom.Rough(ctx, o.Query, asks, now)
+		},
 		open: func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			return prom.Open(ctx, o.Query, asks, now)
 		},

@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -277,17 +278,33 @@ func (b *bench) peek(ctx context.Context) {
 	}
 	asking, cancel := context.WithTimeout(ctx, shortestPatience)
 	defer cancel()
-	answers := b.options.open(asking, asksOf(questions), now)
+	answers := b.options.rough(asking, asksOf(questions), now)
+	suspects := slices.DeleteFunc(slices.Clone(questions), func(q question) bool { return !b.suspects(q, answers[q.ask.Key]) })
+	if len(suspects) > 0 && ctx.Err() == nil {
+		maps.Copy(answers, b.options.open(asking, asksOf(suspects), time.Now()))
+	}
 	if ctx.Err() != nil {
 		return
 	}
 	for _, q := range questions {
-		answer := answers[q.ask.Key]
-		b.options.meter.Asked(answer.Err)
-		if b.glance(q, answer) {
+		b.options.meter.Asked(answers[q.ask.Key].Err)
+	}
+	for _, q := range suspects {
+		if b.glance(q, answers[q.ask.Key]) {
 			b.options.wake(q.trial.key)
 		}
 	}
+}
+
+// suspects tells that a rough look at an open block would prove a breach, if all
+// of it were known well enough, or is not clear. Most of what fails is far from
+// it, and need not be asked about more closely.
+func (b *bench) suspects(q question, rough prom.Answer) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return q.fits(b) && slices.ContainsFunc(rough.Blocks, func(block judge.Block) bool {
+		return block.Missing != "" || q.held.Would(block)
+	})
 }
 
 // glance shows an open block to the judge, and tells whether it proved a breach.

@@ -18,6 +18,8 @@ const (
 	farBehind = 16
 	// quickestPeek is the shortest time between two looks at the open block.
 	quickestPeek = 500 * time.Millisecond
+	// beatsPerBlock is how often a block is looked at at most while it is open.
+	beatsPerBlock = 30
 	// firstRepeat and lastRepeat bound how soon a question that wasn't answered
 	// is asked again.
 	firstRepeat = time.Second
@@ -126,7 +128,7 @@ func (t *trial) wait(now time.Time) {
 }
 
 // beat is how often the open block is looked at.
-func (t *trial) beat() time.Duration { return max(quickestPeek, t.state.Width/4) }
+func (t *trial) beat() time.Duration { return max(quickestPeek, t.state.Width/beatsPerBlock) }
 
 // watched tells whether open blocks are looked at: the canary has users, and the
 // present step is being read.

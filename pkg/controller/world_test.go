@@ -171,7 +171,7 @@ func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controlle
 		w.t.Fatal(err)
 	}
 	if o := &c.bench.options; w.query == nil {
-		o.blocks, o.open, o.intervals = w.mesh.blocks, w.mesh.open, w.mesh.intervals
+		o.blocks, o.rough, o.open, o.intervals = w.mesh.blocks, w.mesh.rough, w.mesh.open, w.mesh.intervals
 	}
 	return c
 }

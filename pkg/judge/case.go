@@ -25,6 +25,8 @@ type method interface {
 	// peek may prove a breach from what happened since the last closed block,
 	// and must change nothing else. It tells whether it did.
 	peek(b Block, l *ledger) bool
+	// would tells whether peek would prove a breach, and changes nothing.
+	would(b Block, l *ledger) bool
 	// ruling is what the accepted blocks say, whatever the time.
 	ruling(l *ledger) (Kind, Reason)
 	// odds are the evidence towards rollback and promotion, as natural logarithms.
@@ -94,6 +96,16 @@ func (c *Case) Peek(b Block) {
 	if c.method.peek(b, &c.ledger) {
 		c.ledger.peeked(b)
 	}
+}
+
+// Would tells whether Peek would prove a breach by b. It changes nothing, so
+// that b may be a guess.
+func (c *Case) Would(b Block) bool {
+	if b.Start.Before(c.ledger.end) || unusable(b) != "" {
+		return false
+	}
+	c.start()
+	return c.method.would(b, &c.ledger)
 }
 
 // start ends what is "before", and chooses the method.

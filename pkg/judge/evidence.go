@@ -211,13 +211,28 @@ func (e *evidence) foldCustom(b *Block, bet, start mass) {
 	}
 }
 
-// peek folds the errors of the open block into a copy, and keeps of it only
-// whether they prove a breach. Stable must be known as far as the canary, for
-// there is no next block to wait for.
+// peek keeps of the open block only whether its errors prove a breach. Stable
+// must be known as far as the canary, for there is no next block to wait for.
 func (e *evidence) peek(b Block, l *ledger) bool {
+	proven, does := e.proves(b, l)
+	if does {
+		e.proven = proven
+		e.proven.open = true
+	}
+	return does
+}
+
+func (e *evidence) would(b Block, l *ledger) bool {
+	_, does := e.proves(b, l)
+	return does
+}
+
+// proves folds the errors of a block into a copy, and tells what they prove
+// there.
+func (e *evidence) proves(b Block, l *ledger) (breach, bool) {
 	k := knownOf(&b, l.idle())
 	if b.Weight <= 0 || e.proven.proven || k == later {
-		return false
+		return breach{}, false
 	}
 	trial, from := *e, l.covered
 	if l.another(b) {
@@ -226,11 +241,9 @@ func (e *evidence) peek(b Block, l *ledger) bool {
 	}
 	trial.foldErrors(&b, trial.bet(&b, from), trial.plan.at(0, 0, 0), k)
 	if !trial.look(&b, k, false) {
-		return false
+		return breach{}, false
 	}
-	e.proven = trial.proven
-	e.proven.open = true
-	return true
+	return trial.proven, true
 }
 
 func (e *evidence) odds() (against, forth float64) {

@@ -54,6 +54,8 @@ func (e *checks) begin(Block) { *e = checks{settings: e.settings} }
 
 func (e *checks) peek(Block, *ledger) bool { return false }
 
+func (e *checks) would(Block, *ledger) bool { return false }
+
 func (e *checks) odds() (against, forth float64) { return 0, 0 }
 
 func (e *checks) accept(b Block, l *ledger) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -279,6 +280,8 @@ func (g group) failed() bool {
 	code, err := strconv.Atoi(g.code)
 	return err == nil && code >= 500 || grpcFailures[g.grpc] || flagged.MatchString(g.flags)
 }
+
+func failingStatuses() []string { return slices.Collect(maps.Keys(grpcFailures)) }
 
 func (g group) refused() bool { return len(g.code) == 3 && g.code[0] == '4' && !g.failed() }
 

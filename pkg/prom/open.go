@@ -8,16 +8,22 @@ import (
 	"serin.dev/serin/pkg/judge"
 )
 
-// openPoints is into how many parts Open cuts the time since the last closed
-// block, to find the moment up to which both tracks are known. They are whole
-// milliseconds, so that the open block ends up to so many of them before now.
-const openPoints = 12
+const (
+	// finestPart is the shortest of the parts into which Open cuts the time since
+	// the last closed block, to find the moment up to which both tracks are known.
+	finestPart = 250 * time.Millisecond
+	// mostParts is how many of them a block has at most, leastParts how many there
+	// are of the time since the last one at least, whoever else asks.
+	mostParts, leastParts = 60, 12
+)
 
 // Open tells what happened since From, the end of the last closed block, as far
 // as it is known at now: at most one block for each ask. Its canary's part ends
 // where everything of stable is known, so that what struck both tracks at once
 // never looks like the canary's fault for being scraped first; at a weight of
-// 100%, or where the same scrapes tell of both, it ends at now. It has no latencies and no metrics of the operator's.
+// 100%, or where the same scrapes tell of both, it ends at now, or up to 250 ms or a
+// sixtieth of the width before; of many asks, up to a twelfth of the time since
+// From. It has no latencies and no metrics of the operator's.
 //
 // All of it comes once more in closed blocks, and it may only prove a breach.
 // So wherever something is unclear (a proxy that went, came back or restarted,
@@ -28,21 +34,35 @@ const openPoints = 12
 // where proxies came, or only the clients' side reports, or saw failures.
 func Open(ctx context.Context, q Query, asks []Ask, now time.Time) map[string]Answer {
 	return inGroups(asks,
-		func(a Ask) (grid, bool, error) { return openGrid(a, now) },
+		func(a Ask) (grid, bool, error) { return openGrid(a, now, len(asks)) },
 		func(g grid, some []Ask) map[string]Answer { return open(ctx, q, g, some) },
 		func(err error) Answer { return Answer{Err: err} })
 }
 
-func openGrid(a Ask, now time.Time) (grid, bool, error) {
+// openGrid cuts the time since From into parts, coarser ones for many asks, that
+// one query may bear them. They begin at From and don't depend on now, so that a
+// later look knows no less than this one.
+func openGrid(a Ask, now time.Time, asks int) (grid, bool, error) {
+	since, err := a.since(now)
+	part := max(finestPart, (a.Width / mostParts).Truncate(time.Millisecond))
+	for asks*int(since/part) >= maxCells && since/part >= 2*leastParts {
+		part *= 2
+	}
+	borders := int(since/part) + 1
+	return grid{start: a.From.UnixMilli(), width: part, borders: borders}, borders > 1, err
+}
+
+// since is how long ago the open block began, up to now or To; an error where it
+// can't begin.
+func (a Ask) since(now time.Time) (time.Duration, error) {
 	if !a.From.Equal(floor(a.From, a.Width)) {
-		return grid{}, false, fmt.Errorf("ask for the open block of %q: it can't begin at %s, which is no end of a block of %s",
+		return 0, fmt.Errorf("ask for the open block of %q: it can't begin at %s, which is no end of a block of %s",
 			a.Key, a.From.Format(time.RFC3339Nano), a.Width)
 	}
 	if !a.To.IsZero() && a.To.Before(now) {
 		now = a.To
 	}
-	part := time.Duration(now.Sub(a.From).Milliseconds()/openPoints) * time.Millisecond
-	return grid{start: a.From.UnixMilli(), width: part, borders: openPoints + 1}, part > 0, nil
+	return max(0, now.Sub(a.From)), nil
 }
 
 func open(ctx context.Context, q Query, g grid, asks []Ask) map[string]Answer {

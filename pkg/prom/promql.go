@@ -59,6 +59,16 @@ func (s selector) counters(by []string) string {
 	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(by, ", "), s)
 }
 
+// either are the raw counters of all series that one of the selectors selects,
+// each once.
+func either(by []string, all ...selector) string {
+	var texts []string
+	for _, s := range all {
+		texts = append(texts, s.String())
+	}
+	return fmt.Sprintf("sum by (%s) (%s)", strings.Join(by, ", "), strings.Join(texts, " or "))
+}
+
 // carried are the counters as they were last seen within the window.
 func (s selector) carried(by []string, window time.Duration) string {
 	return fmt.Sprintf("sum by (%s) (last_over_time(%s[%s]))", strings.Join(by, ", "), s, duration(window))

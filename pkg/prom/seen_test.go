@@ -216,7 +216,7 @@ func TestOpen(t *testing.T) {
 				p[1].scrape(db, after(22), 0)
 				p[0].scrape(db, after(29), 0)
 			},
-			want: "stable 0 untimed; canary 2 untimed; stable 27s, canary 22s",
+			want: "stable 0 untimed; canary 8 errors 6 untimed; stable 27s, canary 27s",
 		},
 		{
 			name: "a scrape that isn't in yet", proxies: twoServers(),

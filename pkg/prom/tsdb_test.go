@@ -137,7 +137,23 @@ func (db *tsdb) plain(ctx context.Context, promql string, start, end time.Time, 
 	return m, ctx.Err()
 }
 
-func (db *tsdb) selects(metric, matchers string) (out []*stored, err error) {
+// selects gives the series that one of several selectors selects, each once.
+func (db *tsdb) selects(metric, selectors string) (out []*stored, err error) {
+	for matchers := range strings.SplitSeq(selectors, "} or "+metric+"{") {
+		some, err := db.selectsAll(metric, matchers)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range some {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (db *tsdb) selectsAll(metric, matchers string) (out []*stored, err error) {
 	type matcher struct {
 		name string
 		ok   func(string) bool

@@ -68,7 +68,10 @@ func parse(promql string, start, end time.Time, step time.Duration) (query, erro
 	if parts[6] != "" {
 		q.window, _ = strconv.ParseInt(parts[6], 10, 64) // digits, by the pattern
 	}
-	return q, q.match(parts[5])
+	// Of several selectors the first is of the canaries' answers by code, which
+	// are all the failures there are here.
+	first, _, _ := strings.Cut(parts[5], "} or ")
+	return q, q.match(first)
 }
 
 // match reads the matchers, all of which must be understood.
@@ -106,10 +109,8 @@ func (q *query) take(name, operator, value string) bool {
 		q.reporter = value
 	case "response_flags=~":
 		q.none = true // none of the failures that only the clients' side sees
-	case "response_code!~": // 0 and 101, which nobody answers here
-	case "response_code=~":
-		q.failures = strings.HasPrefix(value, "5")
-		return q.failures
+	case "response_code!~": // or 0 and 101, which nobody answers here
+		q.failures = value == "[1-4].*"
 	case "destination_service=~":
 	default:
 		return false
@@ -144,23 +145,28 @@ func (t *Town) each(q query, now int64, give func(series, []float64)) {
 }
 
 func (t *Town) of(one *track, q query, now int64, values []float64, give func(series, []float64)) {
-	for _, side := range []struct {
-		reporter string
-		targets  []*target
-	}{{"destination", one.servers}, {"source", one.clients}} {
-		if q.reporter != "" && q.reporter != side.reporter {
-			continue
+	var targets []*target
+	if q.reporter != "source" {
+		targets = append(targets, one.servers...)
+	}
+	if q.reporter != "destination" {
+		targets = append(targets, one.clients...)
+	}
+	switch {
+	case q.kind == latency:
+		t.histogram(targets, q, now, values, give)
+	case q.by["pod"]:
+		for _, p := range targets {
+			t.single(p, q, now, values, give)
 		}
-		switch {
-		case q.kind == latency:
-			t.histogram(side.targets, q, now, values, give)
-		case !q.by["pod"]:
-			t.whole(side.targets, q, now, values, give)
-		default:
-			for _, p := range side.targets {
-				t.single(p, q, now, values, give)
-			}
+	case q.by["response_code"]:
+		for _, code := range answers {
+			t.whole(targets, []string{code}, q, now, values, give)
 		}
+	case q.failures:
+		t.whole(targets, answers[1:], q, now, values, give)
+	default:
+		t.whole(targets, answers, q, now, values, give)
 	}
 }
 
@@ -173,28 +179,24 @@ func (t *Town) single(p *target, q query, now int64, values []float64, give func
 		return
 	}
 	for _, code := range answers {
-		if q.failures && code != "500" {
-			continue
-		}
 		if t.fill(q, values, func(border int64) float64 { return t.count(p, code, border, now) }) {
 			give(series{target: p, code: code}, values)
 		}
 	}
 }
 
-// whole gives sums over all targets of a track.
-func (t *Town) whole(targets []*target, q query, now int64, values []float64, give func(series, []float64)) {
+// whole gives the sum of some codes over targets of a track.
+func (t *Town) whole(targets []*target, codes []string, q query, now int64, values []float64, give func(series, []float64)) {
 	sum := func(border int64) float64 {
 		n := math.NaN()
 		for _, p := range targets {
-			for _, code := range answers {
-				if q.failures && code != "500" {
-					continue
-				}
-				if v := t.count(p, code, border, now); !math.IsNaN(v) {
-					if math.IsNaN(n) {
-						n = 0
-					}
+			for _, code := range codes {
+				v := t.count(p, code, border, now)
+				switch {
+				case math.IsNaN(v):
+				case math.IsNaN(n):
+					n = v
+				default:
 					n += v
 				}
 			}
@@ -202,7 +204,7 @@ func (t *Town) whole(targets []*target, q query, now int64, values []float64, gi
 		return n
 	}
 	if t.fill(q, values, sum) {
-		give(series{target: targets[0]}, values)
+		give(series{target: targets[0], code: codes[0]}, values)
 	}
 }
 

@@ -170,13 +170,14 @@ func (s series) labels(q query) []prom.Label {
 			out = append(out, prom.Label{Name: name, Value: value})
 		}
 	}
+	add("destination_service", s.track.service())
 	add("destination_workload", s.track.Workload)
 	add("destination_workload_namespace", s.track.Namespace)
 	add("instance", s.where)
 	add("job", s.job)
 	add("le", s.bound)
 	add("pod", s.pod)
-	if q.kind == counters || q.kind == carried {
+	if q.kind == counters || q.kind == carried { // of others there is nothing of it to tell apart
 		add("response_code", s.code)
 		add("response_flags", "-")
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,13 @@ type track struct {
 	servers  []*target
 	clients  []*target
 	counters float64 // requests per ms and pod
+}
+
+// service is the host by which a workload is called: its name but for what tells
+// versions apart.
+func (t *track) service() string {
+	name := t.Workload[:max(0, strings.LastIndexByte(t.Workload, '-'))]
+	return name + "." + t.Namespace + ".svc.cluster.local"
 }
 
 // target is a proxy that reports on a track.
