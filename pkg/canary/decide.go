@@ -50,7 +50,7 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 		return watch(m)
 	}
 	if state.Phase.Active() {
-		return m.first(moving)
+		return m.mendClock(m.first(moving))
 	}
 	return m.tidy(m.first(resting))
 }

@@ -453,6 +453,9 @@ func (m moment) tidy(p Plan) Plan {
 		}
 		p.Traffic = &traffic
 		p.Clean, p.Last = true, true
+		if p.Record == nil {
+			p.Record = m.unkept()
+		}
 		p.Recheck = soonest(p.Recheck, time.Second)
 	}
 	return p

@@ -28,17 +28,29 @@ func cleanAtRest(m moment) (Plan, bool) {
 	p := m.leave(Idle, OptedOut, "Not opted in")
 	p.Clean = m.state.Rollout != "" && !m.state.InPlace // of which nothing is left but what tidy takes away
 	p.Last = p.Clean
+	if p.Clean {
+		p.Record = m.unkept()
+	}
 	return p, true
+}
+
+// unkept is the record of the release that ended last, where the history has none.
+func (m moment) unkept() *Release {
+	if m.state.Rollout == "" || slices.ContainsFunc(m.o.History, func(r Release) bool { return r.Rollout == m.state.Rollout }) {
+		return nil
+	}
+	return m.record(m.state)
 }
 
 // keepRecord writes down a finished release that a crash kept from the history,
 // before anything new may start: "already tried" is read from there.
 func keepRecord(m moment) (Plan, bool) {
-	if m.state.Rollout == "" || slices.ContainsFunc(m.o.History, func(r Release) bool { return r.Rollout == m.state.Rollout }) {
+	unkept := m.unkept()
+	if unkept == nil {
 		return Plan{}, false
 	}
 	p := m.leave(m.state.Phase, m.state.Reason, "%s", m.state.Message)
-	p.Record = m.record(m.state)
+	p.Record = unkept
 	p.Recheck = time.Second
 	return p, true
 }

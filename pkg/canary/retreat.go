@@ -10,8 +10,9 @@ import (
 
 // This file holds the rules that take traffic away from the canary.
 
-// cleanWhenOptedOut needs no phase of its own: one write puts the users back
-// on stable and takes all our marks off.
+// cleanWhenOptedOut puts the users back on stable in one write, which ends the
+// release. Our marks go in the next one, when the release is in the history: a
+// crash between the two forgets nothing.
 func cleanWhenOptedOut(m moment) (Plan, bool) {
 	if m.o.OptedIn && !m.o.Gone {
 		return Plan{}, false
@@ -32,7 +33,7 @@ func cleanWhenOptedOut(m moment) (Plan, bool) {
 	p.Next.Weight = 0
 	p.Traffic.Weight = 0
 	p.View.Weight = 0
-	p.Clean = true
+	p.Clean = false
 	return p, true
 }
 

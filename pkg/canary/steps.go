@@ -125,8 +125,8 @@ func leaveTesting(m moment) (Plan, bool) {
 // above 0 when they do. A pod says to the second when it became ready.
 func (m moment) unknownToProxies() time.Duration {
 	since := m.o.Tracks.Canary.Since
-	if since.IsZero() {
-		return 0
+	if since.IsZero() || since.After(m.now.Add(ClockTolerance)) {
+		return 0 // the clock of their node is wrong: nobody knows since when
 	}
 	return m.unsettled(since.Add(time.Second))
 }

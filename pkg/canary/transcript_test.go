@@ -247,7 +247,7 @@ func (w *world) do(args []string) error {
 	case "opt-in":
 		w.o.OptedIn = true
 	case "deleted":
-		w.o.Gone = true
+		w.o.Gone, w.o.OptedIn = true, false
 	case "invalid":
 		w.o.Invalid = args
 	case "finding":

@@ -121,8 +121,11 @@ func TestObserveModeEndsAReleaseOfSerinsFirst(t *testing.T) {
 	w.pass() // begins and goes to 5%
 	w.o.OptedIn, w.o.Observe = false, true
 	p := Decide(w.spec, w.state, w.o, w.now)
-	if p.Next.Phase != RolledBack || !p.Clean {
-		t.Errorf("a release under way goes to %s (clean %v)", p.Next.Phase, p.Clean)
+	if p.Next.Phase != RolledBack || p.Traffic == nil || p.Traffic.Weight != 0 {
+		t.Errorf("a release under way goes to %s", p.Next.Phase)
+	}
+	if p = Decide(w.spec, p.Next, w.o, w.now); !p.Clean {
+		t.Error("its marks stay")
 	}
 }
 

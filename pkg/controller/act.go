@@ -80,7 +80,7 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if err := c.record(ctx, s, p); err != nil {
 		return 0, err
 	}
-	if p.Record != nil && p.Next.InPlace && s.objects.ServiceFound != nil && !kept(s.observation.History, p.Record.Rollout) {
+	if p.Record != nil && (p.Next.InPlace || p.Clean) && s.objects.ServiceFound != nil && !kept(s.observation.History, p.Record.Rollout) {
 		return catchUp, nil // what comes next takes the state away: the record has to be seen before
 	}
 	if len(writes) == 0 {
@@ -339,13 +339,28 @@ func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) err
 		if !p.Last {
 			return nil // only the informer is behind, and the record knows more than is known now
 		}
-		_, err = client.Patch(ctx, revision.Name, types.MergePatchType, history.Result(*r), metav1.PatchOptions{FieldManager: mode.FieldManager})
+		err = c.amend(ctx, k, revision.Name, *r)
 	}
 	if err != nil {
 		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
 	}
 	c.prune(ctx, k, append(kept, revision))
 	return nil
+}
+
+// amend gives a release that is kept the end that it came to, unless it has that
+// one: the informer may only be behind.
+func (c *Controller) amend(ctx context.Context, k cluster.Key, name string, r canary.Release) error {
+	client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
+	held, err := client.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if kept, unreadable := history.Releases([]*appsv1.ControllerRevision{held}); unreadable == nil && recorded(kept, r) {
+		return nil
+	}
+	_, err = client.Patch(ctx, name, types.MergePatchType, history.Result(r), metav1.PatchOptions{FieldManager: mode.FieldManager})
+	return err
 }
 
 // recorded tells that a release is kept with this end already: several passes may

@@ -202,7 +202,8 @@ func (s scene) renderRule(want canary.Subsets, now time.Time, why canary.Reason)
 	doc["spec"] = spec
 	before := subsetsOf(have)
 	want.Stable, want.Canary = StableSubset, CanarySubset
-	if !found || before != want || writtenAt(have).IsZero() || child(have.Doc, "spec")["host"] != spec["host"] {
+	ahead := writtenAt(have).After(now.Add(canary.ClockTolerance)) // of a clock that was wrong
+	if !found || before != want || ahead || writtenAt(have).IsZero() || child(have.Doc, "spec")["host"] != spec["host"] {
 		put(metadata, "annotations", writtenKey, now.UTC().Format(writtenFormat))
 	}
 	if found && equal(doc, have.Doc) {
