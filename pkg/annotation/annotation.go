@@ -14,6 +14,7 @@ import (
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
+	"serin.dev/serin/pkg/safetext"
 )
 
 // Prefix begins every annotation of Serin.
@@ -307,9 +308,11 @@ type fault struct{ problem, mend string }
 
 func one(problem, mend string) []fault { return []fault{{problem, mend}} }
 
-// Error is the mistake as one sentence: key, value, what is wrong, the mend.
+// Error is the mistake as one sentence: key, value, what is wrong, the mend. All of
+// the grammar is ASCII, so that a letter that only looks like one of it is shown as
+// what it is.
 func (m Mistake) Error() string {
-	return fmt.Sprintf("%s: %q %s; %s", m.Key, shorten(m.Value), m.problem, m.mend)
+	return safetext.ASCII(fmt.Sprintf("%s: %q %s; %s", m.Key, shorten(m.Value), m.problem, m.mend))
 }
 
 func shorten(value string) string { return shortenTo(value, 60) }

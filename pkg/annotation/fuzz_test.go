@@ -3,8 +3,10 @@ package annotation_test
 import (
 	"math"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"serin.dev/serin/pkg/annotation"
@@ -110,6 +112,27 @@ func FuzzUnknownKey(f *testing.F) {
 		p, err := parse(map[string]string{"serin.dev/canary": "true", "serin.dev/" + name: value})
 		if err == nil {
 			valid(t, p)
+		}
+	})
+}
+
+// FuzzTogether gives several keys at once, as a Deployment has them: nothing of a
+// refused annotation gets into the settings, and each mistake is one printable line.
+func FuzzTogether(f *testing.F) {
+	f.Add("true", "5%, 25%, 100%", "10m", "x-app-version: canary", "abort", "web", "stepz", "1")
+	f.Add("ture", "5%,4%", "30d", "cookie: a=\x1b[31m", "promote #\u202e", "web.other", "st\u0435ps", "\n")
+	f.Fuzz(func(t *testing.T, asked, steps, deadline, header, command, service, key, value string) {
+		p, err := annotation.Parse(map[string]string{
+			annotation.Prefix + "canary": asked, annotation.Prefix + "steps": steps, annotation.Prefix + "step-deadline": deadline, annotation.Prefix + "header": header,
+			annotation.Prefix + "command": command, annotation.Prefix + "service": service, annotation.Prefix + key: value,
+		}, annotation.Vocabulary{Defaults: annotation.Defaults()})
+		if err != nil && (p.Spec.Steps != nil || p.Spec.Header.Name != "") {
+			t.Fatalf("refused, and yet %+v", p.Spec)
+		}
+		for _, sentence := range annotation.Mistakes(err) {
+			if strings.ContainsFunc(sentence, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsPrint(r) }) {
+				t.Fatalf("not one printable line: %q", sentence)
+			}
 		}
 	})
 }

@@ -162,6 +162,16 @@ func Releases(revisions []*appsv1.ControllerRevision) ([]canary.Release, error) 
 	return releases, errors.Join(errs...)
 }
 
+// Of keeps the revisions whose controller is the Service of that uid. One that
+// somebody else made, or that is left of a Service of the same name, is no history.
+// An unknown uid keeps none.
+func Of(uid string, revisions []*appsv1.ControllerRevision) []*appsv1.ControllerRevision {
+	return slices.DeleteFunc(slices.Clone(revisions), func(r *appsv1.ControllerRevision) bool {
+		owner := metav1.GetControllerOf(r)
+		return uid == "" || owner == nil || owner.Kind != "Service" || string(owner.UID) != uid
+	})
+}
+
 // Release reads one revision. It fails for data of a newer version and for a
 // result somebody changed into something unreadable.
 func Release(revision *appsv1.ControllerRevision) (canary.Release, error) {

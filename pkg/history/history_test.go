@@ -232,3 +232,17 @@ func TestPruneNeverNamesTheUnreadable(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestOnlyRecordsOfTheServiceAreItsHistory(t *testing.T) {
+	own, stranger, orphan, workload := recorded(t, release("r1"), 1), recorded(t, release("r2"), 2), recorded(t, release("r3"), 3), recorded(t, release("r4"), 4)
+	stranger.OwnerReferences[0].UID = "elsewhere"
+	orphan.OwnerReferences = nil
+	workload.OwnerReferences[0].Kind = "StatefulSet"
+	all := []*appsv1.ControllerRevision{own, stranger, orphan, workload}
+	if got := history.Of(owner.UID, all); len(got) != 1 || got[0] != own || len(all) != 4 || all[1] != stranger {
+		t.Errorf("got %d of %d", len(got), len(all))
+	}
+	if got := history.Of("", all); len(got) != 0 {
+		t.Errorf("without a Service there are %d", len(got))
+	}
+}

@@ -87,7 +87,7 @@ func ask(ctx context.Context, client *http.Client, endpoint string, form url.Val
 func (a answer) result(status int, err error) (Matrix, error) {
 	switch {
 	case err == nil && a.status == "error":
-		return Matrix{}, fmt.Errorf("status %d: %s: %s", status, a.errorType, a.err)
+		return Matrix{}, fmt.Errorf("status %d: %s: %s", status, said(a.errorType), said(a.err))
 	case status/100 != 2:
 		return Matrix{}, fmt.Errorf("status %d %s", status, http.StatusText(status))
 	case err != nil:
@@ -97,7 +97,29 @@ func (a answer) result(status int, err error) (Matrix, error) {
 	case a.resultType != "matrix":
 		return Matrix{}, fmt.Errorf("read the answer: resultType is %q, not matrix", a.resultType)
 	}
-	return Matrix{Series: a.series, Warnings: a.warnings}, nil
+	return Matrix{Series: a.series, Warnings: a.warned()}, nil
+}
+
+// What Prometheus says in words stands in logs and Events: of it so much is kept
+// as people read.
+const (
+	maxSaid     = 500 // bytes
+	maxWarnings = 10
+)
+
+func said(text string) string {
+	if len(text) <= maxSaid {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxSaid], "") + "..."
+}
+
+func (a answer) warned() []string {
+	var out []string
+	for _, w := range a.warnings[:min(len(a.warnings), maxWarnings)] {
+		out = append(out, said(w))
+	}
+	return out
 }
 
 var errTooLong = errors.New("the answer is too long")

@@ -94,6 +94,19 @@ func TestHTTPAnswers(t *testing.T) {
 	}
 }
 
+func TestWhatPrometheusSaysIsCut(t *testing.T) {
+	long := strings.Repeat("é", 1000)
+	q, _ := answering(t, 200, `{"status":"success","warnings":[`+strings.Repeat(`"`+long+`",`, 30)+`"last"],"data":{"resultType":"matrix","result":[]}}`)
+	m, err := q(context.Background(), "up", epoch, epoch, time.Second)
+	if err != nil || len(m.Warnings) != 10 || len(m.Warnings[0]) > 510 || !strings.HasSuffix(m.Warnings[0], "é...") {
+		t.Errorf("%d warnings, %v", len(m.Warnings), err)
+	}
+	q, _ = answering(t, 400, `{"status":"error","errorType":"x","error":"`+long+`"}`)
+	if _, err := q(context.Background(), "up", epoch, epoch, time.Second); err == nil || len(err.Error()) > 700 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestHTTPErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"serin.dev/serin/pkg/canary"
@@ -14,8 +15,9 @@ import (
 // several for one host the oldest wins whole.
 func (p preflight) conflicts() []canary.Finding {
 	var found []canary.Finding
+	claims := p.claims()
 	for _, vs := range p.m.VirtualServices {
-		older, host, loses := p.loses(vs)
+		older, host, loses := p.loses(vs, claims)
 		if !loses {
 			continue
 		}
@@ -34,13 +36,29 @@ func (p preflight) conflicts() []canary.Finding {
 	return found
 }
 
-func (p preflight) loses(vs VirtualService) (older VirtualService, host string, loses bool) {
-	for _, other := range p.o.VirtualServices {
-		if other.Key == vs.Key || !before(other, vs) || !visible(other, vs.Key.Namespace) {
-			continue
-		}
+// claims are the VirtualServices by the mesh's hosts that they have, oldest first:
+// anybody may make many of them, for many hosts.
+func (p preflight) claims() map[string][]VirtualService {
+	all := map[string][]VirtualService{}
+	for _, vs := range p.o.VirtualServices {
 		for _, host := range p.meshHosts(vs) {
-			if slices.Contains(p.meshHosts(other), host) {
+			all[host] = append(all[host], vs)
+		}
+	}
+	for _, some := range all {
+		sort.SliceStable(some, func(i, j int) bool { return before(some[i], some[j]) })
+	}
+	return all
+}
+
+// loses finds the VirtualService by which the mesh goes instead of this one.
+func (p preflight) loses(vs VirtualService, claims map[string][]VirtualService) (older VirtualService, host string, loses bool) {
+	for _, host := range p.meshHosts(vs) {
+		for _, other := range claims[host] {
+			if !before(other, vs) {
+				break
+			}
+			if other.Key != vs.Key && visible(other, vs.Key.Namespace) {
 				return other, host, true
 			}
 		}
