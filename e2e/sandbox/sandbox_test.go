@@ -50,6 +50,7 @@ func TestSandbox(t *testing.T) {
 		name string
 		test func(*testing.T, fixture)
 	}{
+		{"the API server keeps the contract that the one in memory is checked by", testContract},
 		{"weights move traffic, of gateway and mesh", testWeights},
 		{"a header route reaches v2 at weight 0", testHeader},
 		{"metrics have Istio's names and labels", testMetrics},

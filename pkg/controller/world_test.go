@@ -159,8 +159,7 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 // controller makes one that does not run yet.
 func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controller {
 	w.t.Helper()
-	config := &rest.Config{Host: "http://api.test", Transport: transport, QPS: -1,
-		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}}
+	config := &rest.Config{Host: "http://api.test", Transport: transport, QPS: -1}
 	c, err := New(Options{
 		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
 		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",

@@ -2,7 +2,11 @@ package contract
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -26,9 +30,9 @@ import (
 
 // libraries are client-go's clients, as Serin has them: typed ones speak protobuf
 // where the server does.
-func (c *client) libraries() (kubernetes.Interface, dynamic.Interface) {
+func (c *client) libraries(way http.RoundTripper) (kubernetes.Interface, dynamic.Interface) {
 	c.Helper()
-	config := &rest.Config{Host: c.server.URL, Transport: c.server.Transport, QPS: -1}
+	config := &rest.Config{Host: c.server.URL, Transport: way, QPS: -1}
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		c.Fatal(err)
@@ -49,8 +53,8 @@ func (r resource) kindOf() schema.GroupVersionResource {
 }
 
 var clients = []sentence{
-	{"a typed client keeps a record: makes it, is refused a second one, adds to it, deletes it", func(c *client) {
-		kube, _ := c.libraries()
+	{"a typed client keeps a record: makes it, is refused a second one, reads it, adds to it, deletes it", func(c *client) {
+		kube, _ := c.libraries(c.server.Transport)
 		client := kube.AppsV1().ControllerRevisions(c.ns)
 		record := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Name: "serin-web-abc", Labels: map[string]string{"serin.dev/service": "web"}}, Data: runtime.RawExtension{Raw: []byte(`{"version":1}`)}, Revision: 1}
 		options := metav1.CreateOptions{FieldManager: manager}
@@ -62,6 +66,11 @@ var clients = []sentence{
 		if _, err = client.Create(c.Context(), record, options); !apierrors.IsAlreadyExists(err) {
 			c.Errorf("a second one: %v", err)
 		}
+		read, err := client.Get(c.Context(), record.Name, metav1.GetOptions{})
+		if err != nil {
+			c.Fatal(err)
+		}
+		c.same("the uid that a read gives", read.UID, made.UID)
 		made, err = client.Patch(c.Context(), record.Name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"a":"b"}}}`), metav1.PatchOptions{FieldManager: manager})
 		if err != nil {
 			c.Fatal(err)
@@ -75,7 +84,7 @@ var clients = []sentence{
 		}
 	}},
 	{"a typed client tells an Event", func(c *client) {
-		kube, _ := c.libraries()
+		kube, _ := c.libraries(c.server.Transport)
 		told, err := kube.EventsV1().Events(c.ns).Create(c.Context(), &eventsv1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: c.ns, Name: "web.1"}, EventTime: metav1.NewMicroTime(time.Now()),
 			ReportingController: "serin.dev/controller", ReportingInstance: "here", Action: "Release", Reason: "Started", Type: "Normal", Note: "begins",
@@ -88,7 +97,7 @@ var clients = []sentence{
 		c.same("the note that a read gives", at(c.must(200, c.get(c.one(events, "web.1"))), "note"), "begins")
 	}},
 	{"a typed client holds a lease, and notices when it is another's", func(c *client) {
-		kube, _ := c.libraries()
+		kube, _ := c.libraries(c.server.Transport)
 		client := kube.CoordinationV1().Leases(c.ns)
 		if _, err := client.Get(c.Context(), "serin", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			c.Errorf("before there is one: %v", err)
@@ -117,7 +126,7 @@ var clients = []sentence{
 		c.same("when it was renewed", read.Spec.RenewTime.UnixMicro(), theirs.Spec.RenewTime.UnixMicro())
 	}},
 	{"a lease that is gone is not renewed", func(c *client) {
-		kube, _ := c.libraries()
+		kube, _ := c.libraries(c.server.Transport)
 		client := kube.CoordinationV1().Leases(c.ns)
 		lease, err := client.Create(c.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "serin"}}, metav1.CreateOptions{})
 		if err != nil {
@@ -129,7 +138,7 @@ var clients = []sentence{
 		}
 	}},
 	{"client-go's clients list and read all that Serin reads now and then", func(c *client) {
-		kube, trees := c.libraries()
+		kube, trees := c.libraries(c.server.Transport)
 		for _, r := range []resource{services, replicaSets, deployments, virtualServices, destinationRules, autoscalers, budgets, quotas, pods} {
 			c.make(r, "web", tree{"labels": tree{"app": "web"}})
 		}
@@ -137,7 +146,7 @@ var clients = []sentence{
 		web, got := metav1.ListOptions{LabelSelector: "app=web"}, []string{}
 		count := func(what string, n int, err error) { got = append(got, fmt.Sprint(what, " ", n, " ", err)) }
 		sets, err := kube.AppsV1().ReplicaSets(c.ns).List(ctx, web)
-		count("ReplicaSets", len(sets.Items), err)
+		count("ReplicaSets", min(1, len(sets.Items)), err) // the Deployment may have taken the other one for its own
 		_, err = kube.CoreV1().Pods(c.ns).List(ctx, web)
 		count("Pods", 0, err) // the ReplicaSets may have taken any
 		scalers, err := kube.AutoscalingV2().HorizontalPodAutoscalers(c.ns).List(ctx, all)
@@ -157,64 +166,89 @@ var clients = []sentence{
 			c.Errorf("a policy that is not there: %v", err)
 		}
 		c.same("what was read", got, []string{
-			"ReplicaSets 2 <nil>", "Pods 0 <nil>", "HorizontalPodAutoscalers 1 <nil>", "PodDisruptionBudgets 1 <nil>", "ResourceQuotas 1 <nil>",
+			"ReplicaSets 1 <nil>", "Pods 0 <nil>", "HorizontalPodAutoscalers 1 <nil>", "PodDisruptionBudgets 1 <nil>", "ResourceQuotas 1 <nil>",
 			"web 1 <nil>", "VirtualService 3 <nil>", "DestinationRule 3 <nil>", "ReplicaSet 3 <nil>",
 		})
 	}},
-	{"client-go's informers know all that is there, and follow it", func(c *client) {
-		kube, trees := c.libraries()
-		apps, core := kube.AppsV1().RESTClient(), kube.CoreV1().RESTClient()
-		all := func(*metav1.ListOptions) {}
-		for _, one := range []struct {
-			resource
-			from    cache.ListerWatcher
-			example runtime.Object
-		}{
-			{deployments, cache.NewFilteredListWatchFromClient(apps, "deployments", "", all), &appsv1.Deployment{}},
-			{services, cache.NewFilteredListWatchFromClient(core, "services", "", all), &corev1.Service{}},
-			{controllerRevisions, cache.NewFilteredListWatchFromClient(apps, "controllerrevisions", "", func(o *metav1.ListOptions) { o.LabelSelector = "serin.dev/service" }), &appsv1.ControllerRevision{}},
-			{pods, cache.NewFilteredListWatchFromClient(core, "pods", c.ns, func(o *metav1.ListOptions) { o.LabelSelector = "app=api" }), &corev1.Pod{}},
-			{deployments, c.listWatch(trees, deployments), &unstructured.Unstructured{}},
-			{virtualServices, c.listWatch(trees, virtualServices), &unstructured.Unstructured{}},
-			{destinationRules, c.listWatch(trees, destinationRules), &unstructured.Unstructured{}},
-		} {
-			c.follows(one.resource, one.from, one.example)
-			if c.Failed() {
-				c.Fatalf("it was an informer of %T, %s", one.example, one.kind)
-			}
-		}
-	}},
-	{"client-go's informer of the namespaces knows this one", func(c *client) {
-		kube, _ := c.libraries()
-		for _, selector := range []string{"", fields.OneTermEqualSelector(metav1.ObjectNameField, c.ns).String()} {
-			from := cache.NewFilteredListWatchFromClient(kube.CoreV1().RESTClient(), "namespaces", "", func(o *metav1.ListOptions) { o.FieldSelector = selector })
-			informer := cache.NewSharedIndexInformer(from, &corev1.Namespace{}, 0, cache.Indexers{})
-			stop := c.runs(informer)
-			c.until("it knows the namespace", func() string { return knows(informer, c.ns, true) })
-			stop()
-		}
-	}},
 }
 
-// listWatch lists and watches a kind as plain trees.
-func (c *client) listWatch(trees dynamic.Interface, r resource) cache.ListerWatcher {
-	client := trees.Resource(r.kindOf())
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return client.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return client.Watch(ctx, o)
-		},
-	}, trees)
+// informed are the kinds that Serin has informers of; trees are its plain ones.
+var informed = []struct {
+	says string
+	resource
+	trees bool
+}{
+	{"Services", services, false}, {"ControllerRevisions", controllerRevisions, false}, {"pods", pods, false}, {"namespaces", namespaceKind, false},
+	{"Deployments", deployments, false}, {"Deployments as trees", deployments, true}, {"VirtualServices", virtualServices, true}, {"DestinationRules", destinationRules, true},
 }
 
-// runs has an informer run until the function that it gives is called.
-func (c *client) runs(informer cache.SharedIndexInformer) (stop func()) {
+// informers are the sentences about each of them.
+func informers() (all []sentence) {
+	for _, kind := range informed {
+		all = append(all,
+			sentence{"an informer of " + kind.says + " knows all that is there, and follows it", func(c *client) { c.follows(kind.resource, kind.trees) }},
+			sentence{"an informer of " + kind.says + " loses nothing when it is cut off", func(c *client) { c.survives(kind.resource, kind.trees) }},
+		)
+	}
+	return append(all, sentence{"an informer of one namespace knows it", func(c *client) {
+		informer, _, stop := c.informer(namespaceKind, false, func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, c.ns).String()
+		})
+		defer stop()
+		c.until("it knows the namespace", func() string { return knows(informer, c.ns, true) })
+	}})
+}
+
+// narrow is how Serin narrows what an informer reads of a kind.
+func narrow(r resource) func(*metav1.ListOptions) {
+	return func(o *metav1.ListOptions) {
+		switch r.kind {
+		case pods.kind:
+			o.LabelSelector = "app=api"
+		case controllerRevisions.kind:
+			o.LabelSelector = "serin.dev/service"
+		}
+	}
+}
+
+// informer runs an informer of a kind, over a connection that can be cut, until
+// the function that it gives is called.
+func (c *client) informer(r resource, trees bool, narrow func(*metav1.ListOptions)) (cache.SharedIndexInformer, *wire, func()) {
+	c.Helper()
+	way := &wire{to: c.server.Transport}
+	kube, dynamics := c.libraries(way)
+	ns := ""
+	if r.kind == pods.kind {
+		ns = c.ns
+	}
+	var from cache.ListerWatcher
+	var example runtime.Object = &unstructured.Unstructured{}
+	if trees {
+		client := dynamics.Resource(r.kindOf())
+		from = cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return client.List(ctx, o)
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				return client.Watch(ctx, o)
+			},
+		}, dynamics)
+	} else {
+		getter := kube.CoreV1().RESTClient()
+		if r.version == "apps/v1" {
+			getter = kube.AppsV1().RESTClient()
+		}
+		from = cache.NewFilteredListWatchFromClient(getter, r.plural, ns, narrow)
+		example = map[string]runtime.Object{
+			services.kind: &corev1.Service{}, controllerRevisions.kind: &appsv1.ControllerRevision{}, pods.kind: &corev1.Pod{},
+			namespaceKind.kind: &corev1.Namespace{}, deployments.kind: &appsv1.Deployment{},
+		}[r.kind]
+	}
+	informer := cache.NewSharedIndexInformer(from, example, 0, cache.Indexers{})
 	ctx, cancel := context.WithCancel(c.Context())
 	var done sync.WaitGroup
 	done.Go(func() { informer.RunWithContext(ctx) })
-	return func() {
+	return informer, way, func() {
 		cancel()
 		done.Wait()
 	}
@@ -229,31 +263,118 @@ func knows(informer cache.SharedIndexInformer, key string, wanted bool) string {
 	return ""
 }
 
-// follows checks that an informer knows what was there before it began, what is
-// changed, what comes and what goes.
-func (c *client) follows(r resource, from cache.ListerWatcher, example runtime.Object) {
+// informs makes an object that an informer is interested in, and gives its key.
+func (c *client) informs(r resource, name string) (key string) {
 	c.Helper()
-	own := newClient(c.T, c.server)
-	if r.kind == pods.kind {
-		own = c // its watch is of this namespace
+	if r.kind == namespaceKind.kind {
+		return newClient(c.T, c.server).ns
 	}
-	labels := tree{"labels": tree{"serin.dev/service": "web", "app": "api"}}
-	own.make(r, "one", labels)
-	informer := cache.NewSharedIndexInformer(from, example, 0, cache.Indexers{})
-	defer own.runs(informer)()
-	own.until("the first is known", func() string { return knows(informer, own.ns+"/one", true) })
-	own.make(r, "two", labels)
-	own.until("the second is known", func() string { return knows(informer, own.ns+"/two", true) })
-	own.must(200, own.patch(mergePatch, own.one(r, "two"), `{"metadata":{"annotations":{"a":"b"}}}`))
-	own.until("its change is known", func() string {
-		o, _, _ := informer.GetStore().GetByKey(own.ns + "/two")
+	c.make(r, name, tree{"labels": tree{"serin.dev/service": "web", "app": "api"}})
+	return c.ns + "/" + name
+}
+
+// follows checks that an informer knows what was there before it began, what
+// comes, what is changed, and what goes.
+func (c *client) follows(r resource, trees bool) {
+	c.Helper()
+	one := c.informs(r, "one")
+	informer, _, stop := c.informer(r, trees, narrow(r))
+	defer stop()
+	c.until("the first is known", func() string { return knows(informer, one, true) })
+	two := c.informs(r, "two")
+	c.until("the second is known", func() string { return knows(informer, two, true) })
+	if r.kind == namespaceKind.kind || r.kind == pods.kind {
+		return // these take their time to go
+	}
+	c.must(200, c.patch(mergePatch, c.one(r, "two"), `{"metadata":{"annotations":{"a":"b"}}}`))
+	c.until("its change is known", func() string {
+		o, _, _ := informer.GetStore().GetByKey(two)
 		if object, ok := o.(metav1.Object); !ok || object.GetAnnotations()["a"] != "b" {
 			return fmt.Sprintf("it is %v", o)
 		}
 		return ""
 	})
-	if r.kind != pods.kind { // a pod takes its time
-		own.must(200, own.delete(own.one(r, "one"), nil))
-		own.until("that the first is gone is known", func() string { return knows(informer, own.ns+"/one", false) })
+	c.must(200, c.delete(c.one(r, "one"), nil))
+	c.until("that the first is gone is known", func() string { return knows(informer, one, false) })
+}
+
+// survives checks that an informer goes on: when its watch breaks off; when it can't
+// go on with it either, and begins anew; and when that is not to be had, and it lists.
+func (c *client) survives(r resource, trees bool) {
+	c.Helper()
+	informer, way, stop := c.informer(r, trees, narrow(r))
+	defer stop()
+	first := c.informs(r, "first")
+	c.until("it knows all", func() string { return knows(informer, first, true) })
+	for i, refuse := range []func(url.Values) bool{
+		func(url.Values) bool { return false },
+		func(q url.Values) bool { return q.Has("watch") && !q.Has("sendInitialEvents") },
+		func(q url.Values) bool { return q.Has("watch") },
+	} {
+		c.until("it watches", way.watches)
+		// A watch that ends within a second, without an event, is no success to client-go.
+		<-time.After(1500 * time.Millisecond)
+		asked := way.cut(refuse)
+		key := c.informs(r, fmt.Sprintf("after-cut-%d", i))
+		c.until("it goes on", func() string { return knows(informer, key, true) })
+		c.same("how many kinds of requests were refused", asked(), i)
 	}
+}
+
+// wire is a way to the server that can be cut.
+type wire struct {
+	to http.RoundTripper
+
+	mu      sync.Mutex
+	open    []io.Closer
+	refuse  func(url.Values) bool // each kind of request once
+	refused map[bool]bool
+}
+
+// cut ends all that is open, and refuses the first request of either kind, with and
+// without initial events, that refuse tells. What it gives counts these.
+func (w *wire) cut(refuse func(url.Values) bool) (refused func() int) {
+	w.mu.Lock()
+	open := w.open
+	w.open, w.refuse, w.refused = nil, refuse, map[bool]bool{}
+	w.mu.Unlock()
+	for _, body := range open {
+		body.Close()
+	}
+	return func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.refused)
+	}
+}
+
+// watches says what is amiss when nothing is watched.
+func (w *wire) watches() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.open) == 0 {
+		return "no watch is open"
+	}
+	return ""
+}
+
+// RoundTrip passes a request on.
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	w.mu.Lock()
+	refused := w.refuse != nil && !w.refused[q.Has("sendInitialEvents")] && w.refuse(q)
+	if refused {
+		w.refused[q.Has("sendInitialEvents")] = true
+	}
+	w.mu.Unlock()
+	if refused {
+		return nil, errors.New("the wire is cut")
+	}
+	answer, err := w.to.RoundTrip(r)
+	if err == nil && q.Has("watch") {
+		w.mu.Lock()
+		w.open = append(w.open, answer.Body)
+		w.mu.Unlock()
+	}
+	return answer, err
 }

@@ -57,7 +57,7 @@ func Run(t *testing.T, b Backend) {
 		sentences []sentence
 	}{
 		{"writes", writes}, {"versions", versions}, {"owners of fields", owners}, {"admission", admission}, {"lists", lists},
-		{"watches", watches}, {"clients", clients}, {"Deployments", workloads},
+		{"watches", watches}, {"clients", clients}, {"informers", informers()}, {"Deployments", workloads},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, s := range group.sentences {

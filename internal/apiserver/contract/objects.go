@@ -33,7 +33,8 @@ var (
 	leases = resource{"Lease", "coordination.k8s.io/v1", "leases", func() tree {
 		return tree{"spec": tree{"holderIdentity": "first", "leaseDurationSeconds": 15}}
 	}}
-	events = resource{"Event", "events.k8s.io/v1", "events", func() tree {
+	namespaceKind = resource{"Namespace", "v1", "namespaces", func() tree { return nil }}
+	events        = resource{"Event", "events.k8s.io/v1", "events", func() tree {
 		return tree{
 			"eventTime": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z07:00"), "reportingController": "serin.dev/controller",
 			"reportingInstance": "here", "action": "Release", "reason": "Started", "type": "Normal", "note": "begins",
