@@ -132,7 +132,7 @@ func TestAnotherNamespace(t *testing.T) {
 	t.Run("some namespaces", func(t *testing.T) {
 		for _, base := range []string{"base", "in-place"} {
 			bindings := onlyKind(t, st.rendered(st.overlay(base, "components: [DEPLOY/namespaced]\n")), "ClusterRoleBinding")
-			if strings.Count(bindings, "kind: ClusterRoleBinding\n") != 1 || !strings.Contains(bindings, "name: serin-namespaced\n") || !strings.Contains(bindings, "namespace: releases\n") {
+			if strings.Count(bindings, "kind: ClusterRoleBinding\n") != 1 || !strings.Contains(bindings, "name: serin-namespaced\n") || !strings.Contains(bindings, "namespace: releases") {
 				t.Errorf("%s binds in all namespaces\n%s", base, bindings)
 			}
 		}
