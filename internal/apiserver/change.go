@@ -108,7 +108,7 @@ func (s *Server) update(r *http.Request, t target, body []byte, byOthers bool) (
 	if !exists {
 		return t.notFound()
 	}
-	o, refused := changed(r, t, held, body)
+	o, refused := changed(r, held, body)
 	if refused != nil {
 		return refused()
 	}
@@ -128,7 +128,7 @@ func (s *Server) update(r *http.Request, t target, body []byte, byOthers bool) (
 }
 
 // changed is the object as a request wants it.
-func changed(r *http.Request, t target, held *object, body []byte) (o map[string]any, _ refusal) {
+func changed(r *http.Request, held *object, body []byte) (o map[string]any, _ refusal) {
 	var err error
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if r.Method == http.MethodPut {

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"maps"
@@ -190,5 +191,5 @@ func store(o map[string]any, owners []owner) {
 func sameOwners(a, b any) bool {
 	one, _ := json.Marshal(a)
 	other, _ := json.Marshal(b)
-	return string(one) == string(other)
+	return bytes.Equal(one, other)
 }

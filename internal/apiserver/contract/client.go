@@ -260,7 +260,7 @@ func (c *client) watch(path string, params ...string) *watching {
 		q.Set("timeoutSeconds", "300")
 	}
 	ctx, cancel := context.WithCancel(c.Context())
-	answer := c.send(ctx, ask{method: http.MethodGet, path: path, query: q})
+	answer := c.send(ctx, ask{method: http.MethodGet, path: path, query: q}) //nolint:bodyclose // who reads it closes it
 	w := &watching{c: c, code: answer.StatusCode, events: make(chan event, 100), stop: cancel}
 	done := make(chan struct{})
 	go func() {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -326,7 +327,7 @@ type wire struct {
 	to http.RoundTripper
 
 	mu      sync.Mutex
-	open    []io.Closer
+	open    []*ending
 	refuse  func(url.Values) bool // each kind of request once
 	refused map[bool]bool
 }
@@ -339,7 +340,7 @@ func (w *wire) cut(refuse func(url.Values) bool) (refused func() int) {
 	w.open, w.refuse, w.refused = nil, refuse, map[bool]bool{}
 	w.mu.Unlock()
 	for _, body := range open {
-		body.Close()
+		body.end()
 	}
 	return func() int {
 		w.mu.Lock()
@@ -372,9 +373,30 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer, err := w.to.RoundTrip(r)
 	if err == nil && q.Has("watch") {
+		end := &ending{ReadCloser: answer.Body}
+		answer.Body = end
 		w.mu.Lock()
-		w.open = append(w.open, answer.Body)
+		w.open = append(w.open, end)
 		w.mu.Unlock()
 	}
 	return answer, err
+}
+
+// ending is an answer that ends when it is cut, as when the server has ended it.
+type ending struct {
+	io.ReadCloser
+	over atomic.Bool
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.ReadCloser.Read(p)
+	if e.over.Load() {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+func (e *ending) end() {
+	e.over.Store(true)
+	e.Close()
 }

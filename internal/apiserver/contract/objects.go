@@ -10,7 +10,7 @@ type resource struct {
 
 var (
 	virtualServices = resource{"VirtualService", "networking.istio.io/v1", "virtualservices", func() tree {
-		return tree{"spec": tree{"hosts": []any{"web"}, "http": routes("v1", 100)}}
+		return tree{"spec": tree{"hosts": []any{"web"}, "http": routes("v1")}}
 	}}
 	destinationRules = resource{"DestinationRule", "networking.istio.io/v1", "destinationrules", func() tree {
 		return tree{"spec": tree{"host": "web", "subsets": []any{tree{"name": "v1", "labels": tree{"version": "v1"}}}}}
@@ -57,8 +57,8 @@ var written = []resource{virtualServices, destinationRules, deployments}
 // made are the kinds that it makes objects of.
 var made = []resource{virtualServices, destinationRules, deployments, controllerRevisions, events, leases}
 
-func routes(subset string, weight int) []any {
-	return []any{tree{"route": []any{tree{"destination": tree{"host": "web", "subset": subset}, "weight": weight}}}}
+func routes(subset string) []any {
+	return []any{tree{"route": []any{tree{"destination": tree{"host": "web", "subset": subset}, "weight": 100}}}}
 }
 
 func template(image string) tree {

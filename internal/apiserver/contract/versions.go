@@ -121,11 +121,11 @@ var owners = []sentence{
 	})},
 	{"who changes a field takes it from its owner, and nothing else", func(c *client) {
 		o := c.must(201, c.do(ask{method: "POST", path: c.all(virtualServices), query: query("fieldManager", people), content: asJSON, body: c.new(virtualServices, "web", nil)}))
-		o = c.must(200, c.put(c.one(virtualServices, "web"), noted(with(o, routes("v2", 100), "spec", "http"), "one")))
+		o = c.must(200, c.put(c.one(virtualServices, "web"), noted(with(o, routes("v2"), "spec", "http"), "one")))
 		c.same("who owns the routes", []bool{owns(o, people, "f:spec", "f:http"), owns(o, manager, "f:spec", "f:http")}, []bool{false, true})
 		c.same("who owns the hosts", []bool{owns(o, people, "f:spec", "f:hosts"), owns(o, manager, "f:spec", "f:hosts")}, []bool{true, false})
 		c.same("who owns the note", owns(o, manager, "f:metadata", "f:annotations", "f:contract.serin.dev/note"), true)
-		o = c.must(200, c.putAs(people, c.one(virtualServices, "web"), with(o, routes("v3", 100), "spec", "http")))
+		o = c.must(200, c.putAs(people, c.one(virtualServices, "web"), with(o, routes("v3"), "spec", "http")))
 		c.same("who owns the routes then", []bool{owns(o, people, "f:spec", "f:http"), owns(o, manager, "f:spec", "f:http")}, []bool{true, false})
 		c.same("who owns the note then", owns(o, manager, "f:metadata", "f:annotations", "f:contract.serin.dev/note"), true)
 	}},
@@ -143,7 +143,7 @@ var owners = []sentence{
 	}},
 	{"an owner that is taken out is forgotten, which is a change", func(c *client) {
 		o := c.must(201, c.do(ask{method: "POST", path: c.all(virtualServices), query: query("fieldManager", people), content: asJSON, body: c.new(virtualServices, "web", nil)}))
-		o = c.must(200, c.put(c.one(virtualServices, "web"), with(o, routes("v2", 100), "spec", "http")))
+		o = c.must(200, c.put(c.one(virtualServices, "web"), with(o, routes("v2"), "spec", "http")))
 		after := c.must(200, c.put(c.one(virtualServices, "web"), with(o, []any{owner(o, people)}, "metadata", "managedFields")))
 		c.same("whether we are known", owner(after, manager), nil)
 		c.same("whether they are known", owner(after, people) != nil, true)

@@ -30,10 +30,10 @@ func shown(d tree) string {
 }
 
 // shows waits until a Deployment shows this, and all of its present generation.
-func (c *client) shows(name, want string) (d tree) {
+func (c *client) shows(want string) (d tree) {
 	c.Helper()
 	c.until("the Deployment shows "+want, func() string {
-		d = c.must(200, c.get(c.one(deployments, name)))
+		d = c.must(200, c.get(c.one(deployments, "web")))
 		if got := shown(d); got != want || at(d, "status", "observedGeneration") != at(d, "metadata", "generation") {
 			return "it shows " + got
 		}
@@ -43,12 +43,12 @@ func (c *client) shows(name, want string) (d tree) {
 }
 
 // running makes a Deployment of two pods, and waits until they are ready.
-func (c *client) running(metadata tree) tree {
+func (c *client) running() tree {
 	c.Helper()
-	o := c.new(deployments, "web", metadata)
+	o := c.new(deployments, "web", nil)
 	o["spec"] = deploymentSpec(2, c.server.Image)
 	c.must(201, c.post(c.all(deployments), o))
-	return c.shows("web", `[2,2,2,2,"1"]`)
+	return c.shows(`[2,2,2,2,"1"]`)
 }
 
 // change patches the Deployment.
@@ -64,7 +64,7 @@ const (
 
 var workloads = []sentence{
 	{"a Deployment makes a ReplicaSet of its template, and that pods", func(c *client) {
-		d := c.running(nil)
+		d := c.running()
 		s := c.set(d, "1")
 		hash, _ := at(s, "metadata", "labels", "pod-template-hash").(string)
 		if hash == "" {
@@ -84,57 +84,57 @@ var workloads = []sentence{
 		}
 	}},
 	{"an annotation on a Deployment is observed, and touches no pod", func(c *client) {
-		d := c.running(nil)
+		d := c.running()
 		c.change(`{"metadata":{"annotations":{"a":"b"}}}`)
-		after := c.shows("web", `[2,2,2,2,"1"]`)
+		after := c.shows(`[2,2,2,2,"1"]`)
 		if at(after, "metadata", "generation") == at(d, "metadata", "generation") {
 			c.Error("the generation is the same")
 		}
 	}},
 	{"a paused Deployment makes no pod of a new template, and says that none is of it", func(c *client) {
-		d := c.running(nil)
+		d := c.running()
 		c.change(`{"spec":{"paused":true}}`)
 		c.change(otherTemplate)
-		c.shows("web", `[2,null,2,2,"1"]`)
+		c.shows(`[2,null,2,2,"1"]`)
 		c.same("its ReplicaSet of the new template", c.set(d, "2"), nil)
 	}},
 	{"a paused Deployment follows its number, with the pods that it has", func(c *client) {
-		d := c.running(nil)
+		d := c.running()
 		c.change(`{"spec":{"paused":true}}`)
 		c.change(otherTemplate)
 		c.change(`{"spec":{"replicas":3}}`)
-		c.shows("web", `[3,null,3,3,"1"]`)
+		c.shows(`[3,null,3,3,"1"]`)
 		c.same("the size of its ReplicaSet", at(c.set(d, "1"), "spec", "replicas"), 3)
 	}},
 	{"a template that was put back is the one that runs", func(c *client) {
-		c.running(nil)
+		c.running()
 		c.change(`{"spec":{"paused":true}}`)
 		c.change(otherTemplate)
-		c.shows("web", `[2,null,2,2,"1"]`)
+		c.shows(`[2,null,2,2,"1"]`)
 		c.change(firstTemplate)
-		c.shows("web", `[2,2,2,2,"1"]`)
+		c.shows(`[2,2,2,2,"1"]`)
 	}},
 	{"a Deployment that is let go rolls to its template", func(c *client) {
-		d := c.running(nil)
+		d := c.running()
 		c.change(`{"spec":{"paused":true}}`)
 		c.change(otherTemplate)
-		c.shows("web", `[2,null,2,2,"1"]`)
+		c.shows(`[2,null,2,2,"1"]`)
 		c.change(`{"spec":{"paused":null}}`)
-		c.shows("web", `[2,2,2,2,"2"]`)
+		c.shows(`[2,2,2,2,"2"]`)
 		c.same("the size of the old ReplicaSet", at(c.set(d, "1"), "spec", "replicas"), 0)
 		c.same("the size of the new one", at(c.set(d, "2"), "spec", "replicas"), 2)
 	}},
 	{"the ReplicaSet of a template that comes back gets the highest revision", func(c *client) {
-		d := c.running(nil)
+		d := c.running()
 		first := c.set(d, "1")
 		c.change(otherTemplate)
-		c.shows("web", `[2,2,2,2,"2"]`)
+		c.shows(`[2,2,2,2,"2"]`)
 		c.change(firstTemplate)
-		c.shows("web", `[2,2,2,2,"3"]`)
+		c.shows(`[2,2,2,2,"3"]`)
 		c.same("the ReplicaSet", at(c.set(d, "3"), "metadata", "uid"), at(first, "metadata", "uid"))
 	}},
 	{"what belongs to a Deployment goes with it", func(c *client) {
-		d := c.running(nil)
+		d := c.running()
 		c.make(deployments, "canary", tree{"ownerReferences": []any{tree{
 			"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": at(d, "metadata", "uid"), "controller": true,
 		}}})
@@ -153,7 +153,7 @@ var workloads = []sentence{
 		c.until("it is gone", func() string { return names(c.must(200, c.list(c.all(virtualServices)))) })
 	}},
 	{"a pod that goes is there for a while, marked", func(c *client) {
-		c.running(nil)
+		c.running()
 		w := c.watch(c.all(pods), append([]string{"labelSelector", "app=web"}, initial...)...)
 		for e, _ := w.next(); !initialEnd(e); e, _ = w.next() {
 		}
@@ -170,7 +170,7 @@ var workloads = []sentence{
 				if !marked {
 					c.Error("it was not marked before")
 				}
-				c.shows("web", `[1,1,1,1,"1"]`)
+				c.shows(`[1,1,1,1,"1"]`)
 				return
 			}
 		}
