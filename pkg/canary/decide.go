@@ -94,6 +94,7 @@ var moving = []rule{
 	holdPaused,
 	holdFindings,
 	leaveTesting,
+	awaitProxies,
 	passStep,
 	bearIncident,
 	meetDeadline,

@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -256,9 +257,34 @@ func finishRelease(m moment) (Plan, bool) {
 }
 
 // drained tells that the canary was seen without traffic, or that this was waited
-// for long enough.
+// for long enough. A promoted canary that still answers requests is what proxies
+// know that have not heard of the routes, as when istiod is away: it is taken from
+// them only at the step's deadline.
 func (m moment) drained() bool {
-	return m.state.Peak == 0 || m.o.Verdict.Quiet >= quietBlocks || m.now.Sub(m.state.Since) >= m.verifyTime()
+	limit := m.verifyTime()
+	if v := m.o.Verdict; m.state.Phase == Finishing && v.Quiet == 0 && v.At.Sub(m.state.Since) > m.settle() && m.now.Sub(v.At) < limit {
+		limit = max(limit, m.state.Spec.StepDeadline)
+	}
+	return m.state.Peak == 0 || m.o.Verdict.Quiet >= quietBlocks || m.now.Sub(m.state.Since) >= limit
+}
+
+// awaitProxies keeps stable's pods while they still answer requests though no
+// route leads to them: proxies that have not heard of the routes would have
+// nobody left. A client that goes by no route would be waited for as well, so
+// this ends with the step's deadline.
+func awaitProxies(m moment) (Plan, bool) {
+	waited := m.now.Sub(m.state.Since)
+	last := m.state.InPlace && m.state.Step == len(m.spec.Steps) && m.state.Weight == 100
+	if v := m.o.Verdict; !last || v.Kind != judge.Promote || v.StableQuiet >= quietBlocks || waited >= m.spec.StepDeadline {
+		return Plan{}, false
+	}
+	p := m.hold(Baking, "At 100%%, and %s was not seen without requests yet: its pods stay until all proxies go by the routes", m.state.Stable.Deployment)
+	if waited >= m.verifyTime() {
+		p.Tell = append(p.Tell, Event{Reason: Baking, Warning: true, Sentence: fmt.Sprintf(
+			"Held at 100%%: %s still answers requests, %s after all routes lead to %s. Look whether the proxies hear of istiod; or clients outside the mesh go by no route. It goes on at the step's deadline",
+			m.state.Stable.Deployment, short(m.verifyTime()), m.state.Canary.Deployment)})
+	}
+	return p, true
 }
 
 // clear takes the canary's pods away once nobody needs them, and waits until they

@@ -378,9 +378,9 @@ func change(t *Track, args []string) error {
 	return nil
 }
 
-// verdict KIND REASON [covered=D] [quiet=N] [no-worse] [abandoned] SENTENCE
+// verdict KIND REASON [covered=D] [quiet=N] [stable-quiet=N] [no-worse] [abandoned] SENTENCE
 func (w *world) verdict(args []string) error {
-	v := judge.Verdict{Kind: judge.Kind(args[0]), Reason: judge.Reason(args[1]), Since: w.now, Step: w.state.Step, Weight: w.state.Weight}
+	v := judge.Verdict{Kind: judge.Kind(args[0]), Reason: judge.Reason(args[1]), Since: w.now, Step: w.state.Step, Weight: w.state.Weight, StableQuiet: quietBlocks}
 	if v.Kind == w.o.Verdict.Kind {
 		v.Since = w.o.Verdict.Since
 	}
@@ -392,6 +392,8 @@ func (w *world) verdict(args []string) error {
 			w.now = latest(w.now, w.state.Since.Add(v.Covered)) // data takes its time
 		case "quiet":
 			v.Quiet, _ = strconv.Atoi(value)
+		case "stable-quiet":
+			v.StableQuiet, _ = strconv.Atoi(value)
 		case "no-worse":
 			v.NoWorse = true
 		case "abandoned":

@@ -91,6 +91,19 @@ func TestAQuietCanaryKeepsNoWindowOpen(t *testing.T) {
 	}
 }
 
+// TestTheQuietIsCountedOfEachVersion: who answers nothing any more, and since when.
+func TestTheQuietIsCountedOfEachVersion(t *testing.T) {
+	c, end := Open(evidenceSettings()), epoch
+	for _, answered := range []struct{ stable, canary int64 }{{10, 0}, {0, 5}, {0, 0}, {0, 3}, {0, 0}} {
+		b := Block{Start: end, Width: time.Second, Step: 1, Weight: 100, Stable: did(answered.stable, 0, 50), Canary: did(answered.canary, 0, 50)}
+		c.Fold(b)
+		end = b.End()
+	}
+	if v := c.Verdict(end); v.Quiet != 1 || v.StableQuiet != 4 {
+		t.Errorf("the canary was quiet for %d blocks, want 1; stable for %d, want 4", v.Quiet, v.StableQuiet)
+	}
+}
+
 // TestAQuietWeekendIsNoEvidence: a canary that nobody asks anything for days
 // stands as it did, and one failure afterwards proves nothing.
 func TestAQuietWeekendIsNoEvidence(t *testing.T) {

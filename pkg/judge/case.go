@@ -150,7 +150,7 @@ func (c *Case) Odds() (against, forth float64) {
 func (c *Case) Verdict(now time.Time) Verdict {
 	l := &c.ledger
 	v := Verdict{
-		Covered: l.covered, Quiet: l.quiet, Since: l.since, At: l.at,
+		Covered: l.covered, Quiet: l.quiet, StableQuiet: l.still, Since: l.since, At: l.at,
 		Step: l.step, Weight: l.weight,
 		NoWorse: l.noWorse(c.settings.Limits, c.before.total.Requests > 0),
 		Stable:  l.measure(&l.total.stable, func(r recent) int64 { return r.stable }),

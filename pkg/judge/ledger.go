@@ -17,7 +17,8 @@ type ledger struct {
 	missing      string // why the newest block was no data; empty if it was accepted
 
 	covered  time.Duration
-	quiet    int
+	quiet    int    // accepted blocks in a row, up to the newest, without an answer of the canary
+	still    int    // likewise, of stable
 	answered bool   // the canary answered a request at this step or before
 	total    tracks // of the step
 	recent   [recentBlocks]recent
@@ -62,6 +63,10 @@ func (l *ledger) fold(b Block) bool {
 	l.quiet++
 	if b.Canary.Requests > 0 {
 		l.quiet, l.answered = 0, true
+	}
+	l.still++
+	if b.Stable.Requests > 0 {
+		l.still = 0
 	}
 	l.total.add(tracks{b.Stable.Counts, b.Canary.Counts})
 	return true

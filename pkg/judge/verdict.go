@@ -53,6 +53,8 @@ type Verdict struct {
 	// Quiet counts the newest accepted blocks in a row in which the canary
 	// answered nothing.
 	Quiet int
+	// StableQuiet counts likewise those in which stable answered nothing.
+	StableQuiet int
 	// Since is when this Kind was first reached without a break (the end of
 	// that block); for NoData the end of the last accepted block.
 	Since time.Time
