@@ -35,7 +35,11 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 		err = fmt.Errorf("observe %s: %w", k, err)
 	}
 	objects.VirtualServices = c.own.overlay(k, objects.VirtualServices)
-	kept, unreadable := history.Releases(c.cache.Revisions(k))
+	revisions := c.cache.Revisions(k)
+	if objects.ServiceFound != nil {
+		revisions = history.Of(objects.ServiceFound.UID, revisions)
+	}
+	kept, unreadable := history.Releases(revisions)
 	if unreadable != nil {
 		c.log.Debug("A kept release can't be read", zap.Stringer("service", k), zap.Error(unreadable))
 	}
