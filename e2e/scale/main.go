@@ -174,7 +174,8 @@ func prepare(ctx context.Context, c settings) (*bench, error) {
 	if err := b.install(ctx, root); err != nil {
 		return b, err
 	}
-	return b, b.connect(ctx)
+	err = b.connect(ctx)
+	return b, err
 }
 
 // fill puts everything at rest into etcd, and its traffic into the town.

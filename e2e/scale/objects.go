@@ -73,7 +73,7 @@ func owned(manager, text string) []metav1.ManagedFieldsEntry {
 	at := metav1.Now()
 	return []metav1.ManagedFieldsEntry{{
 		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", Time: &at,
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(text)},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(text),
 	}}
 }
 

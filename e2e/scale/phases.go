@@ -57,13 +57,13 @@ func (b *bench) untilShown(ctx context.Context, what string, enough func(shown) 
 
 // window is what happened in a stretch of time.
 type window struct {
-	from, to   time.Time
-	up, down   int64
-	before     shown
-	after      shown
-	requests   []entry
-	asked      []town.Asked
-	heap, most float64 // MiB
+	from, to time.Time
+	up, down int64
+	before   shown
+	after    shown
+	requests []entry
+	asked    []town.Asked
+	heap     float64 // MiB in use, at its highest
 }
 
 // watch measures for some time. The controller's metrics are read every 15

@@ -74,10 +74,11 @@ func newPlane(ctx context.Context, paths build.Paths) (*plane, error) {
 		return p, err
 	}
 	p.etcdURL = "http://" + client
-	return p, p.start(ctx, "etcd", p.etcdURL+"/health",
+	err = p.start(ctx, "etcd", p.etcdURL+"/health",
 		"--data-dir="+p.file("etcd"), "--listen-client-urls="+p.etcdURL, "--advertise-client-urls="+p.etcdURL,
 		"--listen-peer-urls=http://"+peer, "--unsafe-no-fsync", "--log-level=warn",
 		"--quota-backend-bytes=8589934592", "--max-txn-ops=1024", "--max-request-bytes=33554432")
+	return p, err
 }
 
 func twoAddresses(ctx context.Context) (one, two string, err error) {

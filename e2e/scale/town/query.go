@@ -71,14 +71,15 @@ func parse(promql string, start, end time.Time, step time.Duration) (query, erro
 	// Of several selectors the first is of the canaries' answers by code, which
 	// are all the failures there are here.
 	first, _, _ := strings.Cut(parts[5], "} or ")
-	return q, q.match(first)
+	err := q.match(first)
+	return q, err
 }
 
 // match reads the matchers, all of which must be understood.
 func (q *query) match(text string) error {
 	for text != "" {
 		m := label.FindStringSubmatchIndex(text)
-		if m == nil || m[0] != 0 {
+		if len(m) == 0 || m[0] != 0 {
 			return fmt.Errorf("no matcher of a known shape: %.100s", text)
 		}
 		name, operator, quoted := text[m[2]:m[3]], text[m[4]:m[5]], text[m[6]:m[7]]

@@ -146,7 +146,8 @@ func (w *writer) series(s series, values []float64) {
 		b = appendSeconds(b, w.q.start+int64(i)*w.q.step)
 		b = append(strconv.AppendFloat(append(b, `,"`...), v, 'f', -1, 64), `"]`...)
 	}
-	w.buffer = append(b, "]}"...)
+	b = append(b, "]}"...)
+	w.buffer = b
 	if len(w.buffer) > 64<<10 {
 		w.flush()
 	}

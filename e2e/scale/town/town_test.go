@@ -68,7 +68,7 @@ func released() (*telemetry.Town, *Town) {
 func TestAnswersAreOfTheTrueShape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		faithful, fast := released()
-		time.Sleep(20 * time.Minute)
+		<-time.After(20 * time.Minute)
 		ask, err := prom.HTTP(&http.Client{Transport: faithful}, "http://prometheus.test")
 		if err != nil {
 			t.Fatal(err)
