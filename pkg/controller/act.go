@@ -28,6 +28,9 @@ const (
 	// requestTimeout bounds one request, so that a hanging webhook costs one
 	// worker a few seconds and no more.
 	requestTimeout = 5 * time.Second
+	// largeTimeout bounds one request with a large object, of which the API server
+	// takes 2 to 5 ms for each route.
+	largeTimeout = 30 * time.Second
 	// urgentBudget is how long a pass insists on an urgent write before the
 	// whole is looked at again.
 	urgentBudget = 15 * time.Second
@@ -150,7 +153,7 @@ func recheck(p canary.Plan) time.Duration {
 // insist repeats a write until it is done, until the object turns out to have
 // changed, or until the budget is spent.
 func (c *Controller) insist(ctx context.Context, w mode.Write) error {
-	ctx, cancel := context.WithTimeout(ctx, urgentBudget)
+	ctx, cancel := context.WithTimeout(ctx, max(urgentBudget, writingTime(w)))
 	defer cancel()
 	pause := firstRetry
 	for {
@@ -195,10 +198,16 @@ func unpatched(err error) bool {
 	return details == nil || details.Kind == "" && details.Name == ""
 }
 
+// writingTime is how long a write may take: a second more for each 32 KiB, for a write
+// that is given up on before the API server can have done it never ends.
+func writingTime(w mode.Write) time.Duration {
+	return min(requestTimeout+time.Duration(len(w.Body))*time.Second/(32<<10), largeTimeout)
+}
+
 // write sends one object. The server refuses it if the object is no longer the
 // one that was read; then the newer one is fetched for the next pass.
 func (c *Controller) write(ctx context.Context, w mode.Write) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writingTime(w))
 	defer cancel()
 	request, err := c.request(w)
 	if err != nil {

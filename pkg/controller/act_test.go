@@ -228,3 +228,48 @@ func TestARaiseInPlaceAsksForTheSubsetsToo(t *testing.T) {
 		})
 	}
 }
+
+// The API server takes its time over a thousand routes; a small object that takes
+// as long is given up on, and tried again.
+func TestALargeVirtualServiceIsWaitedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		routes int
+		moves  bool
+	}{
+		"a thousand routes": {1000, true},
+		"one route":         {0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.api.Edit("VirtualService", "shop", "web", func(o map[string]any) {
+					spec, _ := o["spec"].(map[string]any)
+					all, _ := spec["http"].([]any)
+					for range c.routes {
+						all = append([]any{map[string]any{"timeout": "10s", "match": []any{map[string]any{"uri": map[string]any{"prefix": "/" + strings.Repeat("long", 40)}}},
+							"route": []any{map[string]any{"destination": map[string]any{"host": "other"}}}}}, all...)
+					}
+					spec["http"] = all
+				})
+				w.api.Fault = func(r *http.Request) error {
+					if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/virtualservices/") {
+						return nil
+					}
+					select {
+					case <-r.Context().Done():
+						return r.Context().Err()
+					case <-time.After(8 * time.Second):
+						return nil
+					}
+				}
+				_, stop := w.run()
+				defer stop()
+				w.deploy("web-v2", "v2", "two", opted)
+				pass(2 * time.Minute)
+				if got := w.weight("web"); (got > 0) != c.moves {
+					t.Errorf("after two minutes the canary has %d%%, want any: %v", got, c.moves)
+				}
+			})
+		})
+	}
+}
