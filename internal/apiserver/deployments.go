@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -33,7 +34,7 @@ type Deployments struct {
 	// changes is held.
 	Guarded bool
 
-	seen int64 // the version of all at the last look that changed nothing
+	seen int64 // how often workloads had changed at the last look that changed nothing
 }
 
 // Manage has Deployments led from now on, until the context ends.
@@ -91,15 +92,15 @@ type shipped struct {
 }
 
 func (m *Deployments) look(s *Server) {
-	if m.seen == s.version && !m.going(s) {
+	if m.seen == s.concerning && !m.going(s) {
 		return
 	}
-	before := s.version
+	before := s.concerning
 	m.collect(s)
 	for _, d := range typed[appsv1.Deployment](s, "Deployment", "") {
 		m.lead(s, d)
 	}
-	if m.seen = -1; s.version == before {
+	if m.seen = -1; s.concerning == before {
 		m.seen = before
 	}
 }
@@ -115,20 +116,37 @@ func (m *Deployments) going(s *Server) bool {
 }
 
 // typed are all objects of a kind that a controller owns; an empty uid asks for all.
-func typed[T any](s *Server, kind, uid string) (out []T) {
-	for _, path := range sortedPaths(s.objects) {
-		if o := s.objects[path]; o.kind.name == kind && (uid == "" || ownerUID(o.tree) == uid) {
-			out = append(out, as[T](o))
+func typed[T any, P copyable[T]](s *Server, kind, uid string) (out []T) {
+	var found []*object
+	for _, o := range s.objects {
+		if o.kind.name == kind && (uid == "" || ownerUID(o.tree) == uid) {
+			found = append(found, o)
 		}
+	}
+	slices.SortFunc(found, func(a, b *object) int { return strings.Compare(a.path(), b.path()) })
+	for _, o := range found {
+		out = append(out, as[T, P](o))
 	}
 	return out
 }
 
-// as is a typed copy of an object.
-func as[T any](o *object) (out T) {
-	if err := json.Unmarshal(o.text, &out); err != nil {
-		panic(err)
+// copyable is a pointer to an object's type.
+type copyable[T any] interface {
+	*T
+	DeepCopyInto(*T)
+}
+
+// as is a typed copy of an object. What was read of its JSON is kept with it.
+func as[T any, P copyable[T]](o *object) (out T) {
+	read, known := o.typed.(P)
+	if !known {
+		read = new(T)
+		if err := json.Unmarshal(o.text, read); err != nil {
+			panic(err)
+		}
+		o.typed = read
 	}
+	read.DeepCopyInto(&out)
 	return out
 }
 
@@ -172,6 +190,9 @@ func (m *Deployments) collect(s *Server) {
 		uid := ownerUID(o.tree)
 		switch orphan := uid != "" && !known[uid]; {
 		case o.kind.name == "Pod":
+			if !orphan && Meta(o.tree)["deletionTimestamp"] == nil {
+				continue
+			}
 			p := as[corev1.Pod](o)
 			if p.DeletionTimestamp != nil && time.Since(p.DeletionTimestamp.Time) >= m.Grace {
 				s.remove(o.target)

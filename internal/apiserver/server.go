@@ -29,6 +29,7 @@ type Server struct {
 
 	writes      []string     // method and path of every write that was accepted
 	deployments *Deployments // nil: Deployments stay as they are put
+	concerning  int64        // how often something changed that concerns them
 
 	// Fault, if set, sees each request before it is served; an error it
 	// returns is the client's answer, and the request is not served.

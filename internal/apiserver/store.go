@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,6 +25,7 @@ type object struct {
 	text    []byte // JSON of it
 	labels  labels.Set
 	version int64
+	typed   any // what was read of the JSON, by who leads Deployments; nil before
 }
 
 func newObject(t target, tree map[string]any, version int64) *object {
@@ -120,9 +122,16 @@ func (s *Server) forgetEvents() {
 	}
 }
 
+// workloads are the kinds of which every change concerns who leads Deployments; of
+// the others they have to know what comes and goes.
+var workloads = []string{"Deployment", "ReplicaSet", "Pod"}
+
 // publish keeps a change for the watches, and wakes those that are concerned.
 func (s *Server) publish(c change) {
 	k := c.now.kind
+	if c.before == nil || c.deleted || slices.Contains(workloads, k.name) {
+		s.concerning++
+	}
 	h := s.past[k]
 	if h == nil {
 		h = &history{}
