@@ -322,6 +322,21 @@ func TestCookieMatchesThatCookieOnly(t *testing.T) {
 	}
 }
 
+func TestACookiesNameAndValueAreNoPatterns(t *testing.T) {
+	dotted := canary.Header{Name: "app.version", Match: canary.MatchCookie, Values: []string{"v1.2"}}
+	out, _ := apply(t, virtualService(t, lone), traffic(0, &dotted), nil)
+	for value, want := range map[string]bool{
+		"app.version=v1.2": true, "a=b; app.version=v1.2": true,
+		"app-version=v1.2": false, "app.version=v1-2": false,
+	} {
+		q := routetest.Request{Path: "/", Headers: map[string]string{"cookie": value}}
+		_, got := answer(t, out, q)[routetest.Target{Host: "web", Subset: "v2"}]
+		if got != want {
+			t.Errorf("cookie %q reaches the canary: %v, want %v", value, got, want)
+		}
+	}
+}
+
 func TestConditionsOnTheSameHeader(t *testing.T) {
 	for _, c := range []struct {
 		name, theirs string
