@@ -87,6 +87,13 @@ func (c *chronicle) list(ctx context.Context, resource schema.GroupVersionResour
 	return out, revision, err
 }
 
+// revision is that of a version that was parsed before.
+func revision(doc map[string]any) int64 {
+	text, _, _ := unstructured.NestedString(doc, "metadata", "resourceVersion")
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
+}
+
 func versionOf(resource schema.GroupVersionResource, o *unstructured.Unstructured) (version, error) {
 	revision, err := strconv.ParseInt(o.GetResourceVersion(), 10, 64)
 	return version{resource.Resource, o.GetNamespace(), o.GetName(), revision, o.Object, time.Now()}, err

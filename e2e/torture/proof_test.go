@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -306,21 +308,55 @@ func TestAPanicInTheLogIsAFault(t *testing.T) {
 	}
 }
 
+func TestAnAnswerBeforeTheVersionHasWeightIsSeen(t *testing.T) {
+	ordered := time.Date(2026, 1, 1, 12, 0, 30, 0, time.UTC)
+	raise := routes(5, "v1", "v2")
+	raise.Doc["metadata"] = map[string]any{"annotations": map[string]any{
+		"serin.dev/state.web": `{"rollout":"x","phase":"Progressing","step":1,"weight":25,"at":"2026-01-01T12:00:30Z"}`,
+	}}
+	for _, c := range []struct {
+		name string
+		at   time.Duration // of the first answer, after the order
+		all  []version
+		away bool
+		want string
+	}{
+		{"after the order", time.Second, []version{raise}, false, ""},
+		{"before the order", -5 * time.Second, []version{raise}, false, "before it had weight"},
+		{"before the order, with istiod away", -5 * time.Second, []version{raise}, true, ""},
+		{"without any order", time.Second, nil, false, "before it had weight"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &shop{name: "n", stage: &stage{away: &outages{}, out: io.Discard}, first: map[string]time.Time{"r1": ordered.Add(c.at)}}
+			if c.away {
+				s.away.all = []outage{{process: istiod, from: ordered.Add(-time.Minute), to: ordered.Add(-50 * time.Second)}}
+			}
+			err := s.beforeItsTime("r1", c.all)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if c.away && s.early != 1 {
+				t.Errorf("it is not counted")
+			}
+		})
+	}
+}
+
 // A write of a leader whose time is over, let through, is what the invariants
 // are for.
 func TestARaiseAfterTheWayBackIsSeen(t *testing.T) {
 	doc := func(revision int64, phase string, weight int) version {
 		v := routes(revision, "v1", "v2")
 		state := fmt.Sprintf(`{"rollout":"x","seq":%d,"phase":%q,"step":1,"weight":%d,"canary":{"s":"v2"},"spec":{"steps":[{"w":50}]}}`, revision, phase, weight)
-		v.Doc["metadata"] = map[string]any{"annotations": map[string]any{"serin.dev/state.web": state}}
+		v.Doc["metadata"] = map[string]any{"resourceVersion": strconv.FormatInt(revision, 10), "annotations": map[string]any{"serin.dev/state.web": state}}
 		to := v.Doc["spec"].(map[string]any)["http"].([]any)[0].(map[string]any)["route"].([]any)
 		to[0].(map[string]any)["weight"], to[1].(map[string]any)["weight"] = int64(100-weight), int64(weight)
 		return v
 	}
 	all := []version{defines("web", 1, "v1", "v2"), doc(2, "RolledBack", 0), doc(3, "RollingBack", 0), doc(4, "Progressing", 50)}
-	s := &shop{name: "n", stage: &stage{chronicle: &chronicle{versions: map[string][]version{"n": all}}}, first: map[string]version{"web": doc(1, "Succeeded", 0)}}
+	s := &shop{name: "n", stage: &stage{chronicle: &chronicle{versions: map[string][]version{"n": all}}}, checked: 2}
 	s.rules = invariant.Rules{Service: "web", Subsets: invariant.Subsets{"v1", "v2"}, Adopts: true}
-	if err := s.check(); err == nil || !strings.Contains(err.Error(), "the rollout went back") {
+	if err := s.check("r1"); err == nil || !strings.Contains(err.Error(), "the rollout went back") {
 		t.Errorf("got %v", err)
 	}
 }

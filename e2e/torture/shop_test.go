@@ -49,8 +49,8 @@ type shop struct {
 	dice  *rand.Rand
 	users []*load.Generator
 
-	written map[string]string  // what the user wrote of each VirtualService
-	first   map[string]version // the same, as it was first
+	written map[string]string // what the user wrote of each VirtualService
+	checked int64             // versions up to this revision were
 
 	serving string       // the version that users are on
 	subset  string       // of a pair: where it is
@@ -60,7 +60,9 @@ type shop struct {
 	began    time.Time       // users were served from then on
 	bad      map[string]bool // versions that answer errors
 	answers  map[blame]int
-	wrong    []error // answers that nothing explains but the routes
+	first    map[string]time.Time // when a version first answered a user, at the end of the answer
+	early    int                  // releases whose version answered before it had weight, for proxies were behind
+	wrong    []error              // answers that nothing explains but the routes
 	releases []release
 }
 
@@ -73,6 +75,7 @@ type release struct {
 // open makes the shop and waits until its users are served.
 func (s *shop) open(ctx context.Context) error {
 	s.bad, s.answers, s.serving, s.subset = map[string]bool{}, map[blame]int{}, "r0", "v1"
+	s.first = map[string]time.Time{}
 	s.rules = invariant.Rules{Service: service, Subsets: invariant.Subsets{"v1", "v2"}}
 	manifest := platform
 	if s.inPlace {
@@ -119,10 +122,11 @@ func (s *shop) welcome(ctx context.Context, url, host string) error {
 // remember keeps what the user wrote.
 func (s *shop) remember() {
 	all, _ := s.chronicle.of(s.name)
-	s.written, s.first = map[string]string{}, map[string]version{}
+	s.written = map[string]string{}
 	for _, v := range all {
+		s.checked = max(s.checked, v.Revision)
 		if v.Resource == virtualServices.Resource {
-			s.written[v.Name], s.first[v.Name] = invariant.AsWritten(v.Doc), v
+			s.written[v.Name] = invariant.AsWritten(v.Doc)
 		}
 	}
 }
@@ -221,7 +225,7 @@ func (s *shop) release(ctx context.Context) error {
 	if err := s.rests(ctx, outcome); err != nil {
 		return err
 	}
-	if err := s.check(); err != nil {
+	if err := errors.Join(s.check(version), s.lost()); err != nil {
 		return err
 	}
 	if s.inPlace && outcome == "RolledBack" && s.dice.IntN(2) == 0 {
@@ -409,31 +413,66 @@ func (s *shop) caughtUp(ctx context.Context) error {
 // storm is more versions than a release makes, however often it is begun anew.
 const storm = 150
 
-// check checks all versions of the routes since the last release.
-func (s *shop) check() error {
+// lost is what became of versions that were never seen.
+func (s *shop) lost() error {
+	_, _, gaps := s.chronicle.counts()
+	if len(gaps) > 0 {
+		return fmt.Errorf("not all versions can be checked, the history is compacted: %v", gaps)
+	}
+	return nil
+}
+
+// beforeItsTime checks that no user was answered by a version before it had
+// weight, unless proxies could not hear of the routes that say so.
+func (s *shop) beforeItsTime(released string, all []version) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, answered := s.first[released]
+	if !answered {
+		return nil
+	}
+	for _, v := range routesOf(all) {
+		if state, is := invariant.StateOf(v.Doc, service); is && state.Active() && state.Weight > 0 {
+			// It may be written in whole seconds, and the answer comes after it.
+			if !first.Before(state.At.Truncate(time.Second)) {
+				return nil
+			}
+			break
+		}
+	}
+	if behind := s.away.during(first.Add(-time.Minute), first); behind != "" {
+		s.early++
+		s.say("%s: a user was answered by %s at %s, before it had weight; %s was away", s.name, released, first.Format(clock), behind)
+		return nil
+	}
+	return fmt.Errorf("a user was answered by %s at %s, before it had weight", released, first.Format(clock))
+}
+
+// check checks all versions of the routes since the last release, which was of
+// the version.
+func (s *shop) check(released string) error {
 	all, _ := s.chronicle.of(s.name)
 	if len(all) == 0 {
 		return nil
 	}
-	// The user's versions come first, for all others are compared with them.
-	var routes []version
-	for _, v := range s.first {
-		routes = append(routes, v)
+	routes := routesOf(all)
+	for i := range routes {
+		// What was checked before is what all else is compared with.
+		routes[i].ByHand = routes[i].Doc != nil && revision(routes[i].Doc) <= s.checked
 	}
-	for _, v := range all {
-		if v.Revision != s.first[v.Name].Revision {
-			routes = append(routes, v)
-		}
-	}
-	errs := invariant.Check(routesOf(routes), s.rules)
+	errs := invariant.Check(routes, s.rules)
 	errs = append(errs, undefined(all, service)...)
+	if err := s.beforeItsTime(released, all); err != nil {
+		errs = append(errs, err)
+	}
 	if len(all) > storm {
 		errs = append(errs, fmt.Errorf("one release wrote %d versions", len(all)))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("%s: %w\nall versions:\n%s", s.name, errors.Join(errs...), s.trace(all))
 	}
-	s.chronicle.forget(s.name, all[len(all)-1].Revision)
+	s.checked = all[len(all)-1].Revision
+	s.chronicle.forget(s.name, s.checked+1)
 	return nil
 }
 

@@ -151,8 +151,9 @@ func (d *driver) summary(took time.Duration) string {
 	}
 	fmt.Fprintf(&b, "\ncontrollers that ended because their lease was lost: %d", lost)
 	fmt.Fprintf(&b, "\nwrites that came after their leader's time:%s", table(d.late))
-	ends, answers := map[string]int{}, map[string]int{}
+	ends, answers, early := map[string]int{}, map[string]int{}, 0
 	for _, s := range d.shops {
+		early += s.early
 		for _, r := range s.releases {
 			ends[s.name+" "+r.outcome]++
 		}
@@ -161,6 +162,7 @@ func (d *driver) summary(took time.Duration) string {
 		}
 	}
 	fmt.Fprintf(&b, "\nreleases:%s\nanswers to users:%s", table(ends), table(answers))
+	fmt.Fprintf(&b, "\nreleases of which a user was answered before the version had weight, for proxies were behind: %d", early)
 	writes := map[string]int{}
 	for w, n := range d.writes() {
 		writes[fmt.Sprintf("%s %d", w.what, w.status)] += n

@@ -122,6 +122,9 @@ func (s *shop) see(r load.Record) {
 	if s.began.IsZero() || r.Start.Before(s.began) {
 		return // the shop was not open yet
 	}
+	if ended := r.Start.Add(r.Latency); s.first[r.Version].IsZero() || ended.Before(s.first[r.Version]) {
+		s.first[r.Version] = ended
+	}
 	b := judge(r, s.bad, s.away.during)
 	s.answers[b]++
 	if b != ourDoing && b != cutOff {
