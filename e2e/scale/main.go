@@ -195,7 +195,7 @@ func (b *bench) fill(ctx context.Context) error {
 			})
 		}
 	}()
-	return b.put(ctx, "at rest", records)
+	return b.put(ctx, "at rest", many, records)
 }
 
 // connect makes the clients, the way of the controller to the API server, and

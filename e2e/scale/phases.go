@@ -139,7 +139,7 @@ func (b *bench) deploy(ctx context.Context, some []unit) error {
 			b.maker.version(u, "green", born, func(r record) { records <- r })
 		}
 	}()
-	return b.put(ctx, "canaries", records)
+	return b.put(ctx, "canaries", 1, records)
 }
 
 // release begins all rollouts, and waits until each has users.

@@ -16,15 +16,17 @@ type record struct {
 	Value []byte `json:"value"` //
 }
 
-// batch is how many records are put in one transaction.
-const batch = 200
+// many is how many records are put in one transaction before the API server
+// starts. Once it runs each gets its own: those of one transaction have one
+// resourceVersion, and a watch that is resumed in their midst would miss the rest.
+const many = 200
 
 // writers is how many transactions are under way at once.
 const writers = 4
 
 // put puts records into etcd itself: a hundred thousand pods come to be in a
 // minute, where the API server would take ten. It tells how far it is.
-func (p *plane) put(ctx context.Context, what string, records <-chan record) error {
+func (p *plane) put(ctx context.Context, what string, batch int, records <-chan record) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	batches := make(chan []record)
