@@ -126,3 +126,58 @@ func TestPodsFor(t *testing.T) {
 		}
 	}
 }
+
+// placed is a world in which web is given a new template while it runs on four pods.
+func placed(t *testing.T) *world {
+	t.Helper()
+	w := newWorld()
+	if err := w.do([]string{"in-place", "4"}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestNoReleaseBeginsBesideTheCanaryOfTheLast(t *testing.T) {
+	for name, left := range map[string]Standing{
+		"its Deployment is there with a pod":   {Canary: true, CanaryPods: 1},
+		"its pods are going":                   {CanaryPods: 1},
+		"its Deployment is there without pods": {Canary: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := placed(t)
+			w.pass()
+			w.now = w.now.Add(time.Hour)
+			w.o.Place.Canary, w.o.Place.CanaryPods = left.Canary, left.CanaryPods
+			if p := Decide(w.spec, w.state, w.o, w.now); p.Next.Phase.Active() || p.View.Reason != Clearing || p.Traffic != nil {
+				t.Errorf("it is %s: %s", p.View.Phase, p.View.Sentence)
+			}
+			w.o.Place.Canary, w.o.Place.CanaryPods = false, 0
+			if p := Decide(w.spec, w.state, w.o, w.now); p.Next.Phase != Testing {
+				t.Errorf("when they are gone it is %s: %s", p.View.Phase, p.View.Sentence)
+			}
+		})
+	}
+}
+
+func TestACommandSendsNobodyToPodsThatProxiesDoNotKnowYet(t *testing.T) {
+	for _, verb := range []string{CommandPromote, CommandSkip} {
+		t.Run(verb, func(t *testing.T) {
+			w := placed(t)
+			w.spec.Test = time.Hour
+			for range 4 { // until the canary stands
+				w.pass()
+				w.now = w.now.Add(2 * time.Second)
+			}
+			c := &w.o.Tracks.Canary
+			c.Wanted, c.Ready, c.Complete, c.Since = 4, 4, true, w.now
+			w.o.Command = &Command{Verb: verb, ID: "1"}
+			if p := Decide(w.spec, w.state, w.o, w.now); p.Next.Weight != 0 || p.View.Reason != WaitingForPods {
+				t.Errorf("at once it is at %d%%: %s", p.Next.Weight, p.View.Sentence)
+			}
+			// Since is of whole seconds: a second more, and then the time to settle.
+			if p := Decide(w.spec, w.state, w.o, w.now.Add(time.Second+w.spec.Settle)); p.Next.Weight == 0 {
+				t.Errorf("when they know them it is at %d%%: %s", p.Next.Weight, p.View.Sentence)
+			}
+		})
+	}
+}
