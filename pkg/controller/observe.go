@@ -94,7 +94,26 @@ func (c *Controller) look(s *situation, o *canary.Observation) {
 	parsed, mistakes := annotation.Parse(d.Annotations, c.vocabulary)
 	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
 	o.OptedIn, o.Observe = o.OptedIn && !parsed.Observe, parsed.Observe
+	if undo := c.undoing(s, seen.Subject); undo != nil {
+		o.Command = undo
+	}
 	if mistakes == nil {
 		o.Findings = append(o.Findings, s.room.CheckSpec(s.objects, o.Tracks, s.spec)...)
 	}
+}
+
+// undoing is a command to take the last promotion back, where it stands on the
+// Deployment that was promoted while the next release is another's: two that take
+// turns.
+func (c *Controller) undoing(s *situation, subject string) *canary.Command {
+	promoted := s.state.Canary.Deployment
+	if s.state.Phase != canary.Succeeded || s.state.InPlace || subject == "" || subject == promoted {
+		return nil
+	}
+	d, _ := topology.ByName(s.objects, promoted)
+	parsed, mistakes := annotation.Parse(d.Annotations, c.vocabulary)
+	if mistakes != nil || parsed.Command == nil || parsed.Command.Verb != canary.CommandRollback || parsed.Command.ID == s.state.Handled {
+		return nil
+	}
+	return parsed.Command
 }

@@ -51,3 +51,24 @@ func TestObserveModeOfBothKeepsApartWhoIsWho(t *testing.T) {
 		}
 	})
 }
+
+func TestAPromotionIsUndoneByACommandOnWhatWasPromotedAlsoWhileTheOtherWaitsItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(30*time.Minute, "the first is promoted", func() bool { return w.weight("web") == 100 && phase(c) == string(canary.Succeeded) })
+		w.deploy("web-v1", "v1", "three", opted)
+		w.until(30*time.Minute, "the second is promoted", func() bool { return w.weight("web") == 0 && phase(c) == string(canary.Succeeded) })
+		pass(time.Hour)
+		w.annotate("web-v1", "serin.dev/command", "rollback#1")
+		w.until(time.Minute, "users are back", func() bool { return w.weight("web") == 100 })
+		w.until(5*time.Minute, "at rest", func() bool { return phase(c) == string(canary.RolledBack) })
+		writes := len(w.api.Writes())
+		pass(time.Hour)
+		if more := w.api.Writes()[writes:]; len(more) > 0 || w.weight("web") != 100 {
+			t.Errorf("the command that stands acts again: %v", more)
+		}
+	})
+}
