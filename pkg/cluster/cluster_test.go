@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -272,12 +273,63 @@ func TestWhenPodsCannotBeReadAllElseStillIs(t *testing.T) {
 	fill(t, c.services, reduceService, shopService("web", map[string]string{"app": "web"}))
 	fill(t, c.routes, c.reduceRoutes, virtualService("direct", leadingTo("web", "web"), nil))
 	fill(t, c.deployments, c.reduceDeployment, shopDeployment("web-v1", nil))
+	fill(t, c.deployments, c.reduceDeployment, shopDeployment("web-v2", nil))
 	o, err := c.Objects(context.Background(), Key{Namespace: "shop", Name: "web"})
 	if err == nil || !strings.Contains(err.Error(), "list the ReplicaSets of Deployment shop/web-v1") {
 		t.Errorf("the error is %v, want the list that failed named", err)
 	}
-	if len(o.VirtualServices) != 1 || len(o.Deployments) != 1 || len(away.requests) == 0 {
+	if len(o.VirtualServices) != 1 || len(o.Deployments) != 2 || len(away.requests) == 0 {
 		t.Errorf("got %d VirtualServices, %d Deployments after %v", len(o.VirtualServices), len(o.Deployments), away.requests)
+	}
+}
+
+// TestADeploymentAloneCostsNoRequest: a cluster may have ten thousand that ask for
+// releases, and are looked at after every start.
+func TestADeploymentAloneCostsNoRequest(t *testing.T) {
+	for name, c := range map[string]struct {
+		deployments []string
+		state       bool
+		asks        bool
+	}{
+		"one alone":                               {[]string{"web-v1"}, false, false},
+		"one alone of which a release is known":   {[]string{"web-v1"}, true, true},
+		"two, of which one may be to be released": {[]string{"web-v1", "web-v2"}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cache, away := newCache(t)
+			fill(t, cache.services, reduceService, shopService("web", map[string]string{"app": "web"}))
+			annotations := map[string]any{}
+			if c.state {
+				annotations[canary.StatePrefix+"web"] = "{}"
+			}
+			fill(t, cache.routes, cache.reduceRoutes, virtualService("direct", leadingTo("web", "web"), annotations))
+			for _, d := range c.deployments {
+				fill(t, cache.deployments, cache.reduceDeployment, shopDeployment(d, map[string]string{"serin.dev/canary": "true"}))
+			}
+			_, err := cache.Objects(t.Context(), Key{Namespace: "shop", Name: "web"})
+			if asks := len(away.requests) > 0; asks != c.asks || (err != nil) != c.asks {
+				t.Errorf("it asked for %v: %v", away.requests, err)
+			}
+		})
+	}
+}
+
+func TestARolloutUnderWayIsKnownByTheState(t *testing.T) {
+	c, _ := newCache(t)
+	for name, phase := range map[string]canary.Phase{"under-way": canary.Progressing, "over": canary.RolledBack} {
+		text, err := canary.EncodeState(canary.State{
+			Version: 1, Rollout: "r1", Sequence: 1, Phase: phase, Step: 1, Spec: canary.Spec{Steps: []canary.Step{{Weight: 100}}}, Started: time.Unix(1e9, 0), Since: time.Unix(1e9, 0), At: time.Unix(1e9, 0),
+			Canary: canary.Side{Deployment: "v2", Subset: "two"}, Stable: canary.Side{Deployment: "v1", Subset: "one"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, c.routes, c.reduceRoutes, virtualService(name, leadingTo(name, name), map[string]any{canary.StatePrefix + name: text}))
+	}
+	for name, want := range map[string]bool{"under-way": true, "over": false, "nobody": false} {
+		if got := c.Active(Key{Namespace: "shop", Name: name}); got != want {
+			t.Errorf("%s is active: %v", name, got)
+		}
 	}
 }
 

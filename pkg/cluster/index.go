@@ -17,6 +17,7 @@ const (
 	byHost     = "host"     // VirtualServices by their hosts
 	byDelegate = "delegate" // VirtualServices by those they delegate to
 	byPurpose  = "purpose"  // objects of ours by the Service they were made for
+	byActive   = "active"   // VirtualServices that carry a Service's state of a rollout under way
 	byInPlace  = "in-place" // VirtualServices that carry a Service's state of a release in place
 )
 
@@ -29,6 +30,7 @@ var routeIndexers = cache.Indexers{
 	byHost:     indexRoutes(func(r *routes) []string { return r.hosts }),
 	byDelegate: indexRoutes(func(r *routes) []string { return r.delegates }),
 	byPurpose:  indexPurpose,
+	byActive:   indexRoutes(func(r *routes) []string { return r.active }),
 	byInPlace:  indexRoutes(func(r *routes) []string { return r.inPlace }),
 }
 

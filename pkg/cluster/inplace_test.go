@@ -470,8 +470,7 @@ func TestTheReplicaSetsThatRun(t *testing.T) {
 			"aaa 0/2, 0 pods, asked for; present has 0 pods"},
 		"without pods none does": {scaleToZero, []appsv1.ReplicaSet{setOf("aaa", "web:1", "1", 0, 0, time.Hour)},
 			"present has 0 pods"},
-		"of a Deployment in pair mode none is told": {annotated("serin.dev/mode", "pair"), []appsv1.ReplicaSet{aaa},
-			"present has 2 pods"},
+		"of a Deployment in pair mode none is told": {annotated("serin.dev/mode", "pair"), []appsv1.ReplicaSet{aaa}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cache, s := inPlaceCache(t, switchedOn)
@@ -779,7 +778,7 @@ func TestSwitchedOffNothingIsReadOrKeptForIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.since(); !slices.Equal(got, []string{setsPath + ofWeb, podsPath + ofWeb}) {
+	if got := s.since(); len(got) > 0 {
 		t.Errorf("it asked for %v", got)
 	}
 	if o.Deployments[0].Doc != nil || o.Deployments[0].Sets != nil || o.DestinationRules[0].Doc != nil || o.Around.Guard != topology.GuardOff {

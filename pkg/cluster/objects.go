@@ -32,6 +32,10 @@ func (c *Cache) Concerns(k Key) bool {
 	return false
 }
 
+// Active tells whether a rollout of a Service is under way, as far as its
+// VirtualServices say.
+func (c *Cache) Active(k Key) bool { return len(list[*routes](c.routes, byActive, k.String())) > 0 }
+
 // left tells that something exists that Serin made for a Service.
 func (c *Cache) left(k Key) bool {
 	for _, s := range []set{c.deployments, c.rules, c.routes} {
@@ -73,13 +77,19 @@ func (c *Cache) Objects(ctx context.Context, k Key) (topology.Objects, error) {
 	return o, errors.Join(append(errs, err)...)
 }
 
-// handOut are the Service's Deployments with their ReplicaSets and pods.
+// handOut are the Service's Deployments with their ReplicaSets and pods. Where
+// one Deployment is alone, and no release is remembered, there is nothing to
+// compare it with, and its pods are not read.
 func (c *Cache) handOut(ctx context.Context, k Key) (out []topology.Deployment, errs []error) {
 	found := c.deploymentsOf(k)
 	updated := c.updatedInPlace(found)
+	alone := len(found) == 1 && !updated[found[0].Name] && len(list[*routes](c.routes, byState, k.String())) == 0
 	for _, d := range found {
 		reduced, err := d.handOut()
-		errs = append(errs, err, c.pods.fill(ctx, k, d, updated[d.Name], &reduced))
+		if !alone {
+			err = errors.Join(err, c.pods.fill(ctx, k, d, updated[d.Name], &reduced))
+		}
+		errs = append(errs, err)
 		out = append(out, reduced)
 	}
 	return out, errs

@@ -61,6 +61,7 @@ type (
 		raw       []byte
 		leads     []string // ns/name of the Services it has routes to or a state of
 		states    []string // of them, those whose state it carries
+		active    []string // of these, those with a rollout under way
 		inPlace   []string // of these, those with a release in place
 		hosts     []string
 		delegates []string // ns/name of VirtualServices it delegates to
@@ -323,7 +324,11 @@ func (c *Cache) reduceRoutes(o any) (any, error) {
 	}
 	for _, name := range topology.StateServices(u.Object) {
 		r.states = append(r.states, ns+"/"+name)
-		if s, err := canary.DecodeState(u.GetAnnotations()[canary.StatePrefix+name]); err == nil && s.InPlace {
+		s, err := canary.DecodeState(u.GetAnnotations()[canary.StatePrefix+name])
+		if err == nil && s.Phase.Active() {
+			r.active = append(r.active, ns+"/"+name)
+		}
+		if err == nil && s.InPlace {
 			r.inPlace = append(r.inPlace, ns+"/"+name)
 		}
 	}

@@ -109,16 +109,23 @@ func New(o Options) (*Controller, error) {
 		vocabulary: vocabulary(o),
 		log:        o.Logger,
 		cache:      watched,
-		queue: workqueue.NewTypedRateLimitingQueue(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)),
-		own:   newOwnWrites(),
-		pace:  newPace(),
-		views: map[cluster.Key]canary.View{}, watched: map[cluster.Key]canary.State{},
+		queue:      newQueue(watched.Active),
+		own:        newOwnWrites(),
+		pace:       newPace(),
+		views:      map[cluster.Key]canary.View{}, watched: map[cluster.Key]canary.State{},
 	}
 	c.told = newTeller(o.Kube, o.Logger, o.Meter)
 	c.bench = newBench(c.benchOptions())
 	watched.OnChange(c.queue.Add)
 	return c, nil
+}
+
+// newQueue lets the urgent go first, and those that fail wait.
+func newQueue(urgent func(cluster.Key) bool) workqueue.TypedRateLimitingInterface[cluster.Key] {
+	failing := workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)
+	ordered := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cluster.Key]{Queue: newLine(urgent)})
+	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[cluster.Key]{Queue: ordered})
+	return workqueue.NewTypedRateLimitingQueueWithConfig(failing, workqueue.TypedRateLimitingQueueConfig[cluster.Key]{DelayingQueue: delaying})
 }
 
 // vocabulary is what annotations build on: the defaults, and the metrics there
