@@ -14,6 +14,11 @@ import (
 // This file holds what has to be known before the first user is on the canary:
 // how to judge it, and whether a limit can be kept at all.
 
+// Freshness is the age up to which data is of now, where blocks have a width: one
+// block, the time until it is closed, the same for a scrape that was missed, and
+// the time that an answer takes.
+func Freshness(width time.Duration) time.Duration { return 4*width + 3*time.Second }
+
 // The judge's names of what every release is judged by.
 const (
 	errorsMetric  = "errors"
@@ -28,6 +33,8 @@ func (m moment) blind() string {
 		return ""
 	case m.o.Unanswered != "":
 		return "Prometheus does not answer: " + m.o.Unanswered + "; no user is sent to a canary nobody can judge"
+	case m.o.Unseen:
+		return "Prometheus has no fresh sample of the requests to " + m.state.Stable.Deployment + "; no user is sent to a canary nobody can judge"
 	case m.o.Width == 0 && m.state.Width == 0:
 		return "Finding out how often metrics are scraped"
 	case !m.o.Baseline.Known:

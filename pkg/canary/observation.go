@@ -40,6 +40,9 @@ type Observation struct {
 	Baseline judge.Baseline
 	// Unanswered says why Prometheus does not answer; empty when it does, or was not asked.
 	Unanswered string
+	// Unseen tells that Prometheus has no fresh sample of stable's requests, though it
+	// had some; known before the first step only.
+	Unseen bool
 	// Replaying tells that what was seen of the rollout is still being read from
 	// Prometheus again, as after a restart: no verdict is of now, but soon will be.
 	Replaying bool

@@ -138,6 +138,14 @@ func passStep(m moment) (Plan, bool) {
 	if v.Kind != judge.Promote || v.Covered < bake || m.now.Sub(m.state.Since) < bake {
 		return Plan{}, false
 	}
+	if age := m.now.Sub(v.At); age > Freshness(m.state.Width) {
+		p := m.hold(NoData, "The verdict is good, and %s old: held until there is data again. %s", short(age), v.Sentence)
+		if age >= noDataAlert {
+			p = p.told(true)
+			p.Tell[0].Sentence = "Held: no data from Prometheus for more than " + short(noDataAlert)
+		}
+		return p, true
+	}
 	return m.advance(StepPassed, v.Sentence), true
 }
 

@@ -293,7 +293,7 @@ func (w *world) do(args []string) error {
 
 // prometheus back | silent | scraped | away WHY | fails WHY: what is known before the first step.
 func (w *world) prometheus(args []string) error {
-	w.o.Width, w.o.Baseline, w.o.Unanswered = 0, judge.Baseline{}, ""
+	w.o.Width, w.o.Baseline, w.o.Unanswered, w.o.Unseen = 0, judge.Baseline{}, "", false
 	switch args[0] {
 	case "back":
 		w.o.Width, w.o.Baseline.Known = time.Second, true
@@ -303,6 +303,8 @@ func (w *world) prometheus(args []string) error {
 		w.o.Width, w.o.Baseline.Known, w.o.Unanswered = time.Second, true, args[1]
 	case "away":
 		w.o.Unanswered = args[1]
+	case "blind": // it answers, and scrapes nobody any more
+		w.o.Width, w.o.Baseline.Known, w.o.Unseen = time.Second, true, true
 	case "silent":
 	default:
 		return fmt.Errorf("unknown %q", args[0])
@@ -378,15 +380,18 @@ func change(t *Track, args []string) error {
 	return nil
 }
 
-// verdict KIND REASON [covered=D] [quiet=N] [stable-quiet=N] [no-worse] [abandoned] SENTENCE
+// verdict KIND REASON [age=D] [covered=D] [quiet=N] [stable-quiet=N] [no-worse] [abandoned] SENTENCE
 func (w *world) verdict(args []string) error {
 	v := judge.Verdict{Kind: judge.Kind(args[0]), Reason: judge.Reason(args[1]), Since: w.now, Step: w.state.Step, Weight: w.state.Weight, StableQuiet: quietBlocks}
 	if v.Kind == w.o.Verdict.Kind {
 		v.Since = w.o.Verdict.Since
 	}
+	var age time.Duration
 	for _, arg := range args[2:] {
 		key, value, _ := strings.Cut(arg, "=")
 		switch key {
+		case "age":
+			age = duration(value)
 		case "covered":
 			v.Covered = duration(value)
 			w.now = latest(w.now, w.state.Since.Add(v.Covered)) // data takes its time
@@ -402,7 +407,7 @@ func (w *world) verdict(args []string) error {
 			v.Sentence = arg
 		}
 	}
-	if v.At = w.now; v.Kind == judge.NoData {
+	if v.At = w.now.Add(-age); v.Kind == judge.NoData {
 		v.At = w.o.Verdict.At
 	}
 	w.o.Verdict = v

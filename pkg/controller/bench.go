@@ -130,6 +130,7 @@ func (b *bench) learn(k cluster.Key, s canary.State, o *canary.Observation) {
 	}
 	o.Replaying = t.behind && t.unanswered == ""
 	o.Width, o.Baseline, o.Unanswered = t.blockWidth(), t.reading.Case().Baseline(), t.unanswered
+	o.Unseen = t.unseen(time.Now())
 }
 
 // tellLoops has every loop look again at what it has to do.

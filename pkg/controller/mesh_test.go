@@ -21,6 +21,7 @@ type mesh struct {
 	away   bool      // it does not answer
 	most   int       // blocks in one answer; 0: any number
 	scrape time.Duration
+	frozen time.Time // since when nothing is scraped; zero: it is
 
 	asked, opened []prom.Ask
 	closer        int // how often an open block was looked at closely
@@ -92,7 +93,10 @@ func (m *mesh) intervals(_ context.Context, asks []prom.Ask, _ time.Time) map[st
 	m.measured += len(asks)
 	out := map[string]prom.Interval{}
 	for _, a := range asks {
-		out[a.Key] = prom.Interval{Width: m.scrape}
+		out[a.Key] = prom.Interval{Width: m.scrape, Newest: time.Now()}
+		if !m.frozen.IsZero() {
+			out[a.Key] = prom.Interval{Width: m.scrape, Newest: m.frozen}
+		}
 		if m.away {
 			out[a.Key] = prom.Interval{Err: errAway}
 		}

@@ -241,6 +241,10 @@ func (b *bench) adopt(t *trial, interval prom.Interval, now time.Time) {
 		t.wait(now)
 		return
 	}
+	if _, some := t.reading.Stretch(); !some {
+		t.answered(nil, nil, b.options.log) // nothing else is asked that would tell so
+	}
+	t.newest, t.measured = interval.Newest, now
 	t.width, t.assumed = replay.WidthOf(interval.Width, b.options.assumed), time.Time{}
 	if interval.Width == 0 {
 		t.assumed = now.Add(lastRepeat)

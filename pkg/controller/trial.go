@@ -36,6 +36,10 @@ type trial struct {
 	// nothing to tell it from; zero when it was found out.
 	assumed time.Time
 
+	// newest is when a proxy that reports on it was scraped last, as found out at
+	// measured: before the first step nothing else tells that Prometheus sees them.
+	newest, measured time.Time
+
 	// behind tells that there is more to read than what was just closed, so that
 	// no verdict is of now.
 	behind     bool
@@ -64,15 +68,28 @@ func (t *trial) blockWidth() time.Duration {
 }
 
 // widthDue is when to find out the width of its blocks; false when it is known,
-// or can't change any more.
+// or can't change any more. While testers alone are on the canary it is found out
+// again and again: the first user is sent to it only while somebody could judge it.
 func (t *trial) widthDue(now time.Time) (at time.Time, some bool) {
 	switch {
 	case t.blockWidth() == 0:
 		return later(now, t.pause), true
 	case t.state.Width == 0 && !t.assumed.IsZero():
 		return later(t.assumed, t.pause), true
+	case t.state.Phase == canary.Testing:
+		return later(t.measured.Add(lastRepeat), t.pause), true
 	}
 	return time.Time{}, false
+}
+
+// unseen tells that there were requests to stable, and that Prometheus shows no
+// fresh sample of its proxies any more, or was not asked for long.
+func (t *trial) unseen(now time.Time) bool {
+	if t.state.Phase != canary.Testing || t.measured.IsZero() || t.newest.IsZero() && t.reading.Case().Baseline().Stable.Requests == 0 {
+		return false
+	}
+	age := canary.Freshness(t.blockWidth())
+	return now.Sub(t.newest) > lastRepeat+age || t.measured.Sub(t.newest) > age
 }
 
 // verdict is the judge's answer where the rollout stands in state s.

@@ -17,7 +17,10 @@ const (
 // Interval is how often the proxies that report on a rollout are scraped.
 type Interval struct {
 	Width time.Duration // a pleasant value, >= 1 s; zero with a nil Err: there are no series to tell from
-	Err   error
+	// Newest is when a proxy that reports on the tracks was scraped last; zero: none
+	// was in the last minutes.
+	Newest time.Time
+	Err    error
 }
 
 // Intervals finds out, by key, how often the proxies that report on the tracks
@@ -54,7 +57,7 @@ func intervals(v *view, asks []Ask) map[string]Interval {
 				out[a.Key] = Interval{Err: odd}
 				continue
 			}
-			out[a.Key] = Interval{Width: v.sides[r].interval(a)}
+			out[a.Key] = Interval{Width: v.sides[r].interval(a), Newest: v.sides[r].lastScraped(a)}
 		}
 		unknown = pick(unknown, func(a Ask) bool { return out[a.Key] == Interval{} })
 	}
@@ -90,6 +93,20 @@ func (s *side) interval(a Ask) time.Duration {
 		longest = max(longest, all[(len(all)-1)/2])
 	}
 	return pleasant(longest)
+}
+
+// lastScraped is when any target was scraped last.
+func (s *side) lastScraped(a Ask) (at time.Time) {
+	for _, t := range []track{a.stable(), a.canary()} {
+		for _, stamps := range s.stamps[t] {
+			for i, ms := range stamps[group{}] {
+				if stamped := time.UnixMilli(int64(ms)); stamps[group{}].has(i) && stamped.After(at) {
+					at = stamped
+				}
+			}
+		}
+	}
+	return at
 }
 
 // scraped is a target's interval in ms: the time between the newest samples at
