@@ -40,6 +40,7 @@ var (
 		{"networking.istio.io/virtualservices", "get", "the same look at the route itself"},
 		{"networking.istio.io/virtualservices", "update", "weights, the header route, and the state that is written with them; bounded by the policy `serin-routes`"},
 		{"apps/controllerrevisions", "list watch", "the history of releases, owned by the Service"},
+		{"apps/controllerrevisions", "get", "whether the end of a release is recorded already, after a restart just then"},
 		{"apps/controllerrevisions", "create patch", "a release that begins is recorded, and how it ends"},
 		{"apps/controllerrevisions", "delete", "old records go"},
 		{"events.k8s.io/events", "create", "people are told"},
