@@ -25,14 +25,15 @@ spec:
   - {name: v2, labels: {version: v2}}
 `
 
-// pairOf is one of two Deployments, which take turns.
+// pairOf is one of two Deployments, which take turns. No answer is too slow: the
+// machine may be busy.
 const pairOf = `
 apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: web-SUBSET
   namespace: NAMESPACE
-  annotations: {serin.dev/canary: "true", serin.dev/mode: pair, serin.dev/steps: "STEPS"}
+  annotations: {serin.dev/canary: "true", serin.dev/mode: pair, serin.dev/steps: "STEPS", serin.dev/max-p99: "1m, 100x"}
 spec:
   replicas: 1
   selector: {matchLabels: {app: web, version: SUBSET}}
@@ -49,7 +50,7 @@ kind: Deployment
 metadata:
   name: web
   namespace: NAMESPACE
-  annotations: {serin.dev/canary: "true", serin.dev/steps: "STEPS"}
+  annotations: {serin.dev/canary: "true", serin.dev/steps: "STEPS", serin.dev/max-p99: "1m, 100x"}
 spec:
   replicas: 2
   selector: {matchLabels: {app: web}}
