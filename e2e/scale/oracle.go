@@ -70,6 +70,10 @@ func (r *reader) moments(from, to time.Time) []time.Time {
 	return all
 }
 
+// aPart is how much of the newest time an open block may leave out. What had
+// arrived within it counts as shown already.
+const aPart = 250 * time.Millisecond
+
 // look asks the judge about everything that was known at a time.
 func (r *reader) look(ctx context.Context, at time.Time) (breach bool, err error) {
 	query := r.town.At(at)
@@ -94,7 +98,7 @@ func (r *reader) look(ctx context.Context, at time.Time) (breach bool, err error
 	if !some || s.Before || !r.reading.Next().Before(at) {
 		return false, nil
 	}
-	answer := prom.Open(ctx, query, []prom.Ask{r.ask(s, r.reading.Next())}, at)[r.unit.key()]
+	answer := prom.Open(ctx, query, []prom.Ask{r.ask(s, r.reading.Next())}, at.Add(aPart))[r.unit.key()]
 	for _, block := range answer.Blocks {
 		held.Peek(block)
 	}

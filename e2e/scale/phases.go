@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -49,7 +50,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 }
 
 func (b *bench) untilShown(ctx context.Context, what string, enough func(shown) bool) error {
-	return b.serin.until(ctx, 10*time.Minute, 2*time.Second, what, func(ctx context.Context) bool {
+	return b.serin.until(ctx, 10*time.Minute, 5*time.Second, what, func(ctx context.Context) bool {
 		m, err := b.serin.look(ctx)
 		return err == nil && enough(m)
 	})
@@ -234,11 +235,16 @@ func (b *bench) breaches(ctx context.Context, some []unit, within time.Duration)
 	}
 	for _, u := range all {
 		written := writes[u.key()]
+		blind = append(blind, written.Sub(u.at))
 		shown, err := shownAt(ctx, b.town, u.unit, u.state, u.at, written.Add(time.Second))
+		if errors.Is(err, errNeverShown) {
+			b.report.add("rolled back before the data show it", "%s, broken at %s, written at %s", u.key(), u.at.Format(time.TimeOnly), written.Format(time.TimeOnly))
+			continue
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("find out when the breach of %s was shown: %w", u.key(), err)
 		}
-		latencies, blind = append(latencies, written.Sub(shown)), append(blind, written.Sub(u.at))
+		latencies = append(latencies, written.Sub(shown))
 	}
 	return latencies, blind, nil
 }

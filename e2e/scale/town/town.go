@@ -64,6 +64,7 @@ func (t *track) service() string {
 type target struct {
 	track  *track
 	offset int64   // of its scrapes within the interval, ms
+	phase  float64 // of its errors, 0 to 1
 	part   float64 // of the track's requests that it reports
 	job    string
 	where  string // instance
@@ -95,7 +96,7 @@ func (t *Town) target(of *track, job, pod string, part float64) *target {
 	_, _ = h.Write([]byte(pod)) // a hash takes everything
 	n := h.Sum32()
 	return &target{
-		track: of, job: job, pod: pod, part: part, offset: int64(n) % t.scrape,
+		track: of, job: job, pod: pod, part: part, offset: int64(n) % t.scrape, phase: float64(n>>8&1023) / 1024,
 		where: "10." + strconv.Itoa(int(n>>16&255)) + "." + strconv.Itoa(int(n>>8&255)) + "." + strconv.Itoa(int(n&255)) + ":15020",
 	}
 }
@@ -150,7 +151,8 @@ func (p *target) counter(code string, at int64) float64 {
 	of := p.track
 	pods := float64(len(of.Pods)) * p.part
 	all := math.Floor(of.counters * pods * float64(max(0, at-of.since)))
-	bad := math.Floor(of.Errors * all)
+	// Each proxy's first error comes at a time of its own.
+	bad := min(all, math.Floor(of.Errors*all+p.phase))
 	if breach := of.breach.Load(); breach > 0 && at > breach {
 		bad += math.Floor(of.share * of.counters * pods * float64(at-breach))
 	}
