@@ -185,6 +185,7 @@ func askAll(t *testing.T, q prom.Query, from time.Time, reporter prom.Reporter) 
 	}
 	for _, a := range []prom.Answer{
 		prom.Blocks(t.Context(), q, asks(recent, 5*time.Second), now)["web"],
+		prom.Rough(t.Context(), q, asks(prom.Closed(now, 5*time.Second), 5*time.Second), now)["web"],
 		prom.Open(t.Context(), q, asks(prom.Closed(now, 5*time.Second), 5*time.Second), now)["web"],
 	} {
 		if a.Err != nil {
