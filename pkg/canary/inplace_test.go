@@ -181,3 +181,21 @@ func TestACommandSendsNobodyToPodsThatProxiesDoNotKnowYet(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingIsUpdatedWhileRoutesArePinnedToItsPods(t *testing.T) {
+	w := placed(t)
+	w.o.OptedIn = false // opted out with a change that waits
+	w.o.Place.Carried, w.o.Place.Written = true, w.now
+	w.now = w.now.Add(time.Hour)
+	p := Decide(w.spec, w.state, w.o, w.now)
+	if p.Place == nil || p.Place.Deployment != KeepAsIs || !p.Clean {
+		t.Errorf("with pins it is ordered %+v, clean %v", p.Place, p.Clean)
+	}
+	w.o.Place.Carried, w.o.Place.Written = false, w.now
+	if p := Decide(w.spec, w.state, w.o, w.now.Add(time.Second)); p.Place.Deployment != KeepAsIs {
+		t.Errorf("before the proxies know that they are gone it is ordered %+v", p.Place)
+	}
+	if p := Decide(w.spec, w.state, w.o, w.now.Add(w.spec.Settle)); p.Place.Deployment != Resume {
+		t.Errorf("then it is ordered %+v", p.Place)
+	}
+}

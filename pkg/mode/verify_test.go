@@ -59,6 +59,21 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// Envoy sends a lone destination everything, so that the way back would be a route
+// that can't be read as one of two versions.
+func TestVerifyRefusesTheCanaryAlone(t *testing.T) {
+	both := strings.Replace(split, "    - destination: {host: cart}\n      weight: 20\n", "", 1)
+	both = strings.Replace(strings.Replace(both, "weight: 60", "weight: 0", 1), "weight: 20", "weight: 100", 1)
+	svc, sides := route.Service{Namespace: "shop", Name: "web", ClusterDomain: "cluster.local"}, Sides{Stable: "v1", Canary: "v2"}
+	if err := verify(decode(t, both), decode(t, both), svc, sides, 100); err != nil {
+		t.Errorf("with stable at 0%%: %v", err)
+	}
+	alone := change{"    - destination: {host: web, subset: v1}\n      weight: 0\n", ""}
+	if err := verify(decode(t, both), decode(t, both, alone), svc, sides, 100); err == nil || !strings.Contains(err.Error(), "the canary is the only destination") {
+		t.Errorf("without stable: %v", err)
+	}
+}
+
 const pinned = `
 metadata: {name: web, namespace: shop}
 spec:

@@ -209,6 +209,25 @@ func TestRenderGuards(t *testing.T) {
 			func(w *world) canary.Plan { p := w.tested(); gone(w, theCanary); w.tick(); w.tick(); return ended(p) }, "update VirtualService web"},
 		"given back is all there is, the last state goes with our routes": {[]change{onGateway},
 			func(w *world) canary.Plan { p := w.tested(); gone(w, theCanary); w.tick(); w.tick(); return ended(p) }, "delete VirtualService web-serin, update VirtualService web"},
+		"subsets come before the routes that name them": {nil,
+			func(w *world) canary.Plan {
+				s := w.held().begun()
+				return order(s, canary.Testing, 0, canary.ReleaseStarted, canary.Place{Subsets: &canary.Subsets{Stable: StableSubset, Canary: CanarySubset, Pods: s.Stable.Pods}})
+			}, "create DestinationRule web-serin, update VirtualService web"},
+		"our route goes where one of the user's came to do its work, once that is pinned": {[]change{onGateway},
+			func(w *world) canary.Plan { p := w.half(); lateRoutes(&play{world: w}); return p },
+			"update VirtualService late!, delete VirtualService web-serin"},
+		"routes of another namespace are left, whatever they carry": {nil,
+			func(w *world) canary.Plan {
+				p := w.tested()
+				doc := route.Clone(w.docs[theRoutes])
+				child(doc, "metadata")["namespace"] = "front"
+				w.docs[keyOf(doc)] = doc
+				gone(w, theCanary)
+				w.tick()
+				w.tick()
+				return ended(p)
+			}, "update VirtualService web"},
 		"subsets stay as long as a route leads to them": {nil,
 			func(w *world) canary.Plan { return resting(w.half().Next, canary.Place{}, canary.Clearing) }, "delete Deployment web-canary"},
 		"an unpinned route is urgent as soon as it was pinned once": {nil,
@@ -243,6 +262,15 @@ func TestRenderGuards(t *testing.T) {
 			func(w *world) canary.Plan { p := w.half(); p.Place.Pods = &canary.Pods{Least: 5, Most: 100}; return p }, ""},
 		"a rule of that name that is not ours": {nil,
 			func(w *world) canary.Plan { p := w.half(); relabelled(w, ourRule); return p },
+			"error: DestinationRule shop/web-serin exists and is not one of ours: rename or delete it"},
+		"a rule of that name that is of somebody who names the Service as we do": {nil,
+			func(w *world) canary.Plan {
+				p := w.half()
+				w.change(ourRule, func(doc map[string]any) {
+					child(child(doc, "metadata"), "labels")[topology.ManagedByKey] = "helm"
+				})
+				return p
+			},
 			"error: DestinationRule shop/web-serin exists and is not one of ours: rename or delete it"},
 		"but users are taken off the canary all the same": {nil,
 			func(w *world) canary.Plan {

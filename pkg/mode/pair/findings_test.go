@@ -55,6 +55,10 @@ var traps = []struct {
 		{"", "kind: Namespace\nmetadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}"}},
 		"!AmbientUnsupported"},
 
+	{"the route leads to a subset without labels, which is every pod", []change{
+		{theRoute, "    - destination: {host: web, subset: every}\n"}, {theRule, theRule + "  - {name: every}\n"}},
+		"!SubsetAmbiguous !SubsetAmbiguous"},
+
 	{"no VirtualService leads to the Service", []change{{theRoute, "    - destination: {host: cart, subset: v1}\n"}},
 		"!VirtualServiceMissing"},
 	{"the named VirtualService is misspelt", []change{hint("serin.dev/virtual-service", "wbe")},

@@ -241,6 +241,20 @@ func TestRender(t *testing.T) {
 			t.Errorf("%+v %v", writes, err)
 		}
 	})
+	t.Run("is urgent though a route that came since has no canary", func(t *testing.T) {
+		w := newWorld(t)
+		p := order(release(), canary.Progressing, 5, canary.StepStarted)
+		w.do("5%", p)
+		spec := object(w.o.VirtualServices[0].Doc, "spec")
+		spec["http"] = append([]any{map[string]any{
+			"match": []any{map[string]any{"uri": map[string]any{"prefix": "/new"}}},
+			"route": []any{map[string]any{"destination": map[string]any{"host": "web", "subset": "v1"}}},
+		}}, spec["http"].([]any)...)
+		writes, err := Render(order(p.Next, canary.RollingBack, 0, canary.AbortedByCommand), w.o, start)
+		if err != nil || len(writes) != 1 || !writes[0].Urgent {
+			t.Errorf("%+v %v", writes, err)
+		}
+	})
 	t.Run("raises nothing when one VirtualService can't carry the weight", func(t *testing.T) {
 		o := shop(t, another("web-bare", "shop", "2026-01-02T00:00:00Z", "  hosts: [shop.example.com]\n  gateways: [public]\n  http:\n  - route:\n    - destination: {host: web}\n"))
 		writes, err := Render(order(release(), canary.Progressing, 5, canary.StepStarted), o, start)
