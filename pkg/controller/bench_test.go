@@ -604,6 +604,30 @@ func TestABreachIsProvenByTheOpenBlock(t *testing.T) {
 	})
 }
 
+func TestOnlyWhatCouldBeABreachIsLookedAtClosely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		defer start(t, b)()
+		r := atStep(1, 5)
+		r.state.Width = time.Minute
+		r.show(b)
+		pass(10 * time.Minute)
+		m.setErrors(0.005)
+		pass(10 * time.Minute)
+		synctest.Wait()
+		if n := m.looks(); n != 0 || len(m.peeks()) < 100 {
+			t.Errorf("of half the limit %d of %d looks were close", n, len(m.peeks()))
+		}
+		m.setErrors(1)
+		pass(16 * time.Second)
+		synctest.Wait()
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Rollback || m.looks() == 0 {
+			t.Errorf("of a breach %d looks were close: %s", m.looks(), v.Sentence)
+		}
+	})
+}
+
 func TestAVerdictIsLoggedOnceUntilItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logged := observer.New(zap.InfoLevel)

@@ -184,3 +184,10 @@ func (m *mesh) peeks() []prom.Ask {
 	defer m.mu.Unlock()
 	return slices.Clone(m.opened)
 }
+
+// looks are how often an open block was looked at closely.
+func (m *mesh) looks() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closer
+}
