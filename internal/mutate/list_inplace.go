@@ -23,6 +23,8 @@ var inPlace = []Mutant{
 		Old: "\tprepare,\n", New: ``},
 	{Name: "a release begins beside the canary of the last", File: "pkg/canary/inplace.go",
 		Old: `if m.o.Place.Canary || m.o.Place.CanaryPods > 0 {`, New: `if m.o.Place.CanaryPods > 1000 {`},
+	{Name: "stable's pods go while proxies still lead to them", File: "pkg/canary/decide.go",
+		Old: "\tawaitProxies,\n", New: ``},
 	{Name: "somebody who resumed the Deployment is not noticed", File: "pkg/canary/decide.go",
 		Old: "\tyieldToResume,\n", New: ``},
 	{Name: "stable's other pods get no users", File: "pkg/canary/decide.go",

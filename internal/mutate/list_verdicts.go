@@ -16,6 +16,8 @@ var verdicts = []Mutant{
 		Old: `if o.Verdict.Step != state.Step || o.Verdict.Weight != state.Weight {`, New: `if o.Verdict.Step != state.Step {`},
 	{Name: "the first users come while nobody can judge", File: "pkg/canary/steps.go",
 		Old: `if why := m.blind(); why != "" {`, New: `if why := m.blind(); why == "never" {`},
+	{Name: "a good verdict counts however old it is", File: "pkg/canary/steps.go",
+		Old: `age > Freshness(m.state.Width) {`, New: `age > 1000*noDataAlert {`},
 	{Name: "a starved canary goes back at once", File: "pkg/canary/retreat.go",
 		Old: `case v.Kind == judge.Starved && v.At.Sub(v.Since) >= starvedGrace && !m.shareUnknown():`, New: `case v.Kind == judge.Starved && !m.shareUnknown():`},
 	{Name: "a canary is starved though clients bypass the routes", File: "pkg/canary/retreat.go",
