@@ -2,36 +2,19 @@ package torture
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"text/tabwriter"
 	"time"
-
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/klog/v2"
 )
-
-// The client's error handlers wait until a while after the last error anywhere in
-// the process; to one bubble that of another may lie years ahead.
-func TestMain(m *testing.M) {
-	utilruntime.ErrorHandlers = nil //nolint:reassign // there is no other way to be rid of them
-	flag.Parse()
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
-	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(1 << 30)
-	os.Exit(m.Run())
-}
 
 // cleanRuns plays every scenario undisturbed.
 func cleanRuns(t *testing.T) map[string]record {

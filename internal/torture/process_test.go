@@ -32,7 +32,7 @@ type process struct {
 // loses the lease, is started again with an empty memory.
 func (w *world) serve(ctx context.Context, replica string, elect bool) {
 	for n := 1; ctx.Err() == nil; n++ {
-		p := w.start(replica+"-"+strconv.Itoa(n), elect)
+		p := w.start(replica+"-"+strconv.Itoa(n), elect) //nolint:contextcheck // a process ends when it is told to, or crashes
 		select {
 		case <-ctx.Done():
 			p.stop()

@@ -1,9 +1,3 @@
-// Package torture plays releases in virtual time, with the unmodified controller
-// over an API server in memory and a simulated mesh with its Prometheus, and
-// disturbs them at every write: crashes, lost answers, outages, watches that stand
-// still or repeat themselves, other hands on the same objects, two leaders, clocks
-// that jump, metrics that are wrong. Who looks at every version of every object
-// checks what has to hold whatever happens. It shares no code with the controller.
 package torture
 
 import (
@@ -44,14 +38,13 @@ type world struct {
 
 	mu       sync.Mutex
 	wrongs   []string
-	pending  []injection   // faults that have not come yet
-	tried    int           // writes so far, but for Events and leases
-	extra    time.Duration // by how long the faults so far disturb at most
-	allowed  int           // writes more than in a clean run, for the faults so far
-	loose    bool          // a fault so far was a hand's, so that the end may be another
-	away     int           // outages under way
-	down     int           // replicas that don't run
-	failing  map[string]telemetry.Flow
+	pending  []injection        // faults that have not come yet
+	tried    int                // writes so far, but for Events and leases
+	extra    time.Duration      // by how long the faults so far disturb at most
+	allowed  int                // writes more than in a clean run, for the faults so far
+	loose    bool               // a fault so far was a hand's, so that the end may be another
+	away     int                // outages under way
+	down     int                // replicas that don't run
 	logs     bool               // all changes are kept, for lists that are behind
 	log      []apiserver.Change // of all objects
 	restart  restart

@@ -43,7 +43,6 @@ type observer struct {
 	opened   bool                // users come
 	excused  bool                // the fault itself takes pods or rules away
 	stopped  time.Time           // until when nobody may give the canary more; zero: always allowed
-	raised   int                 // how often Serin gave a canary more while nobody might
 	ways     []way
 	badSince time.Time // since when users are on a version that fails; zero: none are
 	badLong  time.Duration
