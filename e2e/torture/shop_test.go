@@ -2,7 +2,6 @@ package torture
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,7 +14,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 
 	"serin.dev/serin/e2e/load"
 	"serin.dev/serin/e2e/scenarios/invariant"
@@ -366,14 +364,7 @@ func complete(d *appsv1.Deployment) error {
 // takeBack writes the version that serves, as people do who have seen that
 // another one was rolled back. Nothing is released for that.
 func (s *shop) takeBack(ctx context.Context) error {
-	patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "shop/web:" + s.serving}})
-	if err != nil {
-		return err
-	}
-	err = s.until(ctx, settling, "the version that serves is written back", func(ctx context.Context) error {
-		_, err := s.kube.AppsV1().Deployments(s.name).Patch(ctx, service, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: "kubectl"})
-		return err
-	})
+	err := s.until(ctx, settling, "the version that serves is written back", func(ctx context.Context) error { return s.deploy(ctx, s.serving, "") })
 	if err != nil {
 		return err
 	}
