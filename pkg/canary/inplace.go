@@ -35,18 +35,26 @@ func (m moment) place(s State) *Place {
 		return nil
 	}
 	p := &Place{Subsets: m.subsets(s), Pods: m.pods(s)}
-	if s.Phase == Promoting {
+	if s.Phase == Promoting && (s.Plain || !m.o.Place.Held || m.opened()) {
 		p.Deployment = Resume
 	}
 	return p
 }
 
-// subsets are the versions' in a state. While Kubernetes replaces the pods that
-// have users, these are on whatever pods there are.
+// opened tells that the proxies take all pods for stable's, so that these may be
+// replaced.
+func (m moment) opened() bool {
+	there := m.o.Place
+	return there.Subsets.Stable != "" && there.Subsets.Pods == "" && m.unsettled(there.SubsetsAt) <= 0
+}
+
+// subsets are the versions' in a state. While Kubernetes replaces the pods of
+// stable, these are whatever pods there are: proxies hear of routes and of subsets
+// one by one, and a subset of pods that are gone would leave users with nobody.
 func (m moment) subsets(s State) *Subsets {
 	subsets := &Subsets{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Pods: s.Stable.Pods}
 	replaced := s.Phase == Finishing && !m.o.Place.Held && m.o.Tracks.Canary.Template != s.Stable.Template
-	if s.Plain && s.Phase == Promoting || replaced {
+	if s.Phase == Promoting || replaced {
 		subsets.Pods = ""
 	}
 	return subsets
@@ -176,8 +184,12 @@ func finishPromotion(m moment) (Plan, bool) {
 func (m moment) updating() Plan {
 	stable := m.o.Tracks.Stable
 	p := m.hold(Updating, "Kubernetes updates %s, which has no users meanwhile: %d of %d pods are new and ready%s", stable.Deployment, m.renewed(), stable.Wanted, because(stable.Problem))
-	if m.state.Plain {
+	switch {
+	case m.state.Plain:
 		p.View.Sentence = m.state.Message
+	case m.o.Place.Held && !m.opened():
+		p.View.Sentence = stable.Deployment + " has no users: its subset is opened to all pods, and the proxies learn of that before its own are replaced"
+		p.Recheck = max(time.Second, m.unsettled(m.o.Place.SubsetsAt))
 	}
 	if m.now.Sub(m.state.Since) >= m.spec.StepDeadline {
 		p.Tell = append(p.Tell, Event{Reason: Updating, Warning: true,
