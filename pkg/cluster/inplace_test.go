@@ -593,7 +593,13 @@ func TestTheCanarysPodsAreCountedToTheLast(t *testing.T) {
 		w := cache.pods.watch(shopWeb, "app=web")
 		w.informer = synced{w.informer}
 		for _, p := range []corev1.Pod{going, podOf("web-0", "web-aaa", map[string]string{"app": "web"})} {
-			fill(t, set{w.informer}, reducePod, &p)
+			reduced, err := reducePod(&p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.store.Add(reduced); err != nil {
+				t.Fatal(err)
+			}
 		}
 		cache.pods.watches[shopWeb] = w
 		o, err := cache.Objects(t.Context(), shopWeb)
@@ -604,7 +610,7 @@ func TestTheCanarysPodsAreCountedToTheLast(t *testing.T) {
 }
 
 // synced is an informer that has read all.
-type synced struct{ cache.SharedIndexInformer }
+type synced struct{ cache.Controller }
 
 func (synced) HasSynced() bool { return true }
 

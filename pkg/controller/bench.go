@@ -117,6 +117,15 @@ func (b *bench) verdict(k cluster.Key, s canary.State, now time.Time) judge.Verd
 	return t.verdict(s, now)
 }
 
+// proven tells that a breach of a rollout is proven of which it still has traffic
+// to lose.
+func (b *bench) proven(k cluster.Key) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.trials[k]
+	return t != nil && t.kind == judge.Rollback && t.state.Weight > 0
+}
+
 // learn completes an observation by what Prometheus said of the rollout.
 func (b *bench) learn(k cluster.Key, s canary.State, o *canary.Observation) {
 	b.mu.Lock()

@@ -109,21 +109,32 @@ func New(o Options) (*Controller, error) {
 		vocabulary: vocabulary(o),
 		log:        o.Logger,
 		cache:      watched,
-		queue:      newQueue(watched.Active),
 		own:        newOwnWrites(),
 		pace:       newPace(),
 		views:      map[cluster.Key]canary.View{}, watched: map[cluster.Key]canary.State{},
 	}
+	c.queue = newQueue(c.rank)
 	c.told = newTeller(o.Kube, o.Logger, o.Meter)
 	c.bench = newBench(c.benchOptions())
 	watched.OnChange(c.queue.Add)
 	return c, nil
 }
 
+// rank is how urgent a Service is.
+func (c *Controller) rank(k cluster.Key) rank {
+	switch {
+	case c.bench.proven(k):
+		return breaking
+	case c.cache.Active(k):
+		return moving
+	}
+	return resting
+}
+
 // newQueue lets the urgent go first, and those that fail wait.
-func newQueue(urgent func(cluster.Key) bool) workqueue.TypedRateLimitingInterface[cluster.Key] {
+func newQueue(rank func(cluster.Key) rank) workqueue.TypedRateLimitingInterface[cluster.Key] {
 	failing := workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)
-	ordered := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cluster.Key]{Queue: newLine(urgent)})
+	ordered := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cluster.Key]{Queue: newLine(rank)})
 	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[cluster.Key]{Queue: ordered})
 	return workqueue.NewTypedRateLimitingQueueWithConfig(failing, workqueue.TypedRateLimitingQueueConfig[cluster.Key]{DelayingQueue: delaying})
 }

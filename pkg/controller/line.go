@@ -1,59 +1,68 @@
 package controller
 
-// line is the order in which Services are worked on: those with a rollout under
-// way before all others, each in the order in which they came. After a start
-// every Service of the cluster waits to be looked at, and a canary that breaks
-// must not wait for ten thousand at rest.
+// line is the order in which Services are worked on: by rank, and those of one
+// rank in the order in which they came. After a start every Service of the cluster
+// waits to be looked at, and with every closed block each rollout under way: a
+// canary that breaks must wait for none of them.
 type line[K comparable] struct {
-	urgent      func(K) bool
-	first, rest []K
-	ahead       map[K]bool // those in first
-	left        map[K]int  // how often one stands in rest that went to the front
-	n           int
+	rank  func(K) rank
+	lanes [ranks][]K
+	in    map[K]rank // of all in line
+	// moved is how often one stands in a lane that went on to a better one.
+	moved [ranks]map[K]int
 }
 
-func newLine[K comparable](urgent func(K) bool) *line[K] {
-	return &line[K]{urgent: urgent, ahead: map[K]bool{}, left: map[K]int{}}
+// rank says who is worked on before others: the lower the sooner.
+type rank int
+
+// The ranks.
+const (
+	breaking rank = iota // a breach is proven
+	moving               // a rollout is under way
+	resting
+	ranks
+)
+
+func newLine[K comparable](of func(K) rank) *line[K] {
+	l := &line[K]{rank: of, in: map[K]rank{}}
+	for i := range l.moved {
+		l.moved[i] = map[K]int{}
+	}
+	return l
 }
 
 // Push puts one in line, that is not in it.
 func (l *line[K]) Push(k K) {
-	l.n++
-	if l.urgent(k) {
-		l.first, l.ahead[k] = append(l.first, k), true
-		return
-	}
-	l.rest = append(l.rest, k)
+	r := l.rank(k)
+	l.lanes[r], l.in[k] = append(l.lanes[r], k), r
 }
 
-// Touch lets one that is in line go to the front, if it has become urgent.
+// Touch lets one that is in line go forward, if its rank has become a better one.
 func (l *line[K]) Touch(k K) {
-	if !l.ahead[k] && l.urgent(k) {
-		l.first, l.ahead[k] = append(l.first, k), true
-		l.left[k]++
+	was, there := l.in[k]
+	if r := l.rank(k); there && r < was {
+		l.lanes[r], l.in[k] = append(l.lanes[r], k), r
+		l.moved[was][k]++
 	}
 }
 
 // Len is how many are in line.
-func (l *line[K]) Len() int { return l.n }
+func (l *line[K]) Len() int { return len(l.in) }
 
 // Pop takes the next one; there must be one.
 func (l *line[K]) Pop() (k K) {
-	l.n--
-	if len(l.first) > 0 {
-		k = take(&l.first)
-		delete(l.ahead, k)
-		return k
-	}
-	for {
-		k = take(&l.rest)
-		if l.left[k] == 0 {
-			return k
-		}
-		if l.left[k]--; l.left[k] == 0 {
-			delete(l.left, k)
+	for r := range l.lanes {
+		for len(l.lanes[r]) > 0 {
+			if k = take(&l.lanes[r]); l.moved[r][k] == 0 {
+				delete(l.in, k)
+				return k
+			}
+			if l.moved[r][k]--; l.moved[r][k] == 0 {
+				delete(l.moved[r], k)
+			}
 		}
 	}
+	return k
 }
 
 // take takes the first one of a slice, and lets its memory go.

@@ -1,34 +1,33 @@
 package controller
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"serin.dev/serin/pkg/cluster"
 )
 
-func TestRolloutsUnderWayAreWorkedOnBeforeAllOthers(t *testing.T) {
+func TestTheMostUrgentServiceIsWorkedOnFirst(t *testing.T) {
 	for name, c := range map[string]struct {
-		before []string // urgent from the start
-		come   []string // urgent ones come to be so with a !
-		want   string
+		come string // each with its rank: 0 is the most urgent one
+		want string
 	}{
-		"each in its order":                    {[]string{"u", "v"}, []string{"a", "u", "b", "v"}, "u v a b"},
-		"one that becomes urgent goes forward": {[]string{"u"}, []string{"a", "u", "b", "c", "b!"}, "u b a c"},
-		"and is worked on once":                {nil, []string{"a", "b", "b!", "b!", "a"}, "b a"},
-		"nobody is urgent":                     {nil, []string{"c", "a", "b", "a"}, "c a b"},
+		"each rank in its order":                  {"a2 u1 b2 v1 x0 y0", "x y u v a b"},
+		"one that becomes urgent goes forward":    {"a2 u1 b2 c2 b1", "u b a c"},
+		"and further":                             {"a2 u1 b2 b1 b0", "b u a"},
+		"and is worked on once":                   {"a2 b2 b1 b1 a2", "b a"},
+		"nobody goes back":                        {"u1 v1 v2", "u v"},
+		"nobody is urgent":                        {"c2 a2 b2 a2", "c a b"},
+		"one that breaks passes all rollouts by":  {"u1 v1 w1 w0", "w u v"},
+		"two that break keep their order besides": {"u1 v1 w1 w0 v0", "w v u"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			urgent := slices.Clone(c.before)
-			q := newQueue(func(k cluster.Key) bool { return slices.Contains(urgent, k.Name) })
+			ranks := map[string]rank{}
+			q := newQueue(func(k cluster.Key) rank { return ranks[k.Name] })
 			defer q.ShutDown()
-			for _, come := range c.come {
-				one, now := strings.CutSuffix(come, "!")
-				if now {
-					urgent = append(urgent, one)
-				}
-				q.Add(cluster.Key{Name: one})
+			for _, come := range strings.Fields(c.come) {
+				ranks[come[:1]] = rank(come[1] - '0')
+				q.Add(cluster.Key{Name: come[:1]})
 			}
 			var got []string
 			for q.Len() > 0 {
@@ -43,17 +42,17 @@ func TestRolloutsUnderWayAreWorkedOnBeforeAllOthers(t *testing.T) {
 	}
 }
 
-func TestAServiceThatWentToTheFrontMayComeAgain(t *testing.T) {
-	urgent := false
-	q := newQueue(func(cluster.Key) bool { return urgent })
+func TestAServiceThatWentForwardMayComeAgain(t *testing.T) {
+	of := resting
+	q := newQueue(func(cluster.Key) rank { return of })
 	defer q.ShutDown()
 	for i := range 100 {
-		urgent = false
+		of = resting
 		q.Add(cluster.Key{Name: "other"})
 		q.Add(cluster.Key{Name: "web"})
-		urgent = true
+		of = moving
 		q.Add(cluster.Key{Name: "web"})
-		urgent = false
+		of = resting
 		got := ""
 		for q.Len() > 0 {
 			k, _ := q.Get()
