@@ -26,14 +26,15 @@ spec:
 `
 
 // pairOf is one of two Deployments, which take turns. No answer is too slow: the
-// machine may be busy.
+// machine may be busy. Stable is compared with what ran in the same Deployment in
+// the hour before, bad versions too, so that some steps end by their deadline.
 const pairOf = `
 apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: web-SUBSET
   namespace: NAMESPACE
-  annotations: {serin.dev/canary: "true", serin.dev/mode: pair, serin.dev/steps: "STEPS", serin.dev/max-p99: "1m, 100x"}
+  annotations: {serin.dev/canary: "true", serin.dev/mode: pair, serin.dev/steps: "STEPS", serin.dev/step-deadline: 30s, serin.dev/max-p99: "1m, 100x"}
 spec:
   replicas: 1
   selector: {matchLabels: {app: web, version: SUBSET}}
