@@ -11,7 +11,7 @@ FUZZTIME ?= 10s
 RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
 
 # Packages of the e2e module whose tests start the sandbox.
-ON_THE_SANDBOX := sandbox scenarios
+ON_THE_SANDBOX := sandbox scenarios torture
 E2E_UNIT = $$(go list ./... | grep -v -E '/($(subst $() ,|,$(ON_THE_SANDBOX)))$$')
 
 LINTER := $(CACHE)/bin/golangci-lint
@@ -21,10 +21,10 @@ VULN   := $(CACHE)/bin/govulncheck
 export SERIN_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix e2e e2e-core e2e-servers demo sandbox fuzz figures simulate vuln image docs clean
+.PHONY: help build test lint fix e2e e2e-core e2e-servers torture torture-real mutants bench-scale demo sandbox fuzz figures simulate vuln image docs clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 build: ## the controller and the kubectl plugin, into bin
 	go build -ldflags "-X main.version=$(VERSION)" -o bin/serin ./cmd/serin
@@ -32,9 +32,9 @@ build: ## the controller and the kubectl plugin, into bin
 
 test: ## unit tests, golden files and transcripts; no sandbox
 	$(if $(RACE),,@echo "no C compiler: the tests run without the race detector")
-	go test $(RACE) ./...
-	cd e2e && go test $(RACE) $(E2E_UNIT)
-	cd e2e/promql && go test $(RACE) ./...
+	go test $(RACE) -timeout 30m ./...
+	cd e2e && go test $(RACE) -timeout 30m $(E2E_UNIT)
+	cd e2e/promql && go test $(RACE) -timeout 30m ./...
 
 lint: $(LINTER) ## formatting and static analysis
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && \
@@ -65,6 +65,20 @@ e2e-servers: ## what is read of Prometheus, tried on servers of several kinds an
 	cd e2e && go run ./cmd/build
 	cd e2e/servers && go test -count=1 -timeout 60m -v . $(ARGS)
 
+torture: ## five thousand faults in virtual time; ARGS="-all", "-pairs 100000", "-only expression"
+	go test -count=1 -timeout 12h -v ./internal/torture -args -long -part 5000 $(ARGS)
+
+torture-real: ## kills and standstills on the real stack, with releases and traffic; ARGS="-kills 500"
+	cd e2e && go run ./cmd/build
+	cd e2e && go test -count=1 -timeout 3h -v ./torture -args $(ARGS)
+
+mutants: ## deliberate mistakes in the code, each of which some test has to find
+	go run ./internal/mutate $(ARGS)
+
+bench-scale: ## ten thousand Deployments, a thousand releases at once, on a real API server
+	@cd e2e && go run ./cmd/build ./scale
+	@$(CACHE)/bin/scale $(ARGS)
+
 demo: ## releases of one Deployment and of a pair, live in this terminal
 	@cd e2e && go run ./cmd/build ./demo
 	@$(CACHE)/bin/demo $(ARGS)
@@ -77,7 +91,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 	@set -e; for package in $$(go list ./pkg/...); do \
 	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 	    echo "$$package $$target"; \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$package; \
 	  done; \
 	done
 
@@ -97,7 +111,8 @@ image: ## the container image, by docker
 	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
 docs: ## write generated tables and examples into the documents
-	go test ./pkg/annotation ./pkg/config ./pkg/metrics -run '^TestTheDocumentationIsCurrent$$' -update
+	go test ./pkg/annotation ./pkg/config ./pkg/metrics ./deploy -run '^TestTheDocumentationIsCurrent$$' -update
+	go test ./internal/hostile -run '^TestBadInput$$' -update
 
 clean: ## remove what was built, but for the go command's own cache
 	rm -rf bin $(CACHE)
