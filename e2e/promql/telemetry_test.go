@@ -79,7 +79,6 @@ type world struct {
 	pods   map[string][]string
 	flows  map[string]telemetry.Flow
 	born   int
-	broken bool
 }
 
 func (w *world) pod(workload string) {
