@@ -59,6 +59,7 @@ type shop struct {
 	bad      map[string]bool // versions that answer errors
 	answers  map[blame]int
 	first    map[string]time.Time // when a version first answered a user, at the end of the answer
+	spoiled  int                  // releases of good versions that went back, for users did not reach their pods
 	early    int                  // releases whose version answered before it had weight, for proxies were behind
 	wrong    []error              // answers that nothing explains but the routes
 	releases []release
@@ -194,7 +195,7 @@ func (s *shop) release(ctx context.Context) error {
 		s.bad[version] = true
 		s.mu.Unlock()
 	}
-	began := time.Now()
+	began, cut := time.Now(), s.cutOff()
 	known, err := s.recorded(ctx)
 	if err != nil {
 		return err
@@ -210,7 +211,13 @@ func (s *shop) release(ctx context.Context) error {
 	s.releases = append(s.releases, release{version, outcome, time.Since(began)})
 	s.mu.Unlock()
 	if outcome != want {
-		return fmt.Errorf("%s: the release of %s ended %s, want %s; %s", s.name, version, outcome, want, s.now())
+		reason, err := s.reason(ctx, known)
+		behind := s.away.during(began, time.Now())
+		if err != nil || outcome != "RolledBack" || behind == "" || reason != "CanaryStarved" && s.cutOff() == cut {
+			return errors.Join(fmt.Errorf("%s: the release of %s ended %s (%s), want %s", s.name, version, outcome, reason, want), err)
+		}
+		s.spoiled++
+		s.say("%s: %s went back (%s), for its users did not reach its pods: %s was away", s.name, version, reason, behind)
 	}
 	if outcome == "Succeeded" {
 		s.serving = version
@@ -230,6 +237,31 @@ func (s *shop) release(ctx context.Context) error {
 		return s.takeBack(ctx)
 	}
 	return nil
+}
+
+// cutOff is how many answers users missed because pods went while something was
+// away.
+func (s *shop) cutOff() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answers[cutOff]
+}
+
+// reason is why the release ended that is not among those known.
+func (s *shop) reason(ctx context.Context, known map[string]string) (reason string, err error) {
+	err = s.until(ctx, settling, "the history is read", func(ctx context.Context) error {
+		list, err := s.kube.AppsV1().ControllerRevisions(s.name).List(ctx, metav1.ListOptions{LabelSelector: "serin.dev/service=" + service})
+		if err != nil {
+			return err
+		}
+		for _, r := range list.Items {
+			if _, is := known[r.Name]; !is {
+				reason = r.Annotations["serin.dev/reason"]
+			}
+		}
+		return nil
+	})
+	return reason, err
 }
 
 // recorded are the names of the releases in the history, and their outcomes.

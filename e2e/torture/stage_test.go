@@ -91,7 +91,7 @@ func openStage(ctx context.Context, box *sandbox.Sandbox, serin, dir string, see
 		if t.elects {
 			replicas = 2
 		}
-		if err := t.open(st, replicas, "inPlace: {enabled: true, settle: 1s}\n"); err != nil {
+		if err := t.open(st, replicas, "inPlace: {enabled: true, settle: 5s}\n"); err != nil {
 			return nil, err
 		}
 	}

@@ -24,10 +24,16 @@ type driver struct {
 
 // strike is one way in which something ends, or stands still.
 type strike struct {
-	name   string
 	weight int // how often, of all
 	do     func(context.Context, *hand) error
+	// unwatches tells that all watches of the API server break. Who watches waits
+	// ever longer, up to half a minute, where that happens again within two: no
+	// proxy can be told by then what is written meanwhile.
+	unwatches bool
 }
+
+// unwatched is the least time from one strike that breaks all watches to the next.
+const unwatched = 130 * time.Second
 
 // hand strikes one thing after another.
 type hand struct {
@@ -36,6 +42,7 @@ type hand struct {
 	team *team // nil: the hand of what the teams stand on
 	dice *rand.Rand
 	deck []strike
+	last time.Time // that watches were broken
 }
 
 // take counts a strike; false if there were enough.
@@ -120,8 +127,16 @@ func (h *hand) deal(all []strike) strike {
 		}
 		h.dice.Shuffle(len(h.deck), func(i, j int) { h.deck[i], h.deck[j] = h.deck[j], h.deck[i] })
 	}
-	s := h.deck[0]
-	h.deck = h.deck[1:]
+	next := max(0, slices.IndexFunc(h.deck, func(s strike) bool { return !s.unwatches || time.Since(h.last) > unwatched }))
+	s := h.deck[next]
+	if s.unwatches && time.Since(h.last) <= unwatched { // no other is left
+		h.deck = nil
+		return h.deal(all)
+	}
+	h.deck = slices.Delete(h.deck, next, next+1)
+	if s.unwatches {
+		h.last = time.Now()
+	}
 	return s
 }
 
@@ -141,14 +156,14 @@ const soon = 8 * time.Second
 
 // onControllers are the strikes at a team.
 var onControllers = []strike{
-	{"at any time", 3, func(_ context.Context, h *hand) error { return h.crash() }},
-	{"before a write", 3, func(ctx context.Context, h *hand) error {
+	{weight: 3, do: func(_ context.Context, h *hand) error { return h.crash() }},
+	{weight: 3, do: func(ctx context.Context, h *hand) error {
 		return h.around(ctx, "kill -9 before a write", func(w *held) error {
 			defer w.drop()
 			return w.gate.replica.kill()
 		})
 	}},
-	{"with a write under way", 2, func(ctx context.Context, h *hand) error {
+	{weight: 2, do: func(ctx context.Context, h *hand) error {
 		return h.around(ctx, "kill -9 with a write under way", func(w *held) error {
 			defer w.tell()
 			err := w.gate.replica.kill()
@@ -156,14 +171,14 @@ var onControllers = []strike{
 			return err
 		})
 	}},
-	{"after a write", 3, func(ctx context.Context, h *hand) error {
+	{weight: 3, do: func(ctx context.Context, h *hand) error {
 		return h.around(ctx, "kill -9 after a write, before its answer", func(w *held) error {
 			defer w.tell()
 			w.send()
 			return w.gate.replica.kill()
 		})
 	}},
-	{"its last write comes late", 2, func(ctx context.Context, h *hand) error {
+	{weight: 2, do: func(ctx context.Context, h *hand) error {
 		return h.around(ctx, "kill -9, and its last write comes after its successor's", func(w *held) error {
 			defer w.tell()
 			err := w.gate.replica.kill()
@@ -172,9 +187,9 @@ var onControllers = []strike{
 			return err
 		})
 	}},
-	{"briefly", 1, func(ctx context.Context, h *hand) error { return h.stall(ctx, h.span(time.Second, 2*time.Second)) }},
-	{"longer than the lease", 2, func(ctx context.Context, h *hand) error { return h.stall(ctx, h.span(4*time.Second, 8*time.Second)) }},
-	{"with a write", 3, func(ctx context.Context, h *hand) error {
+	{weight: 1, do: func(ctx context.Context, h *hand) error { return h.stall(ctx, h.span(time.Second, 2*time.Second)) }},
+	{weight: 2, do: func(ctx context.Context, h *hand) error { return h.stall(ctx, h.span(4*time.Second, 8*time.Second)) }},
+	{weight: 3, do: func(ctx context.Context, h *hand) error {
 		return h.around(ctx, "SIGSTOP past the lease with a write under way", func(w *held) error {
 			defer w.tell()
 			resume, err := w.gate.replica.pause()
@@ -267,18 +282,18 @@ const (
 
 // onCluster are the strikes at all else.
 var onCluster = []strike{
-	{"", 3, kills(apiServer)},
-	{"", 2, killsAtWrite},
-	{"", 2, stops(apiServer)},
-	{"", 1, stopsAtWrite},
-	{"", 1, kills(etcd)},
-	{"", 1, stops(etcd)},
-	{"", 2, kills(prometheus)},
-	{"", 2, stops(prometheus)},
-	{"", 2, kills(istiod)},
-	{"", 2, stops(istiod)},
-	{"", 3, stopsAtRoute},
-	{"", 1, kills(controllerManager)},
+	{3, kills(apiServer), true},
+	{2, killsAtWrite, true},
+	{2, stops(apiServer), true},
+	{1, stopsAtWrite, true},
+	{1, kills(etcd), true},
+	{1, stops(etcd), true},
+	{2, kills(prometheus), false},
+	{2, stops(prometheus), false},
+	{2, kills(istiod), false},
+	{2, stops(istiod), false},
+	{3, stopsAtRoute, false},
+	{1, kills(controllerManager), false},
 }
 
 // kills kills a process, and starts it again after a moment.

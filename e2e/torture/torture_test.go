@@ -151,9 +151,10 @@ func (d *driver) summary(took time.Duration) string {
 	}
 	fmt.Fprintf(&b, "\ncontrollers that ended because their lease was lost: %d", lost)
 	fmt.Fprintf(&b, "\nwrites that came after their leader's time:%s", table(d.late))
-	ends, answers, early := map[string]int{}, map[string]int{}, 0
+	ends, answers, early, spoiled := map[string]int{}, map[string]int{}, 0, 0
 	for _, s := range d.shops {
 		early += s.early
+		spoiled += s.spoiled
 		for _, r := range s.releases {
 			ends[s.name+" "+r.outcome]++
 		}
@@ -162,6 +163,7 @@ func (d *driver) summary(took time.Duration) string {
 		}
 	}
 	fmt.Fprintf(&b, "\nreleases:%s\nanswers to users:%s", table(ends), table(answers))
+	fmt.Fprintf(&b, "\nreleases of good versions that went back, for users did not reach their pods: %d", spoiled)
 	fmt.Fprintf(&b, "\nreleases of which a user was answered before the version had weight, for proxies were behind: %d", early)
 	writes := map[string]int{}
 	for w, n := range d.writes() {
