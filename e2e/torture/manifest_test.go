@@ -100,7 +100,7 @@ spec:
   hosts: [NAMESPACE.example.com]
   gateways: [istio-system/gateway]
   http:
-  - timeout: 9s
+  - timeout: 60s
     route: [{destination: {host: web}}]
 `
 	singleInMesh = `

@@ -107,11 +107,15 @@ func (s *shop) open(ctx context.Context) error {
 	return nil
 }
 
-// rate is of the users' requests at each entry, per second.
-const rate = 50
+// Users' requests at each entry: how many a second, and how long they wait. A
+// busy machine is no lost request; who has no route is told so at once.
+const (
+	rate     = 50
+	patience = time.Minute
+)
 
 func (s *shop) welcome(ctx context.Context, url, host string) error {
-	g, err := load.Start(context.WithoutCancel(ctx), load.Options{URL: url, Host: host, Rate: rate, Duration: load.MaxDuration, OnRecord: s.see})
+	g, err := load.Start(context.WithoutCancel(ctx), load.Options{URL: url, Host: host, Rate: rate, Timeout: patience, Duration: load.MaxDuration, OnRecord: s.see})
 	if err == nil {
 		s.users = append(s.users, g)
 	}
