@@ -8,7 +8,7 @@ var (
 	all     = flag.Bool("all", false, "play every fault at every write of every scenario")
 	pairsOf = flag.Int("pairs", 0, "play so many pairs of faults, by the seed")
 	seed    = flag.Uint64("seed", 1, "for what is left to chance")
-	part    = flag.Int("part", 200, "how many of all cases are played without -all")
+	part    = flag.Int("part", 100, "how many of all cases are played without -all")
 	only    = flag.String("only", "", "play only cases that match this `expression`")
 	long    = flag.Bool("long", false, "play two days of releases, too")
 )
