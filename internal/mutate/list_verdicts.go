@@ -55,6 +55,6 @@ var verdicts = []Mutant{
 		Old: `.Kind == judge.Rollback
 }`, New: `.Kind == "never"
 }`},
-	{Name: "an answer to a question about another rollout is taken", File: "pkg/controller/rounds.go",
-		Old: "if b.trials[t.key] != t {\n\t\treturn false\n\t}\n", New: ``},
+	{Name: "an answer to a question by other limits is taken", File: "pkg/controller/rounds.go",
+		Old: `q.trial.reading.Case() == q.held && `, New: ``},
 }
