@@ -38,7 +38,8 @@ type world struct {
 
 	mu       sync.Mutex
 	wrongs   []string
-	pending  []injection        // faults that have not come yet
+	faulty   []injection        // the faults of this run
+	pending  []injection        // those that have not come yet
 	tried    int                // writes so far, but for Events and leases
 	extra    time.Duration      // by how long the faults so far disturb at most
 	allowed  int                // writes more than in a clean run, for the faults so far
@@ -81,7 +82,7 @@ func (w *world) failed() bool {
 func newWorld(t *testing.T, s *scenario, c Case, clean record) *world {
 	w := &world{
 		t: t, s: s, ctx: t.Context(), api: apiserver.New(), town: telemetry.New(scrape),
-		dice: rand.New(rand.NewPCG(c.Seed, 1)), pending: c.Faults, manifests: map[ref]map[string]any{},
+		dice: rand.New(rand.NewPCG(c.Seed, 1)), faulty: c.Faults, pending: c.Faults, manifests: map[ref]map[string]any{},
 		restart: restart{after: 5 * time.Second},
 	}
 	w.logs = slices.ContainsFunc(c.Faults, func(i injection) bool { return i.fault.name == "crash-stale" })
