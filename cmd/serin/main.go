@@ -94,13 +94,17 @@ func assemble(s settings, log *zap.Logger) (kubernetes.Interface, *controller.Co
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	elect, err := s.lease(namespace, rest)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	c, err = controller.New(controller.Options{
 		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m,
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
 		InPlace: f.InPlace.Enabled, Guard: f.InPlace.Guard,
 		Defaults: f.Defaults, Templates: s.templates,
 		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
-		Elect: s.lease(namespace),
+		Elect: elect,
 	})
 	return kube, c, m, err
 }

@@ -18,10 +18,14 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/config"
+	"serin.dev/serin/pkg/controller"
 	"serin.dev/serin/pkg/metrics"
 	"serin.dev/serin/pkg/prom"
 )
@@ -121,7 +125,14 @@ func TestTheLeaseIsAtHomeUnlessTheFileSaysOtherwise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, second := s.lease("serin-system"), s.lease("serin-system")
+	lease := func() *controller.Lease {
+		l, err := s.lease("serin-system", &rest.Config{Host: "http://127.0.0.1:1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	first, second := lease(), lease()
 	if first.Namespace != "serin-system" || first.Name != "serin" {
 		t.Errorf("the lease is %s/%s", first.Namespace, first.Name)
 	}
@@ -129,8 +140,33 @@ func TestTheLeaseIsAtHomeUnlessTheFileSaysOtherwise(t *testing.T) {
 		t.Errorf("two processes would both be %s", first.Identity)
 	}
 	s.elect = false
-	if s.lease("serin-system") != nil {
+	if lease() != nil {
 		t.Error("there is a lease though there is nobody to agree with")
+	}
+}
+
+func TestTheLeaseIsRenewedByAConnectionOfItsOwn(t *testing.T) {
+	var from []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from = append(from, r.RemoteAddr)
+		http.NotFound(w, r)
+	}))
+	defer server.Close()
+	config := &rest.Config{Host: server.URL, QPS: 0.001, Burst: 1}
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := leaseClient(config, 8*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = kube.CoreV1().Pods("shop").Get(t.Context(), "web", metav1.GetOptions{}) // all that the limit allows
+	for range 3 {
+		_, _ = client.Leases("serin-system").Get(t.Context(), "serin", metav1.GetOptions{})
+	}
+	if len(from) != 4 || from[0] == from[1] || from[1] != from[3] {
+		t.Errorf("requests came by the connections %v, want one of the pods' and one of the lease's", from)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -130,9 +132,13 @@ func (s *settings) override(prometheus, namespaces, listen, inPlace string, inte
 
 // lease is by what replicas agree, in the controller's own namespace unless the
 // file names another; nil when this is the only one.
-func (s settings) lease(own string) *controller.Lease {
+func (s settings) lease(own string, cluster *rest.Config) (*controller.Lease, error) {
 	if !s.elect {
-		return nil
+		return nil, nil
+	}
+	client, err := leaseClient(cluster, s.config.LeaderElection.RenewDeadline)
+	if err != nil {
+		return nil, err
 	}
 	l := s.config.LeaderElection
 	if l.Namespace != "" {
@@ -143,10 +149,25 @@ func (s settings) lease(own string) *controller.Lease {
 		host = "serin"
 	}
 	return &controller.Lease{
-		Namespace: own, Name: l.Name,
+		Client: client, Namespace: own, Name: l.Name,
 		Identity: host + "_" + rand.Text()[:8],
 		Duration: l.LeaseDuration, RenewDeadline: l.RenewDeadline, RetryPeriod: l.RetryPeriod,
+	}, nil
+}
+
+// leaseClient renews the lease by a connection of its own, below all limits, so
+// that a renewal waits behind nothing else. A request gets half the deadline: there
+// is a second try.
+func leaseClient(cluster *rest.Config, deadline time.Duration) (*coordinationv1.CoordinationV1Client, error) {
+	own := rest.CopyConfig(cluster)
+	own.QPS, own.Timeout = -1, deadline/2
+	// Clients share a connection unless they dial by themselves.
+	own.Dial = (&net.Dialer{Timeout: own.Timeout, KeepAlive: deadline}).DialContext
+	client, err := coordinationv1.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for the lease: %w", err)
 	}
+	return client, nil
 }
 
 // clientConfig finds the way to the API server, and the namespace to be at home in.

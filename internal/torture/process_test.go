@@ -79,8 +79,9 @@ func (w *world) start(name string, elect bool) *process {
 	if err != nil {
 		panic(err)
 	}
+	kube := kubernetes.NewForConfigOrDie(config)
 	o := controller.Options{
-		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
+		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config),
 		Query: query, Logger: zap.New(&ears{w: w, LevelEnabler: zapcore.ErrorLevel}),
 		ClusterDomain: "cluster.local", RootNamespace: "istio-system",
 		Defaults: annotation.Defaults(), Interval: 15 * time.Second, InPlace: w.s.inPlace,
@@ -89,7 +90,7 @@ func (w *world) start(name string, elect bool) *process {
 		o.Logger = zap.New(&ears{w: w, LevelEnabler: zapcore.DebugLevel})
 	}
 	if elect {
-		o.Elect = &controller.Lease{Namespace: "serin-system", Name: "serin", Identity: name,
+		o.Elect = &controller.Lease{Client: kube.CoordinationV1(), Namespace: "serin-system", Name: "serin", Identity: name,
 			Duration: leaseFor, RenewDeadline: 8 * time.Second, RetryPeriod: 2 * time.Second}
 	}
 	if p.c, err = controller.New(o); err != nil {

@@ -24,7 +24,7 @@ const (
 	verifyBlocks  = 8                // likewise, in blocks: the quiet ones, one before, and the time until they are closed
 	quietBlocks   = 3                // blocks without canary traffic that verify a rollback
 	revertWindow  = 24 * time.Hour   // a second GitOps revert at rest within it is left alone
-	recheckMoving = 10 * time.Second // while a rollout is active, should no event come
+	recheckMoving = 30 * time.Second // while a rollout is active, should no event come
 )
 
 // Decide is the only place where a rollout moves. It looks at what was asked

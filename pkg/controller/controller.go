@@ -192,7 +192,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.work(ctx)
 		return nil
 	}
-	return c.options.Elect.hold(ctx, c.options.Kube, c.log, c.work)
+	return c.options.Elect.hold(ctx, c.log, c.work)
 }
 
 // work runs the workers and the judge until ctx ends, and waits for them.

@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
@@ -20,6 +20,9 @@ var ErrLeaseLost = errors.New("the leader's lease was lost")
 
 // Lease is what replicas agree by on which of them works.
 type Lease struct {
+	// Client reads and writes the lease. It should have a limit and a connection of
+	// its own: a renewal that waits behind other requests loses the lease.
+	Client          coordinationv1.LeasesGetter
 	Namespace, Name string
 	Identity        string // unique per process
 	// Duration is how long a silent leader is believed, RenewDeadline how long
@@ -30,12 +33,12 @@ type Lease struct {
 
 // hold waits for the lease, works while it is held, and gives it back after the
 // work has stopped. It returns nil when ctx ended, or ErrLeaseLost.
-func (l *Lease) hold(ctx context.Context, kube kubernetes.Interface, log *zap.Logger, work func(context.Context)) error {
+func (l *Lease) hold(ctx context.Context, log *zap.Logger, work func(context.Context)) error {
 	leading := make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: l.Namespace, Name: l.Name},
-			Client:     kube.CoordinationV1(),
+			Client:     l.Client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: l.Identity},
 		},
 		LeaseDuration: l.Duration, RenewDeadline: l.RenewDeadline, RetryPeriod: l.RetryPeriod,

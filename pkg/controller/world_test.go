@@ -160,8 +160,12 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controller {
 	w.t.Helper()
 	config := &rest.Config{Host: "http://api.test", Transport: transport, QPS: -1}
+	kube := kubernetes.NewForConfigOrDie(config)
+	if lease != nil {
+		lease.Client = kube.CoordinationV1()
+	}
 	c, err := New(Options{
-		Kube: kubernetes.NewForConfigOrDie(config), Dynamic: dynamic.NewForConfigOrDie(config),
+		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config),
 		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
 		Defaults: annotation.Defaults(), Interval: 3 * interval, Templates: w.templates,
 		Elect: lease, Meter: w.meter, InPlace: w.inPlace,
