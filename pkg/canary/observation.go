@@ -8,7 +8,9 @@ import (
 
 // ObjectKey names an object of the cluster.
 type ObjectKey struct {
-	Kind, Namespace, Name string
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
 }
 
 // String is the key as people write it: VirtualService shop/web.
@@ -110,21 +112,21 @@ type Standing struct {
 
 // Track is one version as it runs.
 type Track struct {
-	Deployment string
-	Subset     string
+	Deployment string `json:"deployment"`
+	Subset     string `json:"subset,omitempty"`
 	// Template is the hash of the pod template: of the canary's the one that is
 	// asked for, of stable's in place the one that runs.
-	Template string
-	Pods     string    // pod-template-hash of its pods; only in place, and of stable
-	Began    time.Time // when its ReplicaSet was made; zero when unknown
-	Complete bool      // the Deployment's rollout is complete, with at least one replica
-	Wanted   int       // replicas
-	Ready    int       // Ready pods
-	Since    time.Time // when the last of them became ready, to the second; zero when unknown
-	Restarts int       // container restarts of the pods of this template
-	Crashing bool      // a container waits in CrashLoopBackOff, or pods fail again and again
-	Problem  string    // what keeps pods from starting (image pull, quota, unschedulable), for people
-	Digests  []string  // image digests of the running pods, sorted, each once
+	Template string    `json:"template,omitempty"`
+	Pods     string    `json:"pods,omitempty"`     // pod-template-hash of its pods; only in place, and of stable
+	Began    time.Time `json:"began,omitzero"`     // when its ReplicaSet was made; zero when unknown
+	Complete bool      `json:"complete"`           // the Deployment's rollout is complete, with at least one replica
+	Wanted   int       `json:"wanted"`             // replicas
+	Ready    int       `json:"ready"`              // Ready pods
+	Since    time.Time `json:"since,omitzero"`     // when the last of them became ready, to the second; zero when unknown
+	Restarts int       `json:"restarts,omitempty"` // container restarts of the pods of this template
+	Crashing bool      `json:"crashing,omitempty"` // a container waits in CrashLoopBackOff, or pods fail again and again
+	Problem  string    `json:"problem,omitempty"`  // what keeps pods from starting (image pull, quota, unschedulable), for people
+	Digests  []string  `json:"digests,omitempty"`  // image digests of the running pods, sorted, each once
 }
 
 func (t Track) side() Side {
@@ -165,13 +167,13 @@ type Seen struct {
 
 // Finding is something preflight found: what, where, and how to mend it.
 type Finding struct {
-	Reason   Reason
-	Blocking bool      // no release may start or advance; otherwise a warning
-	Object   ObjectKey // where
-	Field    string    // path in the object, like spec.http[0].route[1]
-	Problem  string    // a sentence without trailing period
-	Mend     string    // what to do, a sentence
-	YAML     string    // what to add, where it helps
+	Reason   Reason    `json:"reason"`
+	Blocking bool      `json:"blocking"`        // no release may start or advance; otherwise a warning
+	Object   ObjectKey `json:"object"`          // where
+	Field    string    `json:"field,omitempty"` // path in the object, like spec.http[0].route[1]
+	Problem  string    `json:"problem"`         // a sentence without trailing period
+	Mend     string    `json:"mend,omitempty"`  // what to do, a sentence
+	YAML     string    `json:"yaml,omitempty"`  // what to add, where it helps
 }
 
 // Resting is the state in which a release in place left the Service: it stands

@@ -1,10 +1,6 @@
 package canary
 
-import (
-	"time"
-
-	"serin.dev/serin/pkg/judge"
-)
+import "time"
 
 // Plan is what Decide orders: absolute, complete, and free of side effects.
 type Plan struct {
@@ -76,39 +72,4 @@ type Event struct {
 	Reason   Reason
 	Sentence string
 	Warning  bool
-}
-
-// View is what people are shown of a Service's rollout, wherever they look.
-type View struct {
-	Namespace, Service string
-	Canary, Stable     Track
-	Phase              Phase // may be Waiting or Blocked, which are never stored
-	Step, Steps        int   // 1-based; 0 before the first
-	Weight             int
-	Reason             Reason
-	Sentence           string
-	Since, Started     time.Time
-	// Moved is the reason of the last transition, which was at Since; Reason may
-	// be that of a hold after it.
-	Moved    Reason
-	Verdict  VerdictView
-	Findings []Finding
-	Rollout  string
-}
-
-// VerdictView is the judge's latest answer as shown.
-type VerdictView struct {
-	Kind, Reason, Sentence         string
-	StableRequests, CanaryRequests int64
-	StableErrors, CanaryErrors     int64
-	StableRate, CanaryRate         float64    // requests per second
-	StableP99, CanaryP99           [2]float64 // bounds in ms
-	Covered                        time.Duration
-
-	// The evidence, as in judge.Verdict: natural logarithms of odds.
-	Metrics                             []judge.Metric
-	Against, For, RollbackAt, PromoteAt float64
-	More                                int64 // canary requests that are still needed, about; 0: unknown
-	MoreTime                            time.Duration
-	Open                                bool
 }

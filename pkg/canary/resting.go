@@ -330,11 +330,9 @@ func qa(h Header) string {
 	case h.Name == "":
 		return ""
 	case h.Match == MatchCookie:
-		return "; the cookie " + h.Name + "=" + strings.Join(h.Values, "|") + " reaches the canary"
-	case h.Match == MatchExact:
-		return "; the header " + h.Name + ": " + strings.Join(h.Values, "|") + " reaches the canary"
+		return "; the cookie " + h.String() + " reaches the canary"
 	}
-	return "; the header " + h.Name + " (" + h.Match + " " + strings.Join(h.Values, "|") + ") reaches the canary"
+	return "; the header " + h.String() + " reaches the canary"
 }
 
 // rolloutID names a rollout: unique per Service, fit for an object's name, and

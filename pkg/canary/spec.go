@@ -4,6 +4,7 @@
 package canary
 
 import (
+	"strings"
 	"time"
 
 	"serin.dev/serin/pkg/judge"
@@ -66,6 +67,18 @@ type Header struct {
 	Name   string   `json:"name"`             // lower-case header name; for a cookie the cookie's name
 	Match  string   `json:"match"`            // MatchExact, MatchPrefix, MatchRegex or MatchCookie
 	Values []string `json:"values,omitempty"` // at least one; several mean any of them (exact and cookie only)
+}
+
+// String is what reaches the canary, as people write it: x-app-version: canary.
+func (h Header) String() string {
+	values := strings.Join(h.Values, "|")
+	switch h.Match {
+	case MatchCookie:
+		return h.Name + "=" + values
+	case MatchExact:
+		return h.Name + ": " + values
+	}
+	return h.Name + " (" + h.Match + " " + values + ")"
 }
 
 // How a header's value is compared.

@@ -186,7 +186,11 @@ func (b *bench) take(q question, answer prom.Answer, now time.Time) (news bool) 
 		return false
 	}
 	t.answered(answer.Err, answer.Warnings, b.options.log)
-	if answer.Err != nil || q.fits(b) && !t.reading.Add(answer.Blocks) {
+	fits := answer.Err == nil && q.fits(b)
+	if stretch, some := t.reading.Stretch(); fits && some {
+		t.record(stretch, answer.Blocks)
+	}
+	if answer.Err != nil || fits && !t.reading.Add(answer.Blocks) {
 		t.wait(now)
 	}
 	t.see(time.Now())

@@ -42,6 +42,7 @@ type teller struct {
 
 	mu       sync.Mutex
 	standing map[cluster.Key]map[canary.Event]bool // told by the last pass
+	kept     map[cluster.Key]keeping               // for people to see
 	last     int64
 }
 
@@ -53,7 +54,7 @@ func newTeller(kube kubernetes.Interface, log *zap.Logger, meter Meter) *teller 
 	return &teller{
 		kube: kube, log: log, meter: meter, instance: instance,
 		events:   make(chan *eventsv1.Event, waitingEvents),
-		standing: map[cluster.Key]map[canary.Event]bool{},
+		standing: map[cluster.Key]map[canary.Event]bool{}, kept: map[cluster.Key]keeping{},
 	}
 }
 
@@ -108,6 +109,7 @@ func (t *teller) forget(k cluster.Key) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.standing, k)
+	delete(t.kept, k)
 }
 
 func (t *teller) say(k cluster.Key, about subject, e canary.Event) {
@@ -120,6 +122,7 @@ func (t *teller) say(k cluster.Key, about subject, e canary.Event) {
 	log(sentence, zap.String("reason", string(e.Reason)), zap.String("namespace", k.Namespace),
 		zap.String("service", k.Name), zap.String("rollout", about.rollout))
 	now := time.Now()
+	t.keep(k, about.rollout, canary.Event{Reason: e.Reason, Sentence: sentence, Warning: e.Warning}, now)
 	event := &eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: k.Namespace,

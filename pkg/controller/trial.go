@@ -43,10 +43,11 @@ type trial struct {
 	// behind tells that there is more to read than what was just closed, so that
 	// no verdict is of now.
 	behind     bool
-	pause      time.Time // nothing is asked before
-	peeked     time.Time // the beat at which the open block was looked at last
-	unanswered string    // why the last question was not answered
-	warnings   string    // that came with the last answer
+	pause      time.Time      // nothing is asked before
+	peeked     time.Time      // the beat at which the open block was looked at last
+	unanswered string         // why the last question was not answered
+	warnings   string         // that came with the last answer
+	points     []canary.Point // what was measured, for people to see
 	kind       judge.Kind
 	reason     judge.Reason // of the verdict that was logged last
 }

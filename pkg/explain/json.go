@@ -128,20 +128,16 @@ type (
 		Metrics    []jsonMetric `json:"metrics,omitempty"`
 	}
 	jsonMetric struct {
-		Name    string    `json:"name"`
-		Limit   float64   `json:"limit"`
-		Canary  jsonTally `json:"canary"`
-		Stable  jsonTally `json:"stable"`
-		Low     *float64  `json:"low"`
-		High    *float64  `json:"high"`
-		Against *float64  `json:"against"`
-		For     *float64  `json:"for"`
-		Judged  bool      `json:"judged"`
-		Missing string    `json:"missing,omitempty"`
-	}
-	jsonTally struct {
-		Hits int64 `json:"hits"`
-		N    int64 `json:"n"`
+		Name    string      `json:"name"`
+		Limit   float64     `json:"limit"`
+		Canary  judge.Tally `json:"canary"`
+		Stable  judge.Tally `json:"stable"`
+		Low     *float64    `json:"low"`
+		High    *float64    `json:"high"`
+		Against *float64    `json:"against"`
+		For     *float64    `json:"for"`
+		Judged  bool        `json:"judged"`
+		Missing string      `json:"missing,omitempty"`
 	}
 )
 
@@ -226,7 +222,7 @@ func blockShape(l Look) jsonBlock {
 	}
 	for _, m := range v.Metrics {
 		out.Verdict.Metrics = append(out.Verdict.Metrics, jsonMetric{
-			Name: m.Name, Limit: m.Limit, Canary: jsonTally(m.Canary), Stable: jsonTally(m.Stable),
+			Name: m.Name, Limit: m.Limit, Canary: m.Canary, Stable: m.Stable,
 			Low: finite(m.Low), High: finite(m.High), Against: finite(m.Against), For: finite(m.For), Judged: m.Judged, Missing: m.Missing,
 		})
 	}

@@ -49,7 +49,10 @@ type Pair struct {
 
 // Tally is a number of hits among n: bad requests among all, or, for a gauge,
 // 1 among 1 for a block in which it was beyond its bound.
-type Tally struct{ Hits, N int64 } // 0 <= Hits <= N
+type Tally struct { // 0 <= Hits <= N
+	Hits int64 `json:"hits"`
+	N    int64 `json:"n"`
+}
 
 // Counts are increments of one track. All are >= 0.
 type Counts struct {

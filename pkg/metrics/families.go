@@ -153,4 +153,4 @@ func evidence(v canary.VerdictView) []sample {
 }
 
 // odds turns a natural logarithm of odds into the one people can read.
-func odds(log float64, labels ...string) sample { return sample{labels, log / math.Ln10} }
+func odds(log canary.Odds, labels ...string) sample { return sample{labels, float64(log) / math.Ln10} }

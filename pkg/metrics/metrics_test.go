@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"serin.dev/serin/pkg/canary"
-	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/metrics"
 )
 
@@ -34,8 +33,8 @@ func running() canary.View {
 		Verdict: canary.VerdictView{
 			Kind: "Hold", Reason: "NotEnoughRequests", StableRequests: 5930, CanaryRequests: 312, StableErrors: 6, CanaryErrors: 16,
 			StableRate: 95, CanaryRate: 5.5, StableP99: [2]float64{250, 500}, CanaryP99: [2]float64{2500, math.Inf(1)},
-			RollbackAt: math.Log(100), PromoteAt: math.Log(20), Against: 3 * math.Ln10, For: -math.Ln10 / 2, More: 190,
-			Metrics: []judge.Metric{
+			RollbackAt: canary.Odds(math.Log(100)), PromoteAt: canary.Odds(math.Log(20)), Against: 3 * math.Ln10, For: -math.Ln10 / 2, More: 190,
+			Metrics: []canary.MetricView{
 				{Name: "errors", Against: 3.5 * math.Ln10, For: -2 * math.Ln10},
 				{Name: "checkout-success", For: math.Ln10},
 				{Name: "queue-depth", Missing: "no series"},
