@@ -47,7 +47,7 @@ type benchOptions struct {
 	assumed   time.Duration // the width of blocks where the scrape interval can't be found out
 	reporter  prom.Reporter
 	templates map[string]prom.Template // the operator's metrics, by name
-	wake      func(cluster.Key)
+	wake      func(k cluster.Key, after time.Duration)
 	meter     Meter
 	log       *zap.Logger
 }

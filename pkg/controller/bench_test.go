@@ -31,7 +31,7 @@ var (
 func newTestBench(m *mesh, log *zap.Logger) *bench {
 	return newBench(benchOptions{
 		blocks: m.blocks, rough: m.rough, open: m.open, intervals: m.intervals, assumed: 15 * time.Second,
-		wake: func(cluster.Key) {}, meter: unmetered{}, log: log,
+		wake: func(cluster.Key, time.Duration) {}, meter: unmetered{}, log: log,
 	})
 }
 
@@ -149,7 +149,7 @@ func liveAndReplayed(t *testing.T, errors float64) {
 	b.options.rough = (&mesh{away: true}).rough // what it sees, a replay sees a little later
 	live := map[time.Time]judge.Verdict{}       // by the end of the newest block
 	var mu sync.Mutex
-	b.options.wake = func(cluster.Key) {
+	b.options.wake = func(cluster.Key, time.Duration) {
 		v := b.theCase().Verdict(time.Now())
 		mu.Lock()
 		defer mu.Unlock()
@@ -578,7 +578,7 @@ func TestABreachIsProvenByTheOpenBlock(t *testing.T) {
 		m := &mesh{}
 		b := newTestBench(m, zap.NewNop())
 		var woken atomic.Int64
-		b.options.wake = func(cluster.Key) { woken.Add(1) }
+		b.options.wake = func(cluster.Key, time.Duration) { woken.Add(1) }
 		defer start(t, b)()
 		r := atStep(1, 5)
 		r.state.Width = time.Minute

@@ -169,7 +169,7 @@ func (c *Controller) benchOptions() benchOptions {
 			return prom.Intervals(ctx, o.Query, asks, now)
 		},
 		assumed: o.Interval, reporter: o.Reporter, templates: templates,
-		wake: c.queue.Add, meter: o.Meter, log: o.Logger,
+		wake: c.queue.AddAfter, meter: o.Meter, log: o.Logger,
 	}
 }
 

@@ -3,11 +3,14 @@ package controller
 import (
 	"cmp"
 	"context"
+	"hash/fnv"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
 
+	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
 	"serin.dev/serin/pkg/replay"
@@ -165,8 +168,11 @@ func (b *bench) roundWithin(ctx context.Context, limit time.Duration, questions 
 	for _, q := range questions {
 		answer := answers[q.ask.Key]
 		b.options.meter.Asked(answer.Err)
-		if b.take(q, answer, now) {
-			b.options.wake(q.trial.key)
+		switch b.take(q, answer, now) {
+		case decisive:
+			b.options.wake(q.trial.key, 0)
+		case routine:
+			b.options.wake(q.trial.key, spread(q.trial.key, q.ask.Width))
 		}
 	}
 }
@@ -176,14 +182,35 @@ func patience(width time.Duration) time.Duration {
 	return min(max(3*width, shortestPatience), longestPatience)
 }
 
-// take adds an answer, unless what it was asked for is over, and tells whether
-// there is news for the Service.
-func (b *bench) take(q question, answer prom.Answer, now time.Time) (news bool) {
+// news is what an answer has for a Service.
+type news int
+
+const (
+	nothing  news = iota
+	routine       // numbers to show
+	decisive      // something may have to be done now
+)
+
+// mostSpread bounds for how long numbers that decide nothing wait to be shown.
+const mostSpread = 5 * time.Second
+
+// spread is how long a Service waits with what decides nothing, each of its own
+// time: the blocks of all rollouts are closed at once, and a thousand passes in a
+// row would have the one that takes traffic away compete with them.
+func spread(k cluster.Key, width time.Duration) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(k.String()))
+	return time.Duration(h.Sum32()) * min(width/3, mostSpread) / math.MaxUint32
+}
+
+// take adds an answer, unless what it was asked for is over, and tells what it has
+// for the Service.
+func (b *bench) take(q question, answer prom.Answer, now time.Time) news {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := q.trial
 	if b.trials[t.key] != t {
-		return false
+		return nothing
 	}
 	t.answered(answer.Err, answer.Warnings, b.options.log)
 	fits := answer.Err == nil && q.fits(b)
@@ -194,11 +221,15 @@ func (b *bench) take(q question, answer prom.Answer, now time.Time) (news bool) 
 		t.wait(now)
 	}
 	t.see(time.Now())
-	if t.behind {
-		return answer.Err != nil // what is known is not of now
+	switch {
+	case t.behind && answer.Err == nil:
+		return nothing // what is known is not of now
+	case t.behind:
+		return decisive
+	case t.logVerdict(now, b.options.log) || answer.Err != nil || t.mayMove(now):
+		return decisive
 	}
-	t.logVerdict(now, b.options.log)
-	return true
+	return routine
 }
 
 // widthless makes the questions about trials of which the width of blocks is
@@ -230,7 +261,7 @@ func (b *bench) findWidths(ctx context.Context, questions []question, now time.T
 		interval := found[q.ask.Key]
 		b.options.meter.Asked(interval.Err)
 		b.adopt(q.trial, interval, now)
-		b.options.wake(q.trial.key)
+		b.options.wake(q.trial.key, 0)
 	}
 	b.tellLoops()
 }
@@ -299,7 +330,7 @@ func (b *bench) peek(ctx context.Context) {
 	}
 	for _, q := range suspects {
 		if b.glance(q, answers[q.ask.Key]) {
-			b.options.wake(q.trial.key)
+			b.options.wake(q.trial.key, 0)
 		}
 	}
 }

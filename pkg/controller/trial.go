@@ -184,13 +184,25 @@ func (t *trial) answered(err error, warnings []string, log *zap.Logger) {
 
 // logVerdict tells once what the judge came to, so that whoever asks later why
 // finds it in the log.
-func (t *trial) logVerdict(now time.Time, log *zap.Logger) {
+func (t *trial) logVerdict(now time.Time, log *zap.Logger) (another bool) {
 	v := t.verdict(t.state, now)
 	if v.Kind == "" || v.Kind == t.kind && v.Reason == t.reason {
-		return
+		return false
 	}
 	t.kind, t.reason = v.Kind, v.Reason
 	log.Info("Verdict: "+v.Sentence, zap.Stringer("service", t.key), zap.String("rollout", t.state.Rollout),
 		zap.String("kind", string(v.Kind)), zap.String("reason", string(v.Reason)),
 		zap.Int("step", v.Step), zap.Int("weight", v.Weight), zap.Bool("open", v.Open))
+	return true
+}
+
+// mayMove tells that the rollout may have to move on what is known now, though the
+// verdict is no other than before: its step may have baked, its patience be over.
+func (t *trial) mayMove(now time.Time) bool {
+	s := t.state
+	if s.Phase != canary.Progressing || s.Step < 1 || s.Step > len(s.Spec.Steps) {
+		return true
+	}
+	v := t.verdict(s, now)
+	return v.Kind == judge.Rollback || v.Kind == judge.Promote && v.Covered >= s.Spec.Steps[s.Step-1].Bake
 }
