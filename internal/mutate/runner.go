@@ -29,6 +29,7 @@ const (
 	TimedOut    Outcome = "timed out" // killed, for the tests did not end
 	Survived    Outcome = "survived"
 	NotCompiled Outcome = "did not compile" // a mistake of the list
+	NotTried    Outcome = "not tried"       // to its end: interrupted
 )
 
 // Result is what became of one mutant.
@@ -87,7 +88,9 @@ func (r *runner) run(ctx context.Context, mutants []Mutant) ([]Result, error) {
 	for range r.jobs {
 		wg.Go(func() {
 			for i := range next {
-				results[i], errs[i] = r.try(ctx, mutants[i])
+				if results[i], errs[i] = r.try(ctx, mutants[i]); errs[i] != nil {
+					results[i].Outcome = NotTried
+				}
 				r.say("%d/%d %s: %s %s (%s)", i+1, len(mutants), mutants[i].Name, results[i].Outcome, results[i].By, results[i].Took.Round(time.Second/10))
 			}
 		})
