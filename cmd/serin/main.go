@@ -88,7 +88,11 @@ func assemble(s settings, log *zap.Logger) (kubernetes.Interface, *controller.Co
 	}
 	var c *controller.Controller
 	b := thisBuild()
-	m := metrics.New(func() []canary.View { return c.Views() }, metrics.Build{Version: b.version, Revision: b.revision, GoVersion: b.goVersion})
+	m := metrics.New(metrics.Source{
+		Views:   func() []canary.View { return c.Views() },
+		Leading: func() bool { return c.Leading() },
+		Ready:   func() bool { return c.Ready() },
+	}, metrics.Build{Version: b.version, Revision: b.revision, GoVersion: b.goVersion})
 	f := s.config
 	query, err := prom.HTTP(&http.Client{Transport: m.Queries(http.DefaultTransport), Timeout: f.Prometheus.Timeout}, f.Prometheus.URL)
 	if err != nil {
@@ -99,7 +103,7 @@ func assemble(s settings, log *zap.Logger) (kubernetes.Interface, *controller.Co
 		return nil, nil, nil, err
 	}
 	c, err = controller.New(controller.Options{
-		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m,
+		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m, Queue: m.Queue(),
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
 		InPlace: f.InPlace.Enabled, Guard: f.InPlace.Guard,
 		Defaults: f.Defaults, Templates: s.templates,

@@ -176,7 +176,8 @@ func (p probe) Ready() bool   { return p.ready }
 func (p probe) Leading() bool { return p.leading }
 
 func TestWhatIsServed(t *testing.T) {
-	shown := metrics.New(func() []canary.View { return nil }, metrics.Build{Version: "v1"})
+	no := func() bool { return false }
+	shown := metrics.New(metrics.Source{Views: func() []canary.View { return nil }, Leading: no, Ready: no}, metrics.Build{Version: "v1"})
 	for name, c := range map[string]struct {
 		probe  probe
 		method string

@@ -44,10 +44,36 @@ type View struct {
 
 	Verdict  VerdictView `json:"verdict,omitzero"`
 	Findings []Finding   `json:"findings,omitempty"`
+	// Notify are the channels on which people are told of it, by the names that the
+	// operator gave them.
+	Notify []string `json:"notify,omitempty"`
 }
 
 // Key is the Service's, as people write it: shop/web.
 func (v View) Key() string { return v.Namespace + "/" + v.Service }
+
+// Progress is how much of the way to the promotion is done, from 0 to 1: each step is
+// an equal part of it, of which as much is done as has baked. False while nothing
+// moves towards a promotion.
+func (v View) Progress() (float64, bool) {
+	switch v.Phase {
+	case Promoting, Finishing, Succeeded:
+		return 1, true
+	case Testing:
+		return 0, true
+	}
+	if v.Steps == 0 || v.Path == nil || v.Phase == RollingBack || v.Phase == Watched {
+		return 0, false
+	}
+	if v.Step == 0 {
+		return 0, true
+	}
+	baked := 0.0
+	if v.Verdict.Bake > 0 {
+		baked = min(1, v.Verdict.Covered.Seconds()/v.Verdict.Bake.Seconds())
+	}
+	return (float64(v.Step-1) + baked) / float64(v.Steps), true
+}
 
 // StepView is a step as shown.
 type StepView struct {
@@ -265,7 +291,7 @@ func (m moment) view(s State, shown Phase, r Reason, sentence string) View {
 		Canary: m.o.Tracks.Canary, Stable: m.o.Tracks.Stable, InPlace: m.o.InPlace || s.InPlace,
 		Phase: shown, Step: s.Step, Steps: len(m.spec.Steps), Weight: s.Weight,
 		Reason: r, Sentence: sentence, Since: s.Since, Moved: s.Reason, Started: s.Started, Rollout: s.Rollout,
-		Findings: m.o.Findings, Verdict: verdictView(m.o.Verdict),
+		Findings: m.o.Findings, Verdict: verdictView(m.o.Verdict), Notify: m.spec.Notify,
 	}
 	if s.Phase.Active() || s.Phase == Watched {
 		v.Limits, v.Shares = limitsView(m.spec.Limits), m.shares()

@@ -35,3 +35,31 @@ func TestWhatJSONHasNoWordFor(t *testing.T) {
 		t.Errorf("0.25 is read as %v (%v)", s, err)
 	}
 }
+
+func TestHowFarARolloutIs(t *testing.T) {
+	path := []StepView{{Weight: 5}, {Weight: 25}, {Weight: 50}, {Weight: 100}}
+	baked := func(covered Span) VerdictView { return VerdictView{Bake: 100, Covered: covered} }
+	for name, c := range map[string]struct {
+		view  View
+		done  float64
+		known bool
+	}{
+		"testers alone are on the canary":          {View{Phase: Testing, Steps: 4, Path: path}, 0, true},
+		"a step that begins":                       {View{Phase: Progressing, Step: 2, Steps: 4, Path: path}, 0.25, true},
+		"a step that is half baked":                {View{Phase: Progressing, Step: 2, Steps: 4, Path: path, Verdict: baked(50)}, 0.375, true},
+		"a step that waits longer than it baked":   {View{Phase: Inconclusive, Step: 2, Steps: 4, Path: path, Verdict: baked(900)}, 0.5, true},
+		"blocked in the middle":                    {View{Phase: Blocked, Step: 3, Steps: 4, Path: path}, 0.5, true},
+		"blocked before it began":                  {View{Phase: Blocked, Steps: 4}, 0, false},
+		"the last step":                            {View{Phase: Progressing, Step: 4, Steps: 4, Path: path, Verdict: baked(100)}, 1, true},
+		"the Deployment is updated":                {View{Phase: Promoting, Step: 4, Steps: 4, Path: path}, 1, true},
+		"it goes back, which is no way to the end": {View{Phase: RollingBack, Step: 2, Steps: 4, Path: path}, 0, false},
+		"people move the weights":                  {View{Phase: Watched, Steps: 4, Path: path}, 0, false},
+		"nothing is under way":                     {View{Phase: Idle, Steps: 4}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if done, known := c.view.Progress(); done != c.done || known != c.known {
+				t.Errorf("got %v (%v), want %v (%v)", done, known, c.done, c.known)
+			}
+		})
+	}
+}

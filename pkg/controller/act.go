@@ -80,6 +80,7 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if urgent := only(writes, true); len(urgent) > 0 {
 		return c.snap(ctx, s, p, urgent)
 	}
+	c.progress.settled(s.key)
 	if err := c.record(ctx, s, p); err != nil {
 		return 0, err
 	}
@@ -113,6 +114,14 @@ func kept(all []canary.Release, rollout string) bool {
 // snap takes traffic away from the canary: everywhere at once, waiting for
 // nothing and insisting everywhere independently.
 func (c *Controller) snap(ctx context.Context, s situation, p canary.Plan, urgent []mode.Write) (time.Duration, error) {
+	if slices.Contains(ofObjects, p.Next.Reason) && p.Next.Reason != s.state.Reason {
+		if err := c.fresh(ctx, s); errors.Is(err, errBehind) {
+			return catchUp, err
+		}
+	}
+	if p.Next.Phase == canary.RollingBack || p.Next.Phase == canary.RolledBack {
+		c.progress.retreating(s.key, c.causeOf(s, time.Now()))
+	}
 	errs := make([]error, len(urgent))
 	var wg sync.WaitGroup
 	for i, w := range urgent {
@@ -120,6 +129,9 @@ func (c *Controller) snap(ctx context.Context, s situation, p canary.Plan, urgen
 	}
 	wg.Wait()
 	c.own.wrote(s.key)
+	if !slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		c.progress.settled(s.key)
+	}
 	done := 0
 	for i, err := range errs {
 		if err == nil {
@@ -207,15 +219,19 @@ func writingTime(w mode.Write) time.Duration {
 // write sends one object. The server refuses it if the object is no longer the
 // one that was read; then the newer one is fetched for the next pass.
 func (c *Controller) write(ctx context.Context, w mode.Write) error {
+	if l := c.options.Elect; l != nil && l.renewed.at(time.Now(), l.Duration) {
+		return errLeaseOver
+	}
 	ctx, cancel := context.WithTimeout(ctx, writingTime(w))
 	defer cancel()
 	request, err := c.request(w)
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	result := request.SetHeader("Accept", "application/json").Do(ctx)
 	err = result.Error()
-	c.options.Meter.Wrote(err)
+	c.options.Meter.Wrote(w.Verb, w.Key.Kind, time.Since(began), err)
 	switch {
 	case w.Key.Kind != virtualService:
 		return err

@@ -23,6 +23,7 @@ type bench struct {
 
 	mu     sync.Mutex
 	trials map[cluster.Key]*trial
+	began  time.Time // when this replica began to judge
 	// changed tells each of the loops that there may be something else to do.
 	changed [loops]chan struct{}
 }
@@ -126,6 +127,28 @@ func (b *bench) proven(k cluster.Key) bool {
 	return t != nil && t.kind == judge.Rollback && t.state.Weight > 0
 }
 
+// ruled is when the judge came to roll a rollout back; zero when it has not.
+func (b *bench) ruled(k cluster.Key) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.trials[k]; t != nil {
+		return t.ruled
+	}
+	return time.Time{}
+}
+
+// count counts what canaries answered after a time, as far as this replica saw it
+// happen: what is read again after a start was counted by another.
+func (b *bench) count(points []canary.Point, after time.Time) {
+	var requests, bad int64
+	for _, p := range points {
+		if p.At.After(after) && p.At.After(b.began) {
+			requests, bad = requests+p.Canary.Requests, bad+p.Canary.Errors
+		}
+	}
+	b.options.meter.Served(requests, bad)
+}
+
 // learn completes an observation by what Prometheus said of the rollout.
 func (b *bench) learn(k cluster.Key, s canary.State, o *canary.Observation) {
 	b.mu.Lock()
@@ -155,6 +178,9 @@ func (b *bench) tellLoops() {
 // run asks until ctx ends. A slow Prometheus delays the next question; it never
 // holds up a worker.
 func (b *bench) run(ctx context.Context) {
+	b.mu.Lock()
+	b.began = time.Now()
+	b.mu.Unlock()
 	var wg sync.WaitGroup
 	for i, loop := range [loops]struct {
 		next func(now time.Time) time.Time

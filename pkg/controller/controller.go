@@ -60,14 +60,9 @@ type Options struct {
 	Elect *Lease
 	// Meter counts what is done; nil: nobody counts.
 	Meter Meter
-}
-
-// Meter counts what the controller does, for its own metrics.
-type Meter interface {
-	Decided(reason canary.Reason)
-	Wrote(err error)
-	Asked(err error)
-	Reconciled(took time.Duration)
+	// Queue measures how many Services wait to be looked at and for how long; nil:
+	// nobody does.
+	Queue workqueue.MetricsProvider
 }
 
 // Controller is made by New and runs once.
@@ -81,6 +76,7 @@ type Controller struct {
 	told       *teller
 	own        *ownWrites
 	pace       *pace
+	progress   *progress
 
 	mu      sync.Mutex
 	views   map[cluster.Key]canary.View
@@ -111,9 +107,10 @@ func New(o Options) (*Controller, error) {
 		cache:      watched,
 		own:        newOwnWrites(),
 		pace:       newPace(),
+		progress:   newProgress(o.Meter),
 		views:      map[cluster.Key]canary.View{}, watched: map[cluster.Key]canary.State{},
 	}
-	c.queue = newQueue(c.rank)
+	c.queue = newQueue(c.rank, o.Queue)
 	c.told = newTeller(o.Kube, o.Logger, o.Meter)
 	c.bench = newBench(c.benchOptions())
 	watched.OnChange(c.queue.Add)
@@ -132,9 +129,13 @@ func (c *Controller) rank(k cluster.Key) rank {
 }
 
 // newQueue lets the urgent go first, and those that fail wait.
-func newQueue(rank func(cluster.Key) rank) workqueue.TypedRateLimitingInterface[cluster.Key] {
+func newQueue(rank func(cluster.Key) rank, measured workqueue.MetricsProvider) workqueue.TypedRateLimitingInterface[cluster.Key] {
 	failing := workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](firstRetry, lastRetry)
-	ordered := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[cluster.Key]{Queue: newLine(rank)})
+	config := workqueue.TypedQueueConfig[cluster.Key]{Queue: newLine(rank)}
+	if measured != nil { // an unnamed queue is not measured
+		config.Name, config.MetricsProvider = "services", measured
+	}
+	ordered := workqueue.NewTypedWithConfig(config)
 	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[cluster.Key]{Queue: ordered})
 	return workqueue.NewTypedRateLimitingQueueWithConfig(failing, workqueue.TypedRateLimitingQueueConfig[cluster.Key]{DelayingQueue: delaying})
 }
@@ -192,7 +193,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.work(ctx)
 		return nil
 	}
-	return c.options.Elect.hold(ctx, c.log, c.work)
+	return c.options.Elect.hold(ctx, c.log, c.options.Meter, c.work)
 }
 
 // work runs the workers and the judge until ctx ends, and waits for them.
@@ -294,6 +295,7 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 		return again, failed
 	}
 	c.show(k, plan.View)
+	c.progress.reached(k, plan.Next)
 	return again, nil
 }
 
@@ -303,6 +305,7 @@ func (c *Controller) forget(k cluster.Key) {
 	c.bench.drop(k)
 	c.told.forget(k)
 	c.pace.forget(k)
+	c.progress.forget(k)
 	c.own.forget(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -347,10 +350,3 @@ func (c *Controller) setLeading(on bool) {
 		clear(c.watched)
 	}
 }
-
-type unmetered struct{}
-
-func (unmetered) Decided(canary.Reason)    {}
-func (unmetered) Wrote(error)              {}
-func (unmetered) Asked(error)              {}
-func (unmetered) Reconciled(time.Duration) {}

@@ -29,18 +29,20 @@ type Lease struct {
 	// it tries itself before it gives up, RetryPeriod how often all try;
 	// Duration > RenewDeadline > 1.2 * RetryPeriod.
 	Duration, RenewDeadline, RetryPeriod time.Duration
+
+	renewed overdue
 }
 
 // hold waits for the lease, works while it is held, and gives it back after the
 // work has stopped. It returns nil when ctx ended, or ErrLeaseLost.
-func (l *Lease) hold(ctx context.Context, log *zap.Logger, work func(context.Context)) error {
+func (l *Lease) hold(ctx context.Context, log *zap.Logger, meter Meter, work func(context.Context)) error {
 	leading := make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
+		Lock: renewals{meter: meter, Interface: noting{overdue: &l.renewed, Interface: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: l.Namespace, Name: l.Name},
 			Client:     l.Client,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: l.Identity},
-		},
+		}}},
 		LeaseDuration: l.Duration, RenewDeadline: l.RenewDeadline, RetryPeriod: l.RetryPeriod,
 		// The lease is released when the election's context ends, which is only
 		// after the workers have: see below.

@@ -23,7 +23,7 @@ func TestTheMostUrgentServiceIsWorkedOnFirst(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ranks := map[string]rank{}
-			q := newQueue(func(k cluster.Key) rank { return ranks[k.Name] })
+			q := newQueue(func(k cluster.Key) rank { return ranks[k.Name] }, nil)
 			defer q.ShutDown()
 			for _, come := range strings.Fields(c.come) {
 				ranks[come[:1]] = rank(come[1] - '0')
@@ -44,7 +44,7 @@ func TestTheMostUrgentServiceIsWorkedOnFirst(t *testing.T) {
 
 func TestAServiceThatWentForwardMayComeAgain(t *testing.T) {
 	of := resting
-	q := newQueue(func(cluster.Key) rank { return of })
+	q := newQueue(func(cluster.Key) rank { return of }, nil)
 	defer q.ShutDown()
 	for i := range 100 {
 		of = resting

@@ -215,7 +215,12 @@ func (b *bench) take(q question, answer prom.Answer, now time.Time) news {
 	t.answered(answer.Err, answer.Warnings, b.options.log)
 	fits := answer.Err == nil && q.fits(b)
 	if stretch, some := t.reading.Stretch(); fits && some {
+		var last time.Time
+		if n := len(t.points); n > 0 {
+			last = t.points[n-1].At
+		}
 		t.record(stretch, answer.Blocks)
+		b.count(t.points, last)
 	}
 	if answer.Err != nil || fits && !t.reading.Add(answer.Blocks) {
 		t.wait(now)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"serin.dev/serin/internal/apiserver"
+	"serin.dev/serin/pkg/mode"
 )
 
 func (w *world) annotate(deployment, key, value string) {
@@ -305,7 +306,7 @@ type poisoned struct {
 	on atomic.Bool
 }
 
-func (p *poisoned) Wrote(error) {
+func (p *poisoned) Wrote(mode.Verb, string, time.Duration, error) {
 	if p.on.Load() {
 		panic("a fault")
 	}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -29,6 +30,9 @@ const (
 	// lastWords is how long Events that wait are still sent on a clean stop.
 	lastWords = 3 * time.Second
 )
+
+// errCrowded tells that too many Events wait already.
+var errCrowded = errors.New("too many Events wait to be sent")
 
 // teller tells people, each thing once: in the log, and as Events. It never
 // blocks a pass. (client-go's recorder folds Events of one reason into a series
@@ -143,6 +147,7 @@ func (t *teller) say(k cluster.Key, about subject, e canary.Event) {
 	select {
 	case t.events <- event:
 	default: // never block a pass: the sentence is in the log
+		t.meter.Told(errCrowded)
 	}
 }
 
@@ -201,7 +206,9 @@ func (t *teller) drain(ctx context.Context) {
 func (t *teller) send(ctx context.Context, e *eventsv1.Event) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := t.kube.EventsV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{}); err != nil {
+	_, err := t.kube.EventsV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	t.meter.Told(err)
+	if err != nil {
 		t.log.Debug("An Event is not sent", zap.String("reason", e.Reason), zap.Error(err))
 	}
 }

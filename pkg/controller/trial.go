@@ -48,6 +48,7 @@ type trial struct {
 	unanswered string         // why the last question was not answered
 	warnings   string         // that came with the last answer
 	points     []canary.Point // what was measured, for people to see
+	ruled      time.Time      // when the judge came to roll back; zero while it has not
 	kind       judge.Kind
 	reason     judge.Reason // of the verdict that was logged last
 }
@@ -188,6 +189,12 @@ func (t *trial) logVerdict(now time.Time, log *zap.Logger) (another bool) {
 	v := t.verdict(t.state, now)
 	if v.Kind == "" || v.Kind == t.kind && v.Reason == t.reason {
 		return false
+	}
+	switch {
+	case v.Kind != judge.Rollback:
+		t.ruled = time.Time{}
+	case t.kind != judge.Rollback:
+		t.ruled = time.Now()
 	}
 	t.kind, t.reason = v.Kind, v.Reason
 	log.Info("Verdict: "+v.Sentence, zap.Stringer("service", t.key), zap.String("rollout", t.state.Rollout),

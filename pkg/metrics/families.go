@@ -21,12 +21,25 @@ type sample struct {
 }
 
 const (
-	decisionsName  = "serin_decisions_total"
-	writesName     = "serin_writes_total"
-	answersName    = "serin_prometheus_answers_total"
-	queriesName    = "serin_prometheus_queries_total"
-	reconcilesName = "serin_reconcile_duration_seconds"
-	buildName      = "serin_build_info"
+	rolloutsName    = "serin_rollouts"
+	findingsName    = "serin_findings"
+	decisionsName   = "serin_decisions_total"
+	transitionsName = "serin_transitions_total"
+	servedName      = "serin_canary_answers_total"
+	snapsName       = "serin_snap_duration_seconds"
+	writesName      = "serin_writes_total"
+	writeTimesName  = "serin_write_duration_seconds"
+	eventsName      = "serin_events_total"
+	answersName     = "serin_prometheus_answers_total"
+	queriesName     = "serin_prometheus_queries_total"
+	lastAnswerName  = "serin_prometheus_last_answer_timestamp_seconds"
+	reconcilesName  = "serin_reconcile_duration_seconds"
+	depthName       = "serin_queue_depth"
+	waitsName       = "serin_queue_wait_seconds"
+	leadingName     = "serin_leading"
+	renewalsName    = "serin_lease_renewals_total"
+	syncedName      = "serin_cluster_read"
+	buildName       = "serin_build_info"
 )
 
 const (
@@ -45,14 +58,48 @@ const (
 var families = []family{
 	{"serin_rollout_phase", gauge, "1 for the phase in which the Service's rollout is; Idle when none is under way or remembered.",
 		rollout("deployment", "phase"), phase},
-	{"serin_rollout_weight_percent", gauge, "The canary's ordered share of the traffic, 0 to 100.",
-		rollout(), func(v canary.View) []sample { return []sample{number(int64(v.Weight))} }},
-	{"serin_rollout_step", gauge, "The step in force, counted from 1; 0 before the first.",
-		rollout(), func(v canary.View) []sample { return []sample{number(int64(v.Step))} }},
-	{"serin_rollout_steps", gauge, "How many steps the rollout has.",
-		rollout(), func(v canary.View) []sample { return []sample{number(int64(v.Steps))} }},
+	{"serin_rollout_weight_percent", gauge, "The canary's ordered share of the traffic, 0 to 100; missing where no release was ever seen.",
+		rollout(), func(v canary.View) []sample {
+			if v.Rollout == "" && !live(v) {
+				return nil
+			}
+			return []sample{number(int64(v.Weight))}
+		}},
 	{"serin_rollout_last_transition_timestamp_seconds", gauge, "When the present phase or step was ordered, in seconds since 1970, with its reason.",
 		rollout("reason"), lastTransition},
+	{"serin_rollout_reason", gauge, "1 for why the rollout is where it is: the reason that Events, the log and all displays give. Only while there is something to be told: under way, waiting or blocked.",
+		rollout("reason"), func(v canary.View) []sample {
+			if v.Reason == "" || !live(v) && v.Phase != canary.Blocked && v.Phase != canary.Waiting {
+				return nil
+			}
+			return []sample{number(1, string(v.Reason))}
+		}},
+	{"serin_rollout_track_info", gauge, "1 for the workload of each track while a rollout is under way: what Istio calls destination_workload.",
+		rollout("track", "workload"), underWay(tracks)},
+	{"serin_rollout_virtual_service_weight_percent", gauge, "The canary's share as it is found in each VirtualService, 0 to 100: the least and the most of its routes.",
+		rollout("virtual_service", "bound"), underWay(shares)},
+	{"serin_rollout_step", gauge, "The step in force, counted from 1; 0 before the first.",
+		rollout(), underWay(func(v canary.View) []sample { return []sample{number(int64(v.Step))} })},
+	{"serin_rollout_steps", gauge, "How many steps the rollout has.",
+		rollout(), underWay(func(v canary.View) []sample { return []sample{number(int64(v.Steps))} })},
+	{"serin_rollout_progress_ratio", gauge, "How much of the way to the promotion is done, 0 to 1; missing while it goes back.",
+		rollout(), underWay(func(v canary.View) []sample {
+			if done, known := v.Progress(); known {
+				return []sample{{nil, done}}
+			}
+			return nil
+		})},
+	{"serin_rollout_deadline_timestamp_seconds", gauge, "When the step's time is over, in seconds since 1970; missing where it has none.",
+		rollout(), underWay(func(v canary.View) []sample {
+			if v.Next.Deadline.IsZero() {
+				return nil
+			}
+			return []sample{{nil, seconds(v.Next.Deadline)}}
+		})},
+	{"serin_rollout_max_error_ratio", gauge, "The limit in force on the share of failed requests, 0 to 1.",
+		rollout(), underWay(func(v canary.View) []sample { return above0(v.Limits.ErrorRate) })},
+	{"serin_rollout_max_p99_seconds", gauge, "The limit in force on the 99th percentile of latency.",
+		rollout(), underWay(func(v canary.View) []sample { return above0(v.Limits.P99.Seconds()) })},
 	{"serin_rollout_verdict", gauge, "1 for the judge's latest verdict and its reason.",
 		rollout("kind", "reason"), judged(func(v canary.VerdictView) []sample {
 			return []sample{number(1, v.Kind, v.Reason)}
@@ -91,11 +138,26 @@ var families = []family{
 			return []sample{number(v.More)}
 		})},
 
+	{rolloutsName, gauge, "How many Services have their rollout in each phase.", []string{"phase"}, nil},
+	{findingsName, gauge, "How many Services preflight finds something about, by reason, and whether it keeps releases from starting.",
+		[]string{"reason", "blocking"}, nil},
 	{decisionsName, counter, "Decisions told, by reason.", []string{"reason"}, nil},
+	{transitionsName, counter, "Rollouts that came from one phase to another, or from one step to the next, by reason.", []string{"from", "to", "reason"}, nil},
+	{servedName, counter, "Answers that all canaries gave, by result: ok or bad. Counted from closed blocks of evidence, each once, and only those since this replica leads; what proved a breach before its block was closed is not among them.",
+		[]string{"result"}, nil},
+	{snapsName, histogram, "How long it takes to take all users off a canary: from when the judge reached its verdict (for any other cause: from the beginning of the pass that saw it) until the API server has acknowledged the last route's write.", nil, nil},
 	{writesName, counter, "Writes to the API server, by result: ok, conflict (read and decided again) or error.", []string{"result"}, nil},
+	{writeTimesName, histogram, "How long the API server takes to answer a write of a route or a workload.", []string{"verb", "kind", "result"}, nil},
+	{eventsName, counter, "Events for people, by result: ok, or error when one was refused or too many waited. What is lost here is in the log.", []string{"result"}, nil},
 	{queriesName, counter, "Queries sent to Prometheus, by result: ok or error.", []string{"result"}, nil},
 	{answersName, counter, "Times a rollout's judge was served with data, by result: ok or error. One query serves many rollouts.", []string{"result"}, nil},
+	{lastAnswerName, gauge, "When Prometheus last served a judge with data, in seconds since 1970; missing until it did.", nil, nil},
 	{reconcilesName, histogram, "How long passes over one Service take: read, decide, write.", nil, nil},
+	{depthName, gauge, "How many Services wait to be looked at.", nil, nil},
+	{waitsName, histogram, "How long a Service waited to be looked at.", nil, nil},
+	{leadingName, gauge, "1 for the replica that works, 0 for those that stand by.", nil, nil},
+	{renewalsName, counter, "Attempts to take or renew the lease, by result: ok or error.", []string{"result"}, nil},
+	{syncedName, gauge, "1 when the cluster was read in full, 0 before.", nil, nil},
 	{buildName, gauge, "Always 1; the labels tell what was built.", []string{"version", "revision", "goversion"}, nil},
 }
 
@@ -119,6 +181,58 @@ func lastTransition(v canary.View) []sample {
 		return nil
 	}
 	return []sample{{[]string{string(v.Moved)}, seconds(v.Since)}}
+}
+
+// phases are all that are shown.
+var phases = []canary.Phase{
+	canary.Idle, canary.Waiting, canary.Blocked, canary.Watched, canary.Testing, canary.Progressing, canary.Paused,
+	canary.Inconclusive, canary.Promoting, canary.Finishing, canary.RollingBack, canary.Succeeded, canary.RolledBack,
+}
+
+// live tells that a rollout is under way, or watched. One that is blocked in the
+// middle still knows its steps.
+func live(v canary.View) bool {
+	return v.Phase.Active() || v.Phase == canary.Watched || len(v.Path) > 0
+}
+
+// underWay leaves out Services at rest: there may be thousands, of which there is
+// nothing else to tell.
+func underWay(read func(canary.View) []sample) func(canary.View) []sample {
+	return func(v canary.View) []sample {
+		if !live(v) {
+			return nil
+		}
+		return read(v)
+	}
+}
+
+// tracks are the workloads whose names are known; one that serves both is no
+// track of its own.
+func tracks(v canary.View) []sample {
+	var samples []sample
+	if v.Stable.Deployment != "" {
+		samples = append(samples, number(1, stableTrack, v.Stable.Deployment))
+	}
+	if v.Canary.Deployment != "" && v.Canary.Deployment != v.Stable.Deployment {
+		samples = append(samples, number(1, canaryTrack, v.Canary.Deployment))
+	}
+	return samples
+}
+
+func shares(v canary.View) []sample {
+	var samples []sample
+	for _, s := range v.Shares {
+		samples = append(samples, number(int64(s.Least), s.VirtualService, "least"), number(int64(s.Most), s.VirtualService, "most"))
+	}
+	return samples
+}
+
+// above0 is a limit, where there is one.
+func above0(limit float64) []sample {
+	if limit <= 0 {
+		return nil
+	}
+	return []sample{{nil, limit}}
 }
 
 // judged leaves out what no judge has looked at: a 0 would look measured.
