@@ -30,7 +30,8 @@ type Parsed struct {
 	Observe bool
 	// Spec is complete when Parse returned no error. With an error it holds
 	// only what was valid by itself of the names (Service, VirtualServices,
-	// subsets) and the mode, so that the mistakes can be told at the right place.
+	// subsets, channels) and the mode, so that the mistakes can be told at the right
+	// place, and to the right people.
 	Spec canary.Spec
 	// Command is a person's order; nil without one. It is also given beside
 	// mistakes in other keys: an abort must work at any time.
@@ -59,6 +60,9 @@ func Defaults() canary.Spec {
 type Vocabulary struct {
 	Defaults canary.Spec // complete, as from Defaults or ParseDefaults
 	Metrics  []Metric    // what the annotation metrics may name
+	// Channels are what the annotation notify may name; nil: it isn't known here, and
+	// any name may be one.
+	Channels []string
 }
 
 // Metric is a metric that the operator defined.
@@ -89,6 +93,7 @@ func Parse(annotations map[string]string, v Vocabulary) (Parsed, error) {
 		p.Spec = canary.Spec{
 			Service: d.spec.Service, VirtualServices: d.spec.VirtualServices,
 			StableSubset: d.spec.StableSubset, CanarySubset: d.spec.CanarySubset, Mode: d.spec.Mode,
+			Notify: d.spec.Notify,
 		}
 		return p, join(mistakes, Prefix)
 	}
@@ -122,14 +127,16 @@ const (
 type draft struct {
 	command *canary.Command
 	spec    canary.Spec
-	metrics []Metric      // that may be named
-	steps   []step        // as written; nil when not written
-	bake    time.Duration // as written; 0 when not written
+	metrics []Metric // that may be named
+	// channels may be named; nil: any
+	channels []string
+	steps    []step        // as written; nil when not written
+	bake     time.Duration // as written; 0 when not written
 }
 
 // parse reads values by bare name. It reads all of them, whatever is wrong.
 func parse(values map[string]string, v Vocabulary, at place) (draft, []Mistake) {
-	d := draft{spec: v.Defaults, metrics: v.Metrics}
+	d := draft{spec: v.Defaults, metrics: v.Metrics, channels: v.Channels}
 	mistakes := unknown(values, at)
 	for _, key := range table {
 		value, written := values[key.Name]

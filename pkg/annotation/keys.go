@@ -45,6 +45,9 @@ const keyCommandBy = "command-by"
 // Discovered is the Default of keys whose value is found in the cluster.
 const Discovered = "discovered"
 
+// configured is the Default of keys that the configuration decides outside of its defaults.
+const configured = "as configured"
+
 // table holds every key, in the order in which people are shown them.
 var table = []Key{
 	{
@@ -99,6 +102,9 @@ var table = []Key{
 		Name: keyCanarySubset, Example: "v2", Default: Discovered, Defaultable: true, parse: parseCanarySubset,
 		Meaning: "The DestinationRule's subset of this Deployment; discovered by its labels.",
 	}, {
+		Name: "notify", Example: "team-shop, ops", Default: configured, parse: parseNotify,
+		Meaning: "The [channels](messages.md) on which people are told of releases, by the names that the operator gave them in [the configuration](config.md), at most 8; `none` is nobody. They take the place of the configuration's default.",
+	}, {
 		Name: "command", Example: "promote #42", Default: "none given", parse: parseCommand,
 		Meaning: "An order. `abort` and `pause` are in force while they stand. `promote`, `resume`, `retry`, `skip` and `rollback` act once and carry an id of your choice, `promote #42`; a new id gives a new order.",
 	},
@@ -111,11 +117,12 @@ func Keys() []Key { return append([]Key(nil), table...) }
 // pages by way of folder, like "docs/".
 func Markdown(folder string) string {
 	var b strings.Builder
-	pages := strings.NewReplacer("(config.md", "("+folder+"config.md", "(in-place.md", "("+folder+"in-place.md")
+	pages := strings.NewReplacer("(config.md", "("+folder+"config.md", "(in-place.md", "("+folder+"in-place.md",
+		"(messages.md", "("+folder+"messages.md")
 	b.WriteString("| Annotation | Example | Default | Meaning |\n|---|---|---|---|\n")
 	for _, k := range table {
 		value := "`" + k.Default + "`"
-		if k.Default == Discovered || strings.Contains(k.Default, " given") {
+		if k.Default == Discovered || k.Default == configured || strings.Contains(k.Default, " given") {
 			value = k.Default
 		}
 		meaning := strings.ReplaceAll(k.Meaning, "|", `\|`)

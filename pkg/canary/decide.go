@@ -35,7 +35,9 @@ const (
 // then judged, and held, by the spec it was working with.
 func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 	if state.Phase.Active() && len(o.Invalid) > 0 {
+		told := spec.Notify // who is told, by nothing that a state keeps
 		spec = state.Spec
+		spec.Notify = told
 	}
 	if o.Verdict.Step != state.Step || o.Verdict.Weight != state.Weight {
 		o.Verdict = judge.Verdict{} // of another step: no evidence for this one

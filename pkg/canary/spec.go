@@ -29,6 +29,7 @@ type Spec struct {
 	VirtualServices []string       `json:"-"`                    // names; empty: discovered
 	StableSubset    string         `json:"-"`                    // empty: discovered
 	CanarySubset    string         `json:"-"`                    // empty: discovered
+	Notify          []string       `json:"-"`                    // names of the operator's channels on which people are told
 }
 
 // What happens when a step's deadline comes without a verdict.

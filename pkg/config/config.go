@@ -21,7 +21,9 @@ import (
 type Config struct {
 	Defaults       canary.Spec // where a Deployment's annotations say nothing
 	Metrics        []Metric    // that annotations may name, sorted by name
-	Namespaces     []string    // to watch; empty: all
+	Notify         Notify
+	Links          Links
+	Namespaces     []string // to watch; empty: all
 	Prometheus     Prometheus
 	InPlace        InPlace
 	ClusterDomain  string // of host names, like cluster.local
@@ -191,7 +193,7 @@ func (c Config) contradictions() []error {
 	if i := c.InPlace; i.Enabled && i.Guard == GuardWebhook && port(i.Webhook.Listen) == port(c.Listen) {
 		errs = append(errs, fmt.Errorf("inPlace.webhook.listen: %q has the port of listen, which is %q; write another one, like \":8443\"", i.Webhook.Listen, c.Listen))
 	}
-	return errs
+	return append(errs, c.unknownChannels()...)
 }
 
 func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }

@@ -113,7 +113,7 @@ func TestAnnotationsMayNameTheMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := annotation.Vocabulary{Defaults: c.Defaults, Metrics: []annotation.Metric{{Name: "a"}, {Name: "b", Bad: true}, {Name: "c", Gauge: true}}}
+	want := annotation.Vocabulary{Defaults: c.Defaults, Metrics: []annotation.Metric{{Name: "a"}, {Name: "b", Bad: true}, {Name: "c", Gauge: true}}, Channels: []string{}}
 	if got := c.Vocabulary(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}

@@ -34,6 +34,9 @@ func Example() string {
 		}
 		for i := same; i < len(sections); i++ {
 			fmt.Fprintf(&b, "%s%s:\n", strings.Repeat("  ", i), sections[i])
+			if sections[i] == "notify" {
+				b.WriteString(channelsExample)
+			}
 		}
 		indent := strings.Repeat("  ", len(sections))
 		comment(&b, indent, s.explain)
@@ -57,6 +60,22 @@ metrics: {}
 #  queue-depth:
 #    description: Jobs that wait
 #    gauge: worker_queue_depth{namespace="{{namespace}}", pod=~"{{pods}}"}
+`
+
+const channelsExample = `  # Where people are told of releases, which annotations name: serin.dev/notify: "team-shop, ops".
+  # Secrets are in files, which are read again when they change. docs/messages.md shows every type.
+  channels: {}
+  #  team-shop:
+  #    type: slack
+  #    channel: "#shop"
+  #    credentials: /etc/serin/secrets/slack-token
+  #    kinds: [started, held, rolled-back, promoted, attention]
+  #    mention: here
+  #  ops:
+  #    type: alertmanager
+  #    url: http://alertmanager.monitoring:9093
+  #    plaintext: true
+  #    severity: warning
 `
 
 // shared is how many sections two paths have in common.

@@ -20,7 +20,8 @@ type Metric struct {
 
 // Vocabulary is what Deployments' annotations build on.
 func (c Config) Vocabulary() annotation.Vocabulary {
-	v := annotation.Vocabulary{Defaults: c.Defaults}
+	v := annotation.Vocabulary{Defaults: c.Defaults, Channels: c.ChannelNames()}
+	v.Defaults.Notify = c.Notify.Default
 	for _, m := range c.Metrics {
 		v.Metrics = append(v.Metrics, annotation.Metric{Name: m.Name, Gauge: m.Gauge != "", Bad: m.Bad != ""})
 	}

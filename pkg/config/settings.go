@@ -29,10 +29,11 @@ type setting struct {
 const (
 	defaultsPath = "defaults"
 	metricsPath  = "metrics"
+	channelsPath = "notify.channels"
 )
 
 // settings are all leaves but those under defaults, which are the annotations,
-// and under metrics, whose names are the operator's.
+// and under metrics and notify.channels, whose names are the operator's.
 var settings = []setting{
 	{"namespaces", `[]`, "The namespaces to watch; none given: all.", func(c *Config, v any) error {
 		return labels(v, &c.Namespaces)
@@ -104,6 +105,15 @@ var settings = []setting{
 	{"inPlace.webhook.key", `/etc/serin-webhook/tls.key`, "The file of the certificate's key, PEM.", func(c *Config, v any) error {
 		return file(v, "/etc/serin-webhook/tls.key", &c.InPlace.Webhook.Key)
 	}},
+	{"notify.default", `[]`, "The channels of Deployments whose annotations name none.", func(c *Config, v any) error {
+		return channelNames(v, &c.Notify.Default)
+	}},
+	{"links.page", `""`, "Where messages lead to, such as https://serin.example.com/{{namespace}}/{{service}}. {{namespace}}, {{service}} and {{rollout}} stand for those of the release; empty: no link.", func(c *Config, v any) error {
+		return link(v, &c.Links.Page)
+	}},
+	{"links.grafana", `""`, "Likewise a dashboard, such as https://grafana.example.com/d/serin-rollout?var-namespace={{namespace}}&var-service={{service}}.", func(c *Config, v any) error {
+		return link(v, &c.Links.Grafana)
+	}},
 	{"clusterDomain", `cluster.local`, "The cluster's domain, with which host names may end.", func(c *Config, v any) error {
 		return name(v, subdomain, "cluster.local", &c.ClusterDomain)
 	}},
@@ -154,6 +164,10 @@ func apply(c *Config, path string, tree map[string]any) []error {
 		switch {
 		case here == metricsPath && (is || value == nil):
 			errs = append(errs, applyMetrics(c, section)...)
+		case here == channelsPath && (is || value == nil):
+			errs = append(errs, applyChannels(c, section)...)
+		case here == channelsPath:
+			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write a name below it, indented, and below that its type", here, written(value)))
 		case here == metricsPath:
 			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write a name below it, indented, and below that %s", here, written(value), strings.Join(templateFields, ", ")))
 		case !is && value != nil:
@@ -201,6 +215,9 @@ func children(path string) []string {
 	var names []string
 	if path == "" {
 		names = append(names, defaultsPath, metricsPath)
+	}
+	if section, leaf, _ := strings.Cut(channelsPath, "."); path == section {
+		names = append(names, leaf)
 	}
 	for _, s := range settings {
 		rest, below := s.path, true
