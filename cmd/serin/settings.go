@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"serin.dev/serin/cmd/internal/operator"
+	"serin.dev/serin/internal/operator"
 	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/controller"
 	"serin.dev/serin/pkg/prom"

@@ -50,6 +50,12 @@ type Options struct {
 	// Guard is what holds their changed templates back: GuardPolicy, GuardWebhook
 	// or GuardPause; empty means GuardPolicy. It counts only with InPlace.
 	Guard string
+	// ByName reads the Namespaces by their names, once: all that somebody may do who
+	// has rights in them alone. One that may not be read has no labels.
+	ByName bool
+	// Asking is a Deployment, as namespace/name, that is read as if it asked for
+	// releases; empty: none is.
+	Asking string
 	// Logger is told what may not be read; nil: nobody is.
 	Logger *zap.Logger
 }
@@ -127,7 +133,7 @@ func (c *Cache) watchNamespace(ns string) error {
 	}{
 		{&c.deployments, deployments, example, c.reduceDeployment, deploymentIndexers, c.servicesOfDeployment},
 		{&c.services, cache.NewFilteredListWatchFromClient(core, "services", ns, all), &corev1.Service{}, reduceService, byNamespace, itself},
-		{&c.namespaces, cache.NewFilteredListWatchFromClient(core, "namespaces", metav1.NamespaceAll, only), &corev1.Namespace{}, reduceNamespace, none, c.servicesOfNamespace},
+		{&c.namespaces, c.namespacesIn(ns, only), &corev1.Namespace{}, reduceNamespace, none, c.servicesOfNamespace},
 		{&c.revisions, cache.NewFilteredListWatchFromClient(apps, "controllerrevisions", ns, ours), &appsv1.ControllerRevision{}, reduceRevision, cache.Indexers{byService: indexRevision}, serviceOfRevision},
 		{&c.routes, c.trees(istioKind("virtualservices"), ns), &unstructured.Unstructured{}, c.reduceRoutes, routeIndexers, servicesOfRoutes},
 		{&c.rules, c.trees(istioKind("destinationrules"), ns), &unstructured.Unstructured{}, c.reduceRule, ruleIndexers, c.servicesOfRule},
@@ -142,6 +148,14 @@ func (c *Cache) watchNamespace(ns string) error {
 		*w.into = append(*w.into, informer)
 	}
 	return nil
+}
+
+// namespacesIn lists and watches one namespace, or all.
+func (c *Cache) namespacesIn(ns string, only func(*metav1.ListOptions)) cache.ListerWatcher {
+	if c.options.ByName && ns != metav1.NamespaceAll {
+		return byName(c.options.Kube, ns)
+	}
+	return cache.NewFilteredListWatchFromClient(c.options.Kube.CoreV1().RESTClient(), "namespaces", metav1.NamespaceAll, only)
 }
 
 // deploymentsIn lists and watches Deployments: as plain trees where some are to

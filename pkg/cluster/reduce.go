@@ -176,7 +176,7 @@ func (c *Cache) reduce(d *appsv1.Deployment) (*deployment, error) {
 	s := d.Status
 	r := topology.Deployment{
 		Name: d.Name, UID: string(d.UID), Created: d.CreationTimestamp.Time,
-		Annotations:    ours(d.Annotations),
+		Annotations:    c.annotationsOf(d),
 		TemplateLabels: d.Spec.Template.Labels,
 		TemplateHash:   hash,
 		Replicas:       wanted,
@@ -198,6 +198,19 @@ func (c *Cache) reduce(d *appsv1.Deployment) (*deployment, error) {
 		revision:   d.Annotations[revisionAnnotation],
 		reduced:    r,
 	}, nil
+}
+
+// annotationsOf are a Deployment's own annotations, as it is to be read.
+func (c *Cache) annotationsOf(d *appsv1.Deployment) map[string]string {
+	found := ours(d.Annotations)
+	if c.options.Asking != d.Namespace+"/"+d.Name || topology.OptedIn(topology.Deployment{Annotations: found}) {
+		return found
+	}
+	if found == nil {
+		found = map[string]string{}
+	}
+	found[topology.OptInKey] = "true"
+	return found
 }
 
 // marked tells that the guard has marked a Deployment.

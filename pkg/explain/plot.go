@@ -9,6 +9,7 @@ import (
 
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/safetext"
+	"serin.dev/serin/pkg/words"
 )
 
 // lane is one curve over the time of the release.
@@ -51,23 +52,23 @@ func lanes(looks []Look) []lane {
 
 func failedLane(limit float64) lane {
 	return lane{
-		title: "Failed canary requests", note: "the limit is " + percent(limit), colour: red,
+		title: "Failed canary requests", note: "the limit is " + words.Percent(limit), colour: red,
 		value: func(l Look) float64 {
 			if absent(l) != "" || l.Block.Canary.Requests == 0 {
 				return math.NaN()
 			}
 			return float64(l.Block.Canary.Errors) / float64(l.Block.Canary.Requests)
 		},
-		suffices: limit, label: percent, marks: []float64{0},
+		suffices: limit, label: words.Percent, marks: []float64{0},
 	}
 }
 
 // decades are the odds that have a label: 1 to 1, 10 to 1, ...
 var decades = []float64{0, math.Log(10), math.Log(100), math.Log(1e3), math.Log(1e4), math.Log(1e5), math.Log(1e6)}
 
-func oddsLabel(ln float64) string { return number(math.Exp(ln)) + ":1" }
+func oddsLabel(ln float64) string { return words.Number(math.Exp(ln)) + ":1" }
 
-func suffice(ln float64) string { return odds(ln) + " suffices" }
+func suffice(ln float64) string { return words.Odds(ln) + " suffices" }
 
 func known(of func(judge.Verdict) float64) func(Look) float64 {
 	return func(l Look) float64 {
@@ -176,7 +177,7 @@ func bars(w *writer, unit string, paint colour, looks []Look, s stretch, of func
 		}
 		b.WriteRune(w.glyphs.bars[min(int(rate/highest*float64(len(w.glyphs.bars))), len(w.glyphs.bars)-1)])
 	}
-	w.line(w.paint(dim, fmt.Sprintf("%*s  ", labelWidth, number(highest)+" "+unit)) + w.paint(paint, b.String()))
+	w.line(w.paint(dim, fmt.Sprintf("%*s  ", labelWidth, words.Number(highest)+" "+unit)) + w.paint(paint, b.String()))
 }
 
 // rates are how much of something happened a second, in each column.

@@ -9,6 +9,7 @@ import (
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/safetext"
+	"serin.dev/serin/pkg/words"
 )
 
 // Style is how a text looks: how wide it is and what the terminal can show.
@@ -88,7 +89,7 @@ func (s Story) header(w *writer) {
 	if s.Observed() {
 		w.hanging("  ", 2, "People set the weights and Serin only judges: this is the time since the weights, or a version, changed last")
 	}
-	w.wrapped("Limits: ", limits(s.Settings.Limits, s.Settings.Custom))
+	w.wrapped("Limits: ", words.Limits(s.Settings.Limits, s.Settings.Custom))
 	for _, e := range s.Baseline.Over {
 		said := fmt.Sprintf("%s within %s, but %s", e.Metric, e.Limit, e.Seen)
 		if e.Suggest != "" {
@@ -169,7 +170,7 @@ func (s Story) fell(w *writer, looks []Look) {
 		last := looks[len(looks)-1].Verdict
 		if last.More > 0 && s.Ended.IsZero() {
 			w.line("")
-			w.flow(w.paint(bold, "No verdict yet: "), wide("No verdict yet: "), 2, "about "+count(last.More)+" more canary requests are needed"+inTime(last.MoreTime))
+			w.flow(w.paint(bold, "No verdict yet: "), wide("No verdict yet: "), 2, "about "+words.Count(last.More)+" more canary requests are needed"+inTime(last.MoreTime))
 		}
 		return
 	}
@@ -186,7 +187,7 @@ func (s Story) fell(w *writer, looks []Look) {
 	w.line("")
 	head := "The verdict fell at " + w.clock(l.Block.End()) + ": "
 	w.flow(w.paint(bold, head), wide(head), 2, string(v.Kind)+" ("+string(v.Reason)+")"+after+
-		fmt.Sprintf(", after %s canary requests at this weight, %s of them failed", count(v.Canary.Requests), count(v.Canary.Errors)))
+		fmt.Sprintf(", after %s canary requests at this weight, %s of them failed", words.Count(v.Canary.Requests), words.Count(v.Canary.Errors)))
 }
 
 func inTime(d time.Duration) string {
@@ -214,7 +215,7 @@ func (s Story) atTheEnd(w *writer, l Look) {
 		name string
 		m    judge.Measure
 	}{{"canary", v.Canary}, {"stable", v.Stable}} {
-		w.line(fmt.Sprintf("  %-7s %s requests at this step, %s/s, %s", side.name, count(side.m.Requests), number(side.m.Rate), quantile(side.m.P99)))
+		w.line(fmt.Sprintf("  %-7s %s requests at this step, %s/s, %s", side.name, words.Count(side.m.Requests), words.Number(side.m.Rate), words.Quantile(side.m.P99)))
 	}
 	if len(v.Metrics) == 0 {
 		return
@@ -233,13 +234,13 @@ const intervals = 3
 // metric is a row of the table: what was bad of the canary's and of stable's
 // requests at the step, and the evidence.
 func (s Story) metric(m judge.Metric) []string {
-	against := ratio(m.Against)
+	against := words.Ratio(m.Against)
 	if !m.Judged {
 		against = "no part"
 	}
-	row := []string{m.Name, s.limitOf(m), "no data", "", "", against, ratio(m.For)}
+	row := []string{m.Name, s.limitOf(m), "no data", "", "", against, words.Ratio(m.For)}
 	if m.Missing == "" {
-		row[2], row[3], row[4] = tally(m.Canary), between(m.Low, m.High), shareOf(m.Stable)
+		row[2], row[3], row[4] = words.Tally(m.Canary), words.Between(m.Low, m.High), words.ShareOf(m.Stable)
 	}
 	return row
 }
@@ -252,16 +253,16 @@ func (s Story) limitOf(m judge.Metric) string {
 			if c.AtLeast {
 				sign = ">= "
 			}
-			return sign + customBound(c)
+			return sign + words.CustomBound(c)
 		}
 	}
 	if strings.HasSuffix(m.Name, "-vs-stable") {
-		return number(m.Limit) + "x"
+		return words.Number(m.Limit) + "x"
 	}
 	if m.Name == "latency" {
 		return judge.Duration(s.Settings.Limits.P99)
 	}
-	return percent(m.Limit)
+	return words.Percent(m.Limit)
 }
 
 func (s Story) unknown(w *writer) {

@@ -14,12 +14,15 @@ import (
 // here, before everything else is parsed, because they decide which Service a
 // Deployment's release is about.
 const (
-	optInKey          = "serin.dev/canary"
+	optInKey          = OptInKey
 	serviceKey        = "serin.dev/service"
 	virtualServiceKey = "serin.dev/virtual-service"
 	stableSubsetKey   = "serin.dev/stable-subset"
 	canarySubsetKey   = "serin.dev/canary-subset"
 )
+
+// OptInKey is the annotation by which a Deployment asks for canary releases.
+const OptInKey = "serin.dev/canary"
 
 // Hints are what a team said instead of leaving it to be discovered. Each may
 // be empty. A Service's name that no Service can have is as good as none: the

@@ -1,8 +1,7 @@
-package main
+package cli
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -13,12 +12,17 @@ import (
 type tool struct {
 	streams genericiooptions.IOStreams
 	cluster *genericclioptions.ConfigFlags
-	now     func() time.Time
+	program Program
+
+	serin      string // the controller's namespace
+	controller string // URL of the controller's view; empty: it is looked for
+	prometheus string // URL
+	config     string // file
 }
 
 // newRoot is the command with all its verbs, each in a file of its own.
-func newRoot(streams genericiooptions.IOStreams, now func() time.Time) *cobra.Command {
-	t := &tool{streams: streams, cluster: genericclioptions.NewConfigFlags(true), now: now}
+func newRoot(streams genericiooptions.IOStreams, p Program) *cobra.Command {
+	t := &tool{streams: streams, cluster: genericclioptions.NewConfigFlags(true), program: p}
 	root := &cobra.Command{
 		Use:           "kubectl-canary",
 		Short:         "Canary releases, as Serin sees them",
@@ -32,7 +36,14 @@ func newRoot(streams genericiooptions.IOStreams, now func() time.Time) *cobra.Co
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err, c.CommandPath()} })
-	t.cluster.AddFlags(root.PersistentFlags())
+	f := root.PersistentFlags()
+	t.cluster.AddFlags(f)
+	f.StringVar(&t.serin, "serin-namespace", "serin-system", "`namespace` in which Serin runs")
+	f.StringVar(&t.controller, "controller", "", "`URL` of the controller's view, like http://localhost:9092 (default: a port of the leading pod is forwarded)")
+	f.StringVar(&t.prometheus, "prometheus", "", "`URL` of Prometheus (default: the one the controller asks)")
+	f.StringVar(&t.config, "config", "", "the controller's configuration `file` (default: the one in the cluster)")
+	root.AddCommand(newList(t), newStatus(t), newWait(t), newAbort(t))
+	root.AddCommand(newOrders(t)...)
 	root.AddCommand(newExplain(t), newVersion(t))
 	return root
 }

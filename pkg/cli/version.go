@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -7,23 +7,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the build: -ldflags "-X main.version=v1.2.3".
-var version string
-
 func newVersion(t *tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show the version of this program",
 		Args:  wrong(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(t.streams.Out, "kubectl-canary", thisVersion())
+			_, err := fmt.Fprintln(t.streams.Out, "kubectl-canary", t.version())
 			return err
 		},
 	}
 }
 
-// thisVersion is what the build was told, or what Go itself knows of the sources.
-func thisVersion() string {
+// version is what the build was told, or what Go itself knows of the sources.
+func (t *tool) version() string {
+	version := t.program.Version
 	info, ok := debug.ReadBuildInfo()
 	switch {
 	case version != "" && ok:

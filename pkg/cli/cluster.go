@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -47,7 +47,7 @@ func (t *tool) connect() (cluster, error) {
 	if err != nil {
 		return cluster{}, fmt.Errorf("find the cluster: %w; name a file with --kubeconfig, or a context with --context", err)
 	}
-	config.UserAgent = "kubectl-canary/" + thisVersion()
+	config.UserAgent = "kubectl-canary/" + t.version()
 	config.QPS, config.Burst = requestsPerSecond, requestsAtOnce
 	config.WarningHandler = rest.NoWarnings{}
 	namespace, _, err := t.cluster.ToRawKubeConfigLoader().Namespace()

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/klog/v2"
 
 	"serin.dev/serin/pkg/annotation"
@@ -88,11 +89,17 @@ func (c cluster) services(ctx context.Context) ([]topology.Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the Services of namespace %s: %w", c.namespace, err)
 	}
-	var out []topology.Service
-	for _, s := range list.Items {
-		out = append(out, topology.Service{Name: s.Name, Selector: s.Spec.Selector})
+	return servicesOf(list.Items, c.namespace), nil
+}
+
+// servicesOf are the Services of one namespace.
+func servicesOf(all []corev1.Service, namespace string) (out []topology.Service) {
+	for _, s := range all {
+		if s.Namespace == namespace {
+			out = append(out, topology.Service{Name: s.Name, Selector: s.Spec.Selector, Headless: s.Spec.ClusterIP == corev1.ClusterIPNone})
+		}
 	}
-	return out, nil
+	return out
 }
 
 // withObserved adds the Services that are only observed to those with releases.
@@ -115,7 +122,7 @@ const readTime = 30 * time.Second
 // watched reads a Service as the controller does, but with the user's rights and
 // in its namespace alone.
 func (c cluster) watched(ctx context.Context, service string, settings config.Config) (explain.Watched, error) {
-	if err := c.readable(ctx); err != nil {
+	if err := c.readable(ctx, c.namespace); err != nil {
 		return explain.Watched{}, err
 	}
 	o, err := c.around(ctx, service, settings)
@@ -144,7 +151,7 @@ func (c cluster) around(ctx context.Context, service string, settings config.Con
 	// What a watch would say of its end is of no interest to who asks once.
 	ctx, stop := context.WithTimeout(klog.NewContext(ctx, logr.Discard()), readTime)
 	cache, err := objects.New(objects.Options{
-		Kube: c.kube, Dynamic: c.trees, Namespaces: []string{c.namespace},
+		Kube: c.kube, Dynamic: c.trees, Namespaces: []string{c.namespace}, ByName: true,
 		ClusterDomain: settings.ClusterDomain, RootNamespace: settings.RootNamespace,
 	})
 	if err != nil {
@@ -161,28 +168,38 @@ func (c cluster) around(ctx context.Context, service string, settings config.Con
 	return cache.Objects(ctx, objects.Key{Namespace: c.namespace, Name: service})
 }
 
-// readable tells what else must be readable and isn't, all of it at once: a
-// watch would try again and again in silence.
-func (c cluster) readable(ctx context.Context) error {
+// readable tells what must be readable and isn't, all of it at once: a watch would
+// try again and again in silence.
+func (c cluster) readable(ctx context.Context, namespace string) error {
 	one := metav1.ListOptions{Limit: 1}
 	kinds := []struct {
 		what string
 		list func() error
 	}{
-		{"replicasets in namespace " + c.namespace, func() error { return errorOf(c.kube.AppsV1().ReplicaSets(c.namespace).List(ctx, one)) }},
-		{"pods in namespace " + c.namespace, func() error { return errorOf(c.kube.CoreV1().Pods(c.namespace).List(ctx, one)) }},
-		{"destinationrules in namespace " + c.namespace, func() error { return errorOf(c.trees.Resource(rules).Namespace(c.namespace).List(ctx, one)) }},
-		{"namespaces, by the name " + c.namespace, func() error {
-			named := fields.OneTermEqualSelector(metav1.ObjectNameField, c.namespace).String()
-			return errorOf(c.kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{FieldSelector: named}))
-		}},
+		{"deployments", func() error { return errorOf(c.kube.AppsV1().Deployments(namespace).List(ctx, one)) }},
+		{"services", func() error { return errorOf(c.kube.CoreV1().Services(namespace).List(ctx, one)) }},
+		{"replicasets", func() error { return errorOf(c.kube.AppsV1().ReplicaSets(namespace).List(ctx, one)) }},
+		{"pods", func() error { return errorOf(c.kube.CoreV1().Pods(namespace).List(ctx, one)) }},
+		{"controllerrevisions", func() error { return errorOf(c.kube.AppsV1().ControllerRevisions(namespace).List(ctx, one)) }},
+		{"virtualservices", func() error { return errorOf(c.trees.Resource(routes).Namespace(namespace).List(ctx, one)) }},
+		{"destinationrules", func() error { return errorOf(c.trees.Resource(rules).Namespace(namespace).List(ctx, one)) }},
+	}
+	if namespace == metav1.NamespaceAll {
+		kinds = append(kinds, struct {
+			what string
+			list func() error
+		}{"namespaces", func() error { return errorOf(c.kube.CoreV1().Namespaces().List(ctx, one)) }})
 	}
 	errs := make([]error, len(kinds))
 	var wg sync.WaitGroup
 	for i, k := range kinds {
 		wg.Go(func() {
-			if err := k.list(); err != nil {
-				errs[i] = fmt.Errorf("list %s: %w; ask for the right to list them", k.what, err)
+			err := k.list()
+			switch {
+			case apierrors.IsNotFound(err):
+				errs[i] = fmt.Errorf("list %s: this cluster has none in the version that Serin needs: is it the right one, with Istio 1.22 or newer? %w", k.what, err)
+			case err != nil:
+				errs[i] = fmt.Errorf("list %s in %s: %w; ask for the right to list and watch them", k.what, place(namespace), err)
 			}
 		})
 	}

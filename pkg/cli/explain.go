@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"serin.dev/serin/cmd/internal/operator"
+	"serin.dev/serin/internal/operator"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/config"
 	"serin.dev/serin/pkg/explain"
@@ -21,13 +21,10 @@ import (
 // explainOptions are what the verb explain takes.
 type explainOptions struct {
 	*tool
-	step       int
-	rollout    string
-	json       bool
-	plain      bool
-	prometheus string
-	config     string
-	controller string // its namespace
+	step    int
+	rollout string
+	json    bool
+	plain   bool
 }
 
 func newExplain(t *tool) *cobra.Command {
@@ -42,7 +39,7 @@ deployment/NAME say which. A release that Serin only observes is replayed since
 its weights, or a version, changed last.
 
 Ends with 0 when explained, 1 when the cluster or Prometheus can't be asked or
-know nothing, 2 for a wrong command line, 3 when data is missing.`,
+know nothing, 2 for a wrong command line, 10 when data is missing.`,
 		Example: `  # the newest release of the Service web
   kubectl canary explain web -n shop
 
@@ -60,9 +57,6 @@ know nothing, 2 for a wrong command line, 3 when data is missing.`,
 	f.StringVar(&o.rollout, "rollout", "", "`id` of the release, or its beginning (default: the newest)")
 	f.BoolVar(&o.json, "json", false, "everything, block by block, for programs")
 	f.BoolVar(&o.plain, "plain", false, "ASCII alone, and no colours")
-	f.StringVar(&o.prometheus, "prometheus", "", "`URL` of Prometheus (default: the one the controller asks)")
-	f.StringVar(&o.config, "config", "", "the controller's configuration `file` (default: the one in the cluster)")
-	f.StringVar(&o.controller, "controller-namespace", "serin-system", "`namespace` of the controller")
 	return c
 }
 
@@ -70,7 +64,7 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if o.step < 0 {
 		return usageError{fmt.Errorf("--step is %d; 1 is the first", o.step), cmd.CommandPath()}
 	}
-	ctx, now := cmd.Context(), o.now()
+	ctx, now := cmd.Context(), o.program.Now()
 	c, err := o.connect()
 	if err != nil {
 		return err
@@ -101,7 +95,7 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 		err = story.Text(o.streams.Out, styleOf(o.streams.Out, o.plain, os.Getenv))
 	}
 	if err == nil && story.Partial {
-		err = errPartial
+		err = ending{code: exitPartial}
 	}
 	return err
 }
@@ -142,12 +136,12 @@ func (o *explainOptions) find(ctx context.Context, c cluster, name string, setti
 }
 
 // query finds Prometheus, and how it is asked by the operator's configuration.
-func (o *explainOptions) query(ctx context.Context, c cluster, r explain.Release, settings config.Config, now time.Time) (explain.Query, error) {
+func (t *tool) query(ctx context.Context, c cluster, r explain.Release, settings config.Config, now time.Time) (explain.Query, error) {
 	address := settings.Prometheus.URL
-	if o.prometheus != "" {
-		address = o.prometheus
+	if t.prometheus != "" {
+		address = t.prometheus
 	}
-	ways, err := c.waysTo(address, o.prometheus != "")
+	ways, err := c.waysTo(address, t.prometheus != "")
 	if err != nil {
 		return explain.Query{}, err
 	}
@@ -173,13 +167,13 @@ func (o *explainOptions) query(ctx context.Context, c cluster, r explain.Release
 
 // settings is the controller's configuration: of a file, or the one in use. With
 // an error it is the defaults.
-func (o *explainOptions) settings(ctx context.Context, c cluster) (config.Config, error) {
+func (t *tool) settings(ctx context.Context, c cluster) (config.Config, error) {
 	var found config.Config
 	var err error
-	if o.config != "" {
-		found, err = operator.ReadFile(o.config)
+	if t.config != "" {
+		found, err = operator.ReadFile(t.config)
 	} else {
-		found, err = c.configInUse(ctx, o.controller)
+		found, err = c.configInUse(ctx, t.serin)
 	}
 	if err != nil {
 		return config.Default(), err

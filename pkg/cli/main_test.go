@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-		os.Exit(run(context.Background(), streams, os.Args[1:], func() time.Time { return at }))
+		os.Exit(Run(context.Background(), streams, os.Args[1:], Program{Now: func() time.Time { return at }}))
 	}})
 }
 
