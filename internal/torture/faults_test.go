@@ -178,7 +178,7 @@ func crash(done bool, next restart) func(*wire, *http.Request) (*http.Response, 
 
 // skewed is a crash, after which the next process's clock is ahead of the one
 // before, or behind. In a bubble nobody can set a clock: instead all that was
-// stored by the clock before is moved the other way, and so is Prometheus's past.
+// stored by the clock before is moved the other way.
 func skewed(by time.Duration) func(*wire, *http.Request) (*http.Response, error) {
 	return func(x *wire, r *http.Request) (*http.Response, error) {
 		answer, err := crash(true, restart{after: 5 * time.Second})(x, r)

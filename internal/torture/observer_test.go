@@ -372,7 +372,7 @@ func lasting(doc map[string]any) string {
 		switch {
 		case strings.HasPrefix(key, statePrefix):
 			s, _ := stateOf(doc)
-			notes[key] = fmt.Sprintf("%s at %d%%, step %d", s.Phase, s.Weight, s.Step)
+			notes[key] = fmt.Sprintf("%s at %d%%", s.Phase, s.Weight) // which step it was hangs on when people act
 		case key != apiserver.RevisionKey && key != touched:
 			notes[key] = value
 		}

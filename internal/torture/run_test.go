@@ -133,7 +133,7 @@ func (w *world) script(f func()) {
 	f()
 }
 
-// settle waits until nobody has written for a minute, and all faults are over.
+// settle waits until all faults are over, and nobody has written for a minute.
 func (w *world) settle() {
 	quiet := 0
 	last := -1
@@ -141,14 +141,13 @@ func (w *world) settle() {
 		now := 0
 		w.watch.tell(func(o *observer) { now = o.writes })
 		w.mu.Lock()
-		disturbed := w.down+w.away > 0
+		disturbed := w.down+w.away+w.under > 0
 		w.mu.Unlock()
 		if quiet++; now != last || disturbed {
 			quiet, last = 0, now
 		}
 		return quiet >= 60
 	})
-	w.standing.Wait()
 }
 
 // idle is an hour in which nothing may be written.

@@ -8,8 +8,8 @@ import (
 
 var stamp = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 
-// shift moves every time that is stored, but for leases, and all that Prometheus
-// knows. When a pod is told to go is left alone: Kubernetes goes by that, whose
+// shift moves every time that is stored, but for leases. Prometheus goes by a clock
+// that is right, and knows what it knew. When a pod is told to go is left alone: Kubernetes goes by that, whose
 // clock is right.
 func (w *world) shift(by time.Duration) {
 	for _, kind := range []string{"VirtualService", "DestinationRule", "Deployment", "ReplicaSet", "Pod", "ControllerRevision"} {
