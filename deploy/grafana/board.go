@@ -131,11 +131,11 @@ func (p panel) render(id int, place object) object {
 
 // usual are the options that panels of a kind have if they say nothing else.
 var usual = map[string]object{
-	graph:    {"legend": object{"displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": object{"mode": "multi", "sort": "desc"}},
+	graph:    {"legend": object{"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []string{}}, "tooltip": object{"mode": "multi", "sort": "desc"}},
 	stat:     {"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}, "colorMode": "value", "graphMode": "none", "textMode": "auto"},
 	bar:      {"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}, "displayMode": "basic", "orientation": "horizontal", "minVizWidth": 8, "minVizHeight": 16, "valueMode": "color"},
 	table:    {"showHeader": true, "cellHeight": "sm"},
-	timeline: {"mergeValues": true, "showValue": "never", "rowHeight": 0.8, "legend": object{"displayMode": "list", "placement": "bottom", "showLegend": false}, "tooltip": object{"mode": "single"}},
+	timeline: {"mergeValues": true, "showValue": "never", "rowHeight": 0.8, "legend": object{"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []string{}}, "tooltip": object{"mode": "single", "sort": "none"}},
 }
 
 // merge is a with what b has instead or in addition.
@@ -159,7 +159,7 @@ func list(all []object) []object {
 
 var datasourceVariable = object{
 	"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "hide": 0, "refresh": 1,
-	"current": object{}, "options": []any{}, "regex": "", "includeAll": false, "multi": false,
+	"options": []any{}, "regex": "", "includeAll": false, "multi": false,
 }
 
 // variable is one whose values Prometheus knows, read anew when the time range
@@ -168,7 +168,7 @@ func variable(name, label, expr string) object {
 	return object{
 		"name": name, "label": label, "type": "query", "datasource": source, "hide": 0, "refresh": 2, "sort": 1, "regex": "",
 		"definition": expr, "query": object{"query": expr, "refId": "variable-" + name, "qryType": 1},
-		"current": object{}, "options": []any{}, "includeAll": false, "multi": false,
+		"options": []any{}, "includeAll": false, "multi": false,
 	}
 }
 

@@ -17,8 +17,10 @@ func rollout() board {
 		// A transition's own time is its value, so that it is marked once and exactly.
 		annotations: []object{{
 			"name": "Transitions", "enable": true, "hide": false, "iconColor": "purple", "datasource": source,
-			"expr":        `max by (reason) (serin_rollout_last_transition_timestamp_seconds{` + of + `}) * 1000`,
-			"titleFormat": "{{reason}}", "textFormat": "", "tagKeys": "", "step": "", "useValueForTime": true,
+			"target": object{
+				"refId": "Transitions", "expr": `max by (reason) (serin_rollout_last_transition_timestamp_seconds{` + of + `}) * 1000`, "interval": "",
+			},
+			"titleFormat": "{{reason}}", "textFormat": "", "tagKeys": "", "useValueForTime": true,
 		}},
 		rows: []row{
 			{"Now", 4, state()},

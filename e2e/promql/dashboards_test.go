@@ -21,8 +21,9 @@ type dashboard struct {
 	Templating              struct{ List []variable }
 	Annotations             struct {
 		List []struct {
-			Name, Expr, TitleFormat string
-			Datasource              source
+			Name, TitleFormat string
+			Target            struct{ Expr string }
+			Datasource        source
 		}
 	}
 }
@@ -109,7 +110,7 @@ func faults(d dashboard, known map[string][]string) []string {
 	c.places()
 	c.variables()
 	for _, a := range d.Annotations.List {
-		c.query("annotations "+a.Name, a.Expr, a.TitleFormat, a.Datasource)
+		c.query("annotations "+a.Name, a.Target.Expr, a.TitleFormat, a.Datasource)
 	}
 	return c.out
 }
