@@ -22,6 +22,7 @@ import (
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/controller"
 	"serin.dev/serin/pkg/metrics"
+	"serin.dev/serin/pkg/notify"
 	"serin.dev/serin/pkg/prom"
 )
 
@@ -57,58 +58,69 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen for metrics and health on %s: %w; choose another with --listen", s.config.Listen, err)
 	}
-	kube, c, m, err := assemble(s, log)
+	p, err := assemble(s, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	work, err := guarding(ctx, s.config.InPlace, kube, log, c.Run)
+	work, err := guarding(ctx, s.config.InPlace, p.kube, log, telling(p.notifier, p.controller.Run))
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	log.Info("Serin starts", zap.Stringer("version", thisBuild()), zap.String("listen", listener.Addr().String()),
 		zap.String("prometheus", redact(s.config.Prometheus.URL)), zap.Int("metrics", len(s.templates)))
-	err = serveWhile(ctx, listener, newServer(handler(c, m), log), work)
+	err = serveWhile(ctx, listener, newServer(handler(p.controller, p.metrics), log), work)
 	log.Info("Serin stops", zap.Error(err))
 	return err
 }
 
+// parts are what the program is made of.
+type parts struct {
+	kube       kubernetes.Interface
+	controller *controller.Controller
+	metrics    *metrics.Metrics
+	notifier   *notify.Notifier
+}
+
 // assemble makes the clients and the controller over them.
-func assemble(s settings, log *zap.Logger) (kubernetes.Interface, *controller.Controller, *metrics.Metrics, error) {
+func assemble(s settings, log *zap.Logger) (p parts, err error) {
 	rest, namespace, err := clientConfig(s.kubeconfig)
 	if err != nil {
-		return nil, nil, nil, err
+		return p, err
 	}
-	kube, err := kubernetes.NewForConfig(rest)
+	p.kube, err = kubernetes.NewForConfig(rest)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("make a client for the API server: %w", err)
+		return p, fmt.Errorf("make a client for the API server: %w", err)
 	}
 	trees, err := dynamic.NewForConfig(rest)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("make a client for the API server: %w", err)
+		return p, fmt.Errorf("make a client for the API server: %w", err)
 	}
-	var c *controller.Controller
 	b := thisBuild()
-	m := metrics.New(metrics.Source{
-		Views:   func() []canary.View { return c.Views() },
-		Leading: func() bool { return c.Leading() },
-		Ready:   func() bool { return c.Ready() },
+	p.metrics = metrics.New(metrics.Source{
+		Views:   func() []canary.View { return p.controller.Views() },
+		Leading: func() bool { return p.controller.Leading() },
+		Ready:   func() bool { return p.controller.Ready() },
 	}, metrics.Build{Version: b.version, Revision: b.revision, GoVersion: b.goVersion})
 	f := s.config
-	query, err := prom.HTTP(&http.Client{Transport: m.Queries(http.DefaultTransport), Timeout: f.Prometheus.Timeout}, f.Prometheus.URL)
+	query, err := prom.HTTP(&http.Client{Transport: p.metrics.Queries(http.DefaultTransport), Timeout: f.Prometheus.Timeout}, f.Prometheus.URL)
 	if err != nil {
-		return nil, nil, nil, err
+		return p, err
 	}
 	elect, err := s.lease(namespace, rest)
 	if err != nil {
-		return nil, nil, nil, err
+		return p, err
 	}
-	c, err = controller.New(controller.Options{
-		Kube: kube, Dynamic: trees, Query: query, Logger: log, Meter: m, Queue: m.Queue(),
+	if p.notifier, err = newNotifier(f, log, p.metrics); err != nil {
+		return p, err
+	}
+	vocabulary := f.Vocabulary()
+	p.controller, err = controller.New(controller.Options{
+		Kube: p.kube, Dynamic: trees, Query: query, Logger: log, Meter: p.metrics, Queue: p.metrics.Queue(),
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
 		InPlace: f.InPlace.Enabled, Guard: f.InPlace.Guard,
-		Defaults: f.Defaults, Templates: s.templates,
+		Defaults: vocabulary.Defaults, Templates: s.templates, Channels: vocabulary.Channels, Listener: p.notifier,
 		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
 		Elect: elect,
 	})
-	return kube, c, m, err
+	return p, err
 }

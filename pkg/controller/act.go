@@ -67,7 +67,7 @@ func (c *Controller) complain(s situation, p canary.Plan, err error) {
 	if errors.Is(err, errBehind) || c.queue.NumRequeues(s.key) < hitches {
 		return
 	}
-	c.told.tell(s.key, s.about(p), []canary.Event{{
+	c.told.tell(s.key, s.about(p), p.View, []canary.Event{{
 		Reason: canary.RoutesPending, Warning: true,
 		Sentence: "The routes can't be written, which is tried again and again: " + strings.ReplaceAll(err.Error(), "\n", "; "),
 	}})
@@ -88,7 +88,7 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 		return catchUp, nil // what comes next takes the state away: the record has to be seen before
 	}
 	if len(writes) == 0 {
-		c.told.tell(s.key, s.about(p), p.Tell)
+		c.told.tell(s.key, s.about(p), p.View, p.Tell)
 		return recheck(p), nil
 	}
 	if err := c.fresh(ctx, s); err != nil {
@@ -103,7 +103,7 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	if err := c.write(ctx, writes[0]); err != nil {
 		return catchUp, describe(writes[0], err)
 	}
-	c.told.tell(s.key, s.about(p), p.Tell)
+	c.told.tell(s.key, s.about(p), p.View, p.Tell)
 	return atOnce, nil
 }
 
@@ -141,7 +141,7 @@ func (c *Controller) snap(ctx context.Context, s situation, p canary.Plan, urgen
 		errs[i] = describe(urgent[i], err)
 	}
 	if done > 0 {
-		c.told.tell(s.key, s.about(p), p.Tell)
+		c.told.tell(s.key, s.about(p), p.View, p.Tell)
 		// A release that ends in one write has no later pass to be recorded in.
 		if err := c.record(ctx, s, p); err != nil {
 			c.log.Warn("A release is not kept in the history", zap.Stringer("service", s.key), zap.Error(err))

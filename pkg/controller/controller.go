@@ -33,7 +33,7 @@ const (
 	lastRetry  = 20 * time.Second
 )
 
-// Options say how to run. All but Elect, Metrics and Lease must be given.
+// Options say how to run. What may be nil or empty says so; the rest must be given.
 type Options struct {
 	Kube    kubernetes.Interface
 	Dynamic dynamic.Interface
@@ -55,6 +55,11 @@ type Options struct {
 	Reporter prom.Reporter // whose telemetry counts
 	// Templates are the operator's own metrics, checked, each name once.
 	Templates []prom.Template
+	// Channels are the names of the operator's channels that annotations may name; nil:
+	// any.
+	Channels []string
+	// Listener is told what people are told; nil: nobody is.
+	Listener Listener
 
 	// Elect makes this one of several replicas, of which one works; nil: alone.
 	Elect *Lease
@@ -63,6 +68,12 @@ type Options struct {
 	// Queue measures how many Services wait to be looked at and for how long; nil:
 	// nobody does.
 	Queue workqueue.MetricsProvider
+}
+
+// Listener takes each Event that is told, with the rollout as it was shown then. It
+// must not block: it is called within a pass.
+type Listener interface {
+	Told(view canary.View, event canary.Event)
 }
 
 // Controller is made by New and runs once.
@@ -111,7 +122,7 @@ func New(o Options) (*Controller, error) {
 		views:      map[cluster.Key]canary.View{}, watched: map[cluster.Key]canary.State{},
 	}
 	c.queue = newQueue(c.rank, o.Queue)
-	c.told = newTeller(o.Kube, o.Logger, o.Meter)
+	c.told = newTeller(o.Kube, o.Logger, o.Meter, o.Listener)
 	c.bench = newBench(c.benchOptions())
 	watched.OnChange(c.queue.Add)
 	return c, nil
@@ -140,10 +151,10 @@ func newQueue(rank func(cluster.Key) rank, measured workqueue.MetricsProvider) w
 	return workqueue.NewTypedRateLimitingQueueWithConfig(failing, workqueue.TypedRateLimitingQueueConfig[cluster.Key]{DelayingQueue: delaying})
 }
 
-// vocabulary is what annotations build on: the defaults, and the metrics there
-// are templates of.
+// vocabulary is what annotations build on: the defaults, the channels, and the metrics
+// there are templates of.
 func vocabulary(o Options) annotation.Vocabulary {
-	v := annotation.Vocabulary{Defaults: o.Defaults}
+	v := annotation.Vocabulary{Defaults: o.Defaults, Channels: o.Channels}
 	for _, t := range o.Templates {
 		v.Metrics = append(v.Metrics, annotation.Metric{Name: t.Name, Gauge: t.Gauge != "", Bad: t.Bad != ""})
 	}

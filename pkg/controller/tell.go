@@ -41,6 +41,7 @@ type teller struct {
 	kube     kubernetes.Interface
 	log      *zap.Logger
 	meter    Meter
+	listener Listener
 	instance string
 	events   chan *eventsv1.Event
 
@@ -50,13 +51,13 @@ type teller struct {
 	last     int64
 }
 
-func newTeller(kube kubernetes.Interface, log *zap.Logger, meter Meter) *teller {
+func newTeller(kube kubernetes.Interface, log *zap.Logger, meter Meter, listener Listener) *teller {
 	instance, err := os.Hostname()
 	if err != nil {
 		instance = "unknown" // the API demands a name, and any will do
 	}
 	return &teller{
-		kube: kube, log: log, meter: meter, instance: instance,
+		kube: kube, log: log, meter: meter, listener: listener, instance: instance,
 		events:   make(chan *eventsv1.Event, waitingEvents),
 		standing: map[cluster.Key]map[canary.Event]bool{}, kept: map[cluster.Key]keeping{},
 	}
@@ -91,7 +92,7 @@ func (s situation) about(p canary.Plan) subject {
 }
 
 // tell says what the pass before has not said already.
-func (t *teller) tell(k cluster.Key, about subject, events []canary.Event) {
+func (t *teller) tell(k cluster.Key, about subject, view canary.View, events []canary.Event) {
 	t.mu.Lock()
 	before := t.standing[k]
 	now := map[canary.Event]bool{}
@@ -104,8 +105,12 @@ func (t *teller) tell(k cluster.Key, about subject, events []canary.Event) {
 	}
 	t.standing[k] = now
 	t.mu.Unlock()
+	view.Namespace, view.Service = k.Namespace, k.Name
 	for _, e := range fresh {
 		t.say(k, about, e)
+		if t.listener != nil {
+			t.listener.Told(view, e)
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ type world struct {
 	templates []prom.Template // the operator's metrics, of which the mesh says nothing
 	query     prom.Query      // instead of the mesh, if given
 	inPlace   bool            // single Deployments may be updated in place
+	listener  Listener        // is told what people are told
+	channels  []string        // that annotations may name
 }
 
 const interval = 5 * time.Second
@@ -168,7 +170,7 @@ func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controlle
 		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config),
 		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
 		Defaults: annotation.Defaults(), Interval: 3 * interval, Templates: w.templates,
-		Elect: lease, Meter: w.meter, InPlace: w.inPlace,
+		Elect: lease, Meter: w.meter, InPlace: w.inPlace, Listener: w.listener, Channels: w.channels,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -23,7 +23,7 @@ type Metrics struct {
 	build  Build
 	descs  map[string]*prometheus.Desc
 
-	decisions, transitions, served, writes, events, answers, queries, renewals *prometheus.CounterVec
+	decisions, transitions, served, writes, events, answers, queries, messages, renewals *prometheus.CounterVec
 
 	snaps, reconciles, waits prometheus.Histogram
 	writeTimes               *prometheus.HistogramVec
@@ -70,6 +70,7 @@ func New(source Source, build Build) *Metrics {
 	m.events = newCounter(eventsName, resultOK, resultError)
 	m.answers = newCounter(answersName, resultOK, resultError)
 	m.queries = newCounter(queriesName, resultOK, resultError)
+	m.messages = newCounter(messagesName)
 	m.renewals = newCounter(renewalsName, resultOK, resultError)
 	m.snaps = newHistogram(snapsName, snapBounds)
 	m.reconciles = newHistogram(reconcilesName, passBounds)
@@ -133,6 +134,11 @@ func (m *Metrics) Served(requests, bad int64) {
 // Told counts an Event; err is why it was not sent.
 func (m *Metrics) Told(err error) { m.events.WithLabelValues(outcome(err)).Inc() }
 
+// Notified counts what became of a message on one of the operator's channels.
+func (m *Metrics) Notified(channel, result string) {
+	m.messages.WithLabelValues(channel, result).Inc()
+}
+
 // Renewed counts an attempt to take or renew the lease.
 func (m *Metrics) Renewed(err error) { m.renewals.WithLabelValues(outcome(err)).Inc() }
 
@@ -173,7 +179,7 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect is prometheus.Collector's.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
-		m.decisions, m.transitions, m.served, m.writes, m.events, m.answers, m.queries, m.renewals,
+		m.decisions, m.transitions, m.served, m.writes, m.events, m.answers, m.queries, m.messages, m.renewals,
 		m.snaps, m.reconciles, m.waits, m.writeTimes, m.depth,
 	} {
 		c.Collect(out)

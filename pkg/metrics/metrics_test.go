@@ -298,6 +298,19 @@ serin_prometheus_queries_total{result="ok"} 1
 `, "serin_prometheus_queries_total")
 }
 
+func TestMessagesAreCountedByChannel(t *testing.T) {
+	m := showing()
+	for _, result := range []string{"retried", "retried", "sent"} {
+		m.Notified("ops", result)
+	}
+	expect(t, m, `
+# HELP serin_notifications_total Messages to people and programs, by channel and result: sent, retried (and then sent or dropped) or dropped.
+# TYPE serin_notifications_total counter
+serin_notifications_total{channel="ops",result="retried"} 2
+serin_notifications_total{channel="ops",result="sent"} 1
+`, "serin_notifications_total")
+}
+
 func TestScrapesAndCountsMayMeet(t *testing.T) {
 	m := showing(running())
 	var wg sync.WaitGroup
@@ -320,6 +333,7 @@ func TestNamesFollowTheConventions(t *testing.T) {
 	m.Moved(canary.Testing, canary.Progressing, canary.StepStarted)
 	m.Wrote(mode.Update, "VirtualService", time.Millisecond, nil)
 	m.Asked(nil)
+	m.Notified("ops", "sent")
 	for _, f := range metrics.Families() {
 		// Of what has no series nothing would be checked.
 		if testutil.CollectAndCount(m, f.Name) == 0 {
