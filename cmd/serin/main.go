@@ -66,6 +66,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	work = paging(ctx, s.config.Page, p.kube, p.controller, log, work)
 	log.Info("Serin starts", zap.Stringer("version", thisBuild()), zap.String("listen", listener.Addr().String()),
 		zap.String("prometheus", redact(s.config.Prometheus.URL)), zap.Int("metrics", len(s.templates)))
 	err = serveWhile(ctx, listener, newServer(handler(p.controller, p.metrics), log), work)

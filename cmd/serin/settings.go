@@ -45,7 +45,7 @@ type settings struct {
 // parse reads the arguments. All mistakes come at once.
 func parse(args []string, out io.Writer) (settings, error) {
 	var s settings
-	var file, prometheus, namespaces, listen, inPlace, level string
+	var file, prometheus, namespaces, listen, page, inPlace, level string
 	var interval time.Duration
 	flags := flag.NewFlagSet("serin", flag.ContinueOnError)
 	flags.SetOutput(out)
@@ -54,6 +54,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&prometheus, "prometheus-url", "", "`URL` of Prometheus; wins over the file")
 	flags.StringVar(&namespaces, "namespaces", "", "comma-separated `names` of the namespaces to watch; wins over the file (default: all)")
 	flags.StringVar(&listen, "listen", "", "`host:port` of metrics and health; wins over the file (default :8080)")
+	flags.StringVar(&page, "page-listen", "", "`host:port` of the page; wins over the file (default 127.0.0.1:9092)")
 	flags.StringVar(&inPlace, "in-place", "", "release single Deployments in place, with this `guard`: policy, webhook or pause; wins over the file (default: off)")
 	flags.DurationVar(&interval, "interval", 0, "what is assumed where the scrape interval can't be found out; wins over the file (default 15s)")
 	flags.BoolVar(&s.elect, "leader-elect", true, "work only while holding the Lease")
@@ -83,6 +84,12 @@ func parse(args []string, out io.Writer) (settings, error) {
 		errs = append(errs, fmt.Errorf("--in-place: %q is none of %s", inPlace, strings.Join(guards, ", ")))
 	}
 	s.override(prometheus, namespaces, listen, inPlace, interval)
+	if page != "" {
+		s.config.Page.Listen = page
+		if err := s.config.Page.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("--page-listen: %w", err))
+		}
+	}
 	return s, errors.Join(errs...)
 }
 

@@ -35,7 +35,7 @@ func guarding(ctx context.Context, f config.InPlace, kube kubernetes.Interface, 
 	if err != nil {
 		return nil, fmt.Errorf("listen for the guard's webhook on %s: %w; choose another address by inPlace.webhook.listen", f.Webhook.Listen, err)
 	}
-	shown := &certificate{files: f.Webhook, log: log.Named("webhook")}
+	shown := &certificate{files: f.Webhook, setting: "inPlace.webhook", log: log.Named("webhook")}
 	if _, err := shown.get(nil); err != nil {
 		log.Warn("The guard's webhook has no certificate yet, and changed templates are not held", zap.Error(err))
 	}
@@ -63,8 +63,9 @@ func whoAmI(ctx context.Context, kube kubernetes.Interface) (string, error) {
 // certificate is what the API server is shown: read again when its files change,
 // as they do long before it ends.
 type certificate struct {
-	files config.Webhook
-	log   *zap.Logger
+	files   config.Webhook
+	setting string // by which the files are named
+	log     *zap.Logger
 
 	mu     sync.Mutex
 	loaded *tls.Certificate
@@ -94,7 +95,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.loaded, nil
 		}
 	}
-	err = fmt.Errorf("read the webhook's certificate: %w; see inPlace.webhook in the configuration", err)
+	err = fmt.Errorf("read the certificate: %w; see %s in the configuration", err, c.setting)
 	if c.loaded == nil {
 		return nil, err
 	}

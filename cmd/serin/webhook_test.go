@@ -89,7 +89,7 @@ func shownName(t *testing.T, c *certificate) string {
 
 func TestTheCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	f := files(t)
-	c := &certificate{files: f, log: zap.NewNop()}
+	c := &certificate{files: f, setting: "inPlace.webhook", log: zap.NewNop()}
 	if _, err := c.get(nil); err == nil || !strings.Contains(err.Error(), "tls.crt") || !strings.Contains(err.Error(), "inPlace.webhook") {
 		t.Errorf("without files: %v", err)
 	}

@@ -26,6 +26,7 @@ type Config struct {
 	Namespaces     []string // to watch; empty: all
 	Prometheus     Prometheus
 	InPlace        InPlace
+	Page           Page
 	ClusterDomain  string // of host names, like cluster.local
 	RootNamespace  string // Istio's, like istio-system
 	LeaderElection LeaderElection
@@ -88,6 +89,7 @@ func Default() Config {
 			Guard:   GuardPolicy,
 			Webhook: Webhook{Listen: ":8443", Certificate: "/etc/serin-webhook/tls.crt", Key: "/etc/serin-webhook/tls.key"},
 		},
+		Page:          Page{Listen: "127.0.0.1:9092", Access: AccessLoopback},
 		ClusterDomain: "cluster.local",
 		RootNamespace: "istio-system",
 		// A standby sees a renewal, and then the end of the lease, each up to 2.2
@@ -192,6 +194,12 @@ func (c Config) contradictions() []error {
 	}
 	if i := c.InPlace; i.Enabled && i.Guard == GuardWebhook && port(i.Webhook.Listen) == port(c.Listen) {
 		errs = append(errs, fmt.Errorf("inPlace.webhook.listen: %q has the port of listen, which is %q; write another one, like \":8443\"", i.Webhook.Listen, c.Listen))
+	}
+	if err := c.Page.Check(); err != nil {
+		errs = append(errs, err)
+	}
+	if p := c.Page.Listen; p != "" && (port(p) == port(c.Listen) || c.InPlace.Enabled && c.InPlace.Guard == GuardWebhook && port(p) == port(c.InPlace.Webhook.Listen)) {
+		errs = append(errs, fmt.Errorf("page.listen: %q has the port of another listener; write another one, like \"127.0.0.1:9092\"", p))
 	}
 	return append(errs, c.unknownChannels()...)
 }

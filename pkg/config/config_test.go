@@ -68,6 +68,7 @@ inPlace:
   guard: webhook
   settle: 1500ms
   webhook: {listen: ":9443", certificate: /run/tls.crt, key: /run/tls.key}
+page: {listen: "10.0.0.1:9444", access: reviewed, hosts: [serin.example.com], certificate: /run/page.crt, key: /run/page.key}
 clusterDomain: example.internal
 rootNamespace: mesh
 leaderElection:
@@ -94,6 +95,8 @@ listen: 127.0.0.1:9000
 		},
 		Prometheus: config.Prometheus{URL: "https://metrics.example.com/prometheus", Interval: 5 * time.Second, Timeout: 3 * time.Second, Reporter: config.ReporterSource},
 		InPlace:    config.InPlace{Enabled: true, Guard: config.GuardWebhook, Webhook: config.Webhook{Listen: ":9443", Certificate: "/run/tls.crt", Key: "/run/tls.key"}},
+
+		Page: config.Page{Listen: "10.0.0.1:9444", Access: config.AccessReviewed, Hosts: []string{"serin.example.com"}, Certificate: "/run/page.crt", Key: "/run/page.key"},
 
 		ClusterDomain: "example.internal", RootNamespace: "mesh", Listen: "127.0.0.1:9000",
 		LeaderElection: config.LeaderElection{Namespace: "serin-system", Name: "serin-shop", LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 4 * time.Second},
@@ -198,6 +201,14 @@ func TestMistakes(t *testing.T) {
 		{"a folder of keys", "inPlace: {webhook: {key: /etc/}}", `inPlace.webhook.key: "/etc/" is no absolute path of a file`},
 		{"a webhook without a port", "inPlace: {webhook: {listen: localhost}}", `inPlace.webhook.listen: "localhost" has no port`},
 		{"a webhook on the port of the metrics", "inPlace: {enabled: true, guard: webhook, webhook: {listen: '0.0.0.0:8080'}}", `inPlace.webhook.listen: "0.0.0.0:8080" has the port of listen, which is ":8080"; write another one, like ":8443"`},
+		{"a page for everybody that asks nobody", "page: {listen: ':9092'}", `page.listen: ":9092" is reached from other machines, and page.access: loopback asks nobody who they are; write "127.0.0.1:9092", or page.access: reviewed`},
+		{"a page on a name", "page: {listen: 'serin.example.com:9092'}", `page.listen: "serin.example.com:9092" is reached from other machines`},
+		{"tokens in clear text", "page: {listen: ':9092', access: reviewed}", `page.certificate: without one, tokens would cross the network in clear text`},
+		{"a page with half a certificate", "page: {certificate: /run/tls.crt}", `page.key: a certificate and its key belong together; write both`},
+		{"a page on the port of the metrics", "page: {listen: '127.0.0.1:8080'}", `page.listen: "127.0.0.1:8080" has the port of another listener`},
+		{"a page of no kind", "page: {access: everybody}", `page.access: "everybody" is none of the choices; write loopback or reviewed`},
+		{"a page without a port", "page: {listen: localhost}", `page.listen: "localhost" has no port; write for example ":8080"`},
+		{"a host with a port", "page: {hosts: ['serin.example.com:80']}", `page.hosts: a list or mapping holds "serin.example.com:80", which is no valid name; write for example serin.example.com`},
 		{"a leader that renews too long", "leaderElection: {renewDeadline: 15s}", `leaderElection.renewDeadline: 15s is not below the leaseDuration of 11s, so two replicas could work at once; write for example 7.3s`},
 		{"a leader that tries too seldom", "leaderElection: {retryPeriod: 9s}", `leaderElection.retryPeriod: 9s leaves no second try within the renewDeadline of 8s; write for example 1.6s`},
 	}

@@ -114,6 +114,25 @@ var settings = []setting{
 	{"links.grafana", `""`, "Likewise a dashboard, such as https://grafana.example.com/d/serin-rollout?var-namespace={{namespace}}&var-service={{service}}.", func(c *Config, v any) error {
 		return link(v, &c.Links.Grafana)
 	}},
+	{"page.listen", `"127.0.0.1:9092"`, "Where the page and its JSON are served, as host:port. As it is, they are reached by kubectl port-forward alone. \"\": nowhere.", func(c *Config, v any) error {
+		if v == "" {
+			c.Page.Listen = ""
+			return nil
+		}
+		return listen(v, &c.Page.Listen)
+	}},
+	{"page.access", `loopback`, "Who may see the page. loopback: whoever reaches it, which its address bounds to this machine. reviewed: who brings a token of the cluster, and may get Deployments in a namespace, sees its rollouts; deploy/page brings the rights that this needs.", func(c *Config, v any) error {
+		return choice(v, &c.Page.Access, AccessLoopback, AccessReviewed)
+	}},
+	{"page.hosts", `[]`, "Host names by which the page is asked for, beside localhost and the loopback addresses. With access: reviewed any name will do.", func(c *Config, v any) error {
+		return hosts(v, &c.Page.Hosts)
+	}},
+	{"page.certificate", `""`, "The file of the certificate with which the page is served, PEM; read again when it changes. Without one it is served in clear text, which reviewed access allows on a loopback address only.", func(c *Config, v any) error {
+		return fileOrNone(v, "/etc/serin-page/tls.crt", &c.Page.Certificate)
+	}},
+	{"page.key", `""`, "The file of the certificate's key, PEM.", func(c *Config, v any) error {
+		return fileOrNone(v, "/etc/serin-page/tls.key", &c.Page.Key)
+	}},
 	{"clusterDomain", `cluster.local`, "The cluster's domain, with which host names may end.", func(c *Config, v any) error {
 		return name(v, subdomain, "cluster.local", &c.ClusterDomain)
 	}},
@@ -301,6 +320,14 @@ func file(value any, example string, into *string) error {
 	return nil
 }
 
+func fileOrNone(value any, example string, into *string) error {
+	if value == "" {
+		*into = ""
+		return nil
+	}
+	return file(value, example, into)
+}
+
 func choice(value any, into *string, choices ...string) error {
 	text, _ := value.(string)
 	if !slices.Contains(choices, text) {
@@ -361,22 +388,31 @@ func name(value any, form *regexp.Regexp, example string, into *string) error {
 }
 
 func labels(value any, into *[]string) error {
+	return names(value, label, "shop", "[shop, blog]", into)
+}
+
+func hosts(value any, into *[]string) error {
+	return names(value, subdomain, "serin.example.com", "[serin.example.com]", into)
+}
+
+// names reads a list of names of a form, each once.
+func names(value any, form *regexp.Regexp, one, several string, into *[]string) error {
 	items, is := value.([]any)
 	if !is {
-		return fmt.Errorf("is no list; write for example [shop, blog]")
+		return fmt.Errorf("is no list; write for example %s", several)
 	}
-	var names []string
+	var all []string
 	for _, item := range items {
-		var one string
-		if err := name(item, label, "shop", &one); err != nil {
+		var read string
+		if err := name(item, form, one, &read); err != nil {
 			return fmt.Errorf("holds %s, which %w", written(item), err)
 		}
-		if slices.Contains(names, one) {
-			return fmt.Errorf("holds %q twice; write it once", one)
+		if slices.Contains(all, read) {
+			return fmt.Errorf("holds %q twice; write it once", read)
 		}
-		names = append(names, one)
+		all = append(all, read)
 	}
-	*into = names
+	*into = all
 	return nil
 }
 

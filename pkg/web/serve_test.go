@@ -291,7 +291,7 @@ func equal(t *testing.T, what string, got []string, want ...string) {
 
 // pass lets so many seconds go by, in virtual time.
 func pass(n int) {
-	time.Sleep(time.Duration(n) * time.Second)
+	<-time.After(time.Duration(n) * time.Second)
 	synctest.Wait()
 }
 
