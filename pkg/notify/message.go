@@ -71,11 +71,11 @@ func compose(m Message, links Links) text {
 	t := text{icon: icons[m.Kind], title: safetext.Line(v.Key()) + ": " + title(m.Kind, v), sentence: sentence(m.Event.Sentence)}
 	add := func(label, value string) {
 		if value != "" {
-			t.facts = append(t.facts, fact{label, safetext.Line(value)})
+			t.facts = append(t.facts, fact{label, sentence(value)})
 		}
 	}
 	if m.Event.Sentence != v.Sentence && v.Sentence != "" {
-		add(because(v), sentence(v.Sentence))
+		add(because(v), v.Sentence)
 	}
 	add("Canary", track(v.Canary, v.Verdict.CanaryRequests, v.Verdict.CanaryErrors, v.Verdict.CanaryRate, v.Verdict.CanaryP99))
 	add("Stable", track(v.Stable, v.Verdict.StableRequests, v.Verdict.StableErrors, v.Verdict.StableRate, v.Verdict.StableP99))
