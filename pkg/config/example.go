@@ -68,7 +68,7 @@ const channelsExample = `  # Where people are told of releases, which annotation
   #  team-shop:
   #    type: slack
   #    channel: "#shop"
-  #    credentials: /etc/serin/secrets/slack-token
+  #    credentials: /etc/serin-secrets/slack-token
   #    kinds: [started, held, rolled-back, promoted, attention]
   #    mention: here
   #  ops:

@@ -163,7 +163,7 @@ func shownOf(field string, value any) string {
 var wanted = map[string]string{
 	"channel":     "write an id like C0123ABCD, or a name like \"#shop\", in quotes",
 	"chat":        "write the chat's number in quotes, like \"-1001234567890\", or \"@name\" of a public one",
-	"credentials": "write the absolute path of a file with the secret, like /etc/serin/secrets/slack-token",
+	"credentials": "write the absolute path of a file with the secret, like /etc/serin-secrets/slack-token",
 	"server":      "write the mail server, like smtp.example.com:587",
 	"from":        "write a mail address, like serin@example.com",
 	"to":          "write mail addresses, like [shop@example.com]",
@@ -187,11 +187,11 @@ func (ch *Channel) set(t channelType, field string, value any) error {
 	case "url":
 		return endpoint(text, &ch.URL)
 	case "credentials":
-		return file(value, "/etc/serin/secrets/"+t.name, &ch.Credentials)
+		return file(value, "/etc/serin-secrets/"+t.name, &ch.Credentials)
 	case "signing":
-		return file(value, "/etc/serin/secrets/"+t.name+"-key", &ch.Signing)
+		return file(value, "/etc/serin-secrets/"+t.name+"-key", &ch.Signing)
 	case "ca":
-		return file(value, "/etc/serin/ca.crt", &ch.CA)
+		return file(value, "/etc/serin-secrets/ca.crt", &ch.CA)
 	case "plaintext":
 		return truth(value, &ch.Plaintext)
 	case "channel":

@@ -138,8 +138,8 @@ func TestAllMistakesInChannelsAreToldAtOnce(t *testing.T) {
 notify.channels.A: a channel can't have this name; write lower-case letters, digits and "-", at most 63, like team-shop, and not none
 notify.channels.A.chanel: there is no such field of slack; did you mean "channel"?
 notify.channels.A.channel: it is missing; write an id like C0123ABCD, or a name like "#shop", in quotes
-notify.channels.A.credentials: it is missing; write the absolute path of a file with the secret, like /etc/serin/secrets/slack-token
-notify.channels.b.credentials: what is written is no absolute path of a file; write for example /etc/serin/secrets/webhook
+notify.channels.A.credentials: it is missing; write the absolute path of a file with the secret, like /etc/serin-secrets/slack-token
+notify.channels.b.credentials: what is written is no absolute path of a file; write for example /etc/serin-secrets/webhook
 notify.channels.b.url: what is written is no http or https URL; write for example https://hooks.example.com/serin`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v", err)
