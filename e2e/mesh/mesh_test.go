@@ -44,7 +44,7 @@ func TestBootstrap(t *testing.T) {
 }
 
 func TestPrometheusConfig(t *testing.T) {
-	b, err := PrometheusConfig(1500*time.Millisecond, "/run/targets.json")
+	b, err := PrometheusConfig(1500*time.Millisecond, "/run/targets.json", "/run/controllers.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestPrometheusConfig(t *testing.T) {
 }
 
 func TestWithoutAFileOfTargetsNothingIsScraped(t *testing.T) {
-	b, err := PrometheusConfig(time.Second, "")
+	b, err := PrometheusConfig(time.Second, "", "")
 	if err != nil || strings.Contains(string(b), "scrape_configs") {
 		t.Errorf("%s, %v", b, err)
 	}

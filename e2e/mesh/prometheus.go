@@ -82,20 +82,32 @@ func TargetsFile(targets []Target) ([]byte, error) {
 }
 
 // PrometheusConfig scrapes the proxies in a file of targets at the interval,
-// and stores what they count as Istio's standard metrics. Without a file there
-// is no job at all: a job whose file becomes empty would keep its targets.
-func PrometheusConfig(interval time.Duration, targetsFile string) ([]byte, error) {
+// and stores what they count as Istio's standard metrics. Those in a file of
+// controllers are scraped as they show themselves. Without a file there is no such
+// job at all: a job whose file becomes empty would keep its targets.
+func PrometheusConfig(interval time.Duration, targetsFile, controllersFile string) ([]byte, error) {
 	every := fmt.Sprintf("%dms", interval.Milliseconds())
 	doc := object{
 		"global": object{"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
 	}
+	var jobs []any
 	if targetsFile != "" {
-		doc["scrape_configs"] = []any{object{
+		jobs = append(jobs, object{
 			"job_name":               "envoy-stats",
 			"metrics_path":           "/stats/prometheus",
 			"file_sd_configs":        []any{object{"files": []string{targetsFile}}},
 			"metric_relabel_configs": relabelings(),
-		}}
+		})
+	}
+	if controllersFile != "" {
+		// Their labels namespace and service are of what they tell of.
+		jobs = append(jobs, object{
+			"job_name": "serin", "honor_labels": true,
+			"file_sd_configs": []any{object{"files": []string{controllersFile}}},
+		})
+	}
+	if jobs != nil {
+		doc["scrape_configs"] = jobs
 	}
 	b, err := yaml.Marshal(doc)
 	if err != nil {

@@ -151,7 +151,7 @@ func (s *Sandbox) writeFiles() (err error) {
 		return err
 	}
 	for name, content := range map[string]string{
-		"audit.yaml": auditPolicy, "mesh.yaml": mesh.Config, "kubectl": s.kubectlScript(),
+		controllersFile: "[]", "audit.yaml": auditPolicy, "mesh.yaml": mesh.Config, "kubectl": s.kubectlScript(),
 	} {
 		mode := os.FileMode(0o644)
 		if name == "kubectl" {
@@ -169,9 +169,9 @@ func (s *Sandbox) writeFiles() (err error) {
 }
 
 // writePrometheusConfig has Prometheus scrape what the file of targets names,
-// once it reads it; nothing without a file.
+// once it reads it, and controllers that ask for it; no proxy without a file.
 func (s *Sandbox) writePrometheusConfig(targets string) error {
-	config, err := mesh.PrometheusConfig(s.options.ScrapeInterval, targets)
+	config, err := mesh.PrometheusConfig(s.options.ScrapeInterval, targets, s.file(controllersFile))
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ var scenarios = []scenario{
 	{"a cookie leads testers to the canary", "cookie", cookie, further},
 	{"a header route of the user's own is adopted", "adopted", adopted, further},
 	// People.
+	{"dashboards and alerts have their data", "monitoring", monitored, further},
 	{"commands pause, resume, promote and abort", "commands", commands, core},
 	{"a person lowers the canary, and raises it", "person", person, core},
 	{"annotations with mistakes move nothing", "mistakes", mistakes, core},
