@@ -27,3 +27,6 @@ func Check(t testing.TB, name, got string) {
 		t.Errorf("%s differs (go test -update writes it); got:\n%s", path, got)
 	}
 }
+
+// Updating tells that golden files are to be written anew.
+func Updating() bool { return *update }

@@ -95,10 +95,10 @@ func (s sight) abortable() (done string, err error) {
 	switch {
 	case phase == canary.Promoting || phase == canary.Finishing:
 		return "", fmt.Errorf("abort %s: it is %s, and the pods of the version before are going; when it is over go back with kubectl rollout undo deployment/%s -n %s, which is released like any change", s.key, phase, s.deployment(), s.key.Namespace)
+	case stands && s.back():
+		return fmt.Sprintf("%s is aborted already: all routes (%s) are at stable.", s.key, s.routesNamed()), nil
 	case phase.Active():
 		return "", nil
-	case stands && s.atStable():
-		return fmt.Sprintf("%s is aborted already: all routes (%s) are at stable.", s.key, s.routesNamed()), nil
 	case s.observation.Observe:
 		return "", fmt.Errorf("abort %s: Serin only observes it; the weights are yours to set, in %s", s.key, s.routesNamed())
 	}
@@ -241,4 +241,6 @@ func (c cluster) send(ctx context.Context, w mode.Write) error {
 }
 
 // subjectOf is the Deployment that people annotate.
-func (s sight) subjectOf() (topology.Deployment, bool) { return topology.ByName(s.objects, s.deployment()) }
+func (s sight) subjectOf() (topology.Deployment, bool) {
+	return topology.ByName(s.objects, s.deployment())
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
 	"serin.dev/serin/pkg/safetext"
+	"serin.dev/serin/pkg/topology"
 )
 
 // explainOptions are what the verb explain takes.
@@ -165,6 +167,14 @@ func (t *tool) query(ctx context.Context, c cluster, r explain.Release, settings
 	}, nil
 }
 
+// fileSettings is the configuration file that was named; the defaults without one.
+func (t *tool) fileSettings() (config.Config, error) {
+	if t.config == "" {
+		return config.Default(), nil
+	}
+	return operator.ReadFile(t.config)
+}
+
 // settings is the controller's configuration: of a file, or the one in use. With
 // an error it is the defaults.
 func (t *tool) settings(ctx context.Context, c cluster) (config.Config, error) {
@@ -200,7 +210,8 @@ func template(limit judge.Custom, defined []config.Metric) prom.Template {
 	return prom.Template{Name: limit.Name}
 }
 
-// completeNames completes the names of Services with releases, led or observed.
+// completeNames completes the names of Services with releases, led or observed, and
+// of Deployments that ask for some.
 func (t *tool) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -216,5 +227,14 @@ func (t *tool) completeNames(cmd *cobra.Command, args []string, _ string) ([]str
 	// Half of the names are better than none.
 	known, _ := c.known(cmd.Context(), routes)
 	observed, _ := c.observed(cmd.Context(), routes, config.Default().ClusterDomain)
-	return explain.Names(c.withObserved(known, observed)), cobra.ShellCompDirectiveNoFileComp
+	names := explain.Names(c.withObserved(known, observed))
+	if deployments, err := c.deployments(cmd.Context()); err == nil {
+		for _, d := range deployments {
+			if topology.OptedIn(d) {
+				names = append(names, d.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp
 }

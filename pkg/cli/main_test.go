@@ -15,17 +15,22 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
-// clockKey names the variable by which a script sets the clock.
+// clockKey names the variable by which a script sets the clock; unset it is the
+// real one.
 const clockKey = "TEST_CLOCK"
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kubectl-canary": func() {
-		at, err := time.Parse(time.RFC3339, os.Getenv(clockKey))
-		if err != nil {
-			panic(err)
+		now := time.Now
+		if clock := os.Getenv(clockKey); clock != "" {
+			at, err := time.Parse(time.RFC3339, clock)
+			if err != nil {
+				panic(err)
+			}
+			now = func() time.Time { return at }
 		}
 		streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-		os.Exit(Run(context.Background(), streams, os.Args[1:], Program{Now: func() time.Time { return at }}))
+		os.Exit(Run(context.Background(), streams, os.Args[1:], Program{Now: now}))
 	}})
 }
 

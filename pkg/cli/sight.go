@@ -334,7 +334,9 @@ func keyOf(namespace, service string) objects.Key {
 }
 
 // byName is one of the Service's Deployments.
-func byName(s sight, name string) (topology.Deployment, bool) { return topology.ByName(s.objects, name) }
+func byName(s sight, name string) (topology.Deployment, bool) {
+	return topology.ByName(s.objects, name)
+}
 
 // asks tells whether a Deployment asks for canary releases of the Service.
 func asks(s sight, deployment string) bool {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -184,7 +185,9 @@ func (e endpoint) Detail(ctx context.Context, namespace, service string) (canary
 type local struct {
 	session *session
 	reader  *reader
-	judged  verdicts
+
+	mu     sync.Mutex
+	judged verdicts
 }
 
 // List reads all Services that have to do with releases. Of verdicts it knows
@@ -212,7 +215,9 @@ func (l *local) Detail(ctx context.Context, namespace, service string) (canary.D
 	if err != nil {
 		return canary.Detail{}, err
 	}
+	l.mu.Lock()
 	verdict, _, err := l.judged.of(ctx, l.session, s)
+	l.mu.Unlock()
 	if err == nil {
 		s.observation.Verdict, s.observation.Replaying = verdict, false
 	}

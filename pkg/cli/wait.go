@@ -244,11 +244,12 @@ func (w *wait) resting(s sight, deployment string) *ending {
 	if !s.observation.OptedIn || !asks(s, deployment) {
 		return &ending{exitNotCanary, fmt.Sprintf("Deployment %s does not ask for canary releases any more", deployment)}
 	}
+	stopped := v.Phase == canary.Waiting && v.Reason == canary.AbortedByCommand
 	switch {
-	case p.Next.Phase.Active(), v.Phase == canary.Waiting && v.Reason != canary.AbortedByCommand:
+	case p.Next.Phase.Active(), v.Phase == canary.Waiting && !stopped:
 		w.why = "" // it begins as soon as Serin, or the pods, are there
 		return nil
-	case v.Phase == canary.Blocked, v.Reason == canary.AbortedByCommand:
+	case v.Phase == canary.Blocked, stopped:
 		if w.lasts(v.Sentence, w.blocked) {
 			return &ending{exitBlocked, "blocked: " + v.Sentence}
 		}
