@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"errors"
 	"io"
 	"net/http"
 	"net/mail"
@@ -66,7 +67,7 @@ func elements(t *testing.T, text string) (tags []string) {
 	d := xml.NewDecoder(strings.NewReader("<x>" + text + "</x>"))
 	for {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return tags[1:]
 		}
 		if err != nil {

@@ -69,9 +69,8 @@ func happening(kind canary.Kind) (canary.View, canary.Event) {
 		return at(canary.RollingBack, canary.ErrorRateTooHigh, "16 of 312 requests failed (5.1%), more than 1%: the odds are 180 to 1", true)
 	case canary.KindRolledBack:
 		v.Weight = 0
-		v, e := at(canary.RolledBack, canary.ErrorRateTooHigh, "16 of 312 requests failed (5.1%), more than 1%: the odds are 180 to 1", true)
-		e = canary.Event{Reason: canary.RollbackVerified, Sentence: "No request reaches web-v2 any more"}
-		return v, e
+		v, _ := at(canary.RolledBack, canary.ErrorRateTooHigh, "16 of 312 requests failed (5.1%), more than 1%: the odds are 180 to 1", true)
+		return v, canary.Event{Reason: canary.RollbackVerified, Sentence: "No request reaches web-v2 any more"}
 	case canary.KindPromoted:
 		v.Step, v.Weight = 3, 100
 		return at(canary.Succeeded, canary.Promoted, "web-v2 is promoted: it has all the traffic", false)
@@ -184,7 +183,7 @@ func TestWhatEveryServiceIsToldOfEveryKind(t *testing.T) {
 				if m.Kind != kind {
 					t.Fatalf("it is of the kind %q", m.Kind)
 				}
-				got := ""
+				var got string
 				if service == typeEmail {
 					got = strings.ReplaceAll(string(email{ch: channelOf(t, service)}.letter(m)), "\r\n", "\n")
 				} else {

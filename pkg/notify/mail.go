@@ -82,7 +82,7 @@ func (s email) post(ctx context.Context, login string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // what went wrong before says more
 	if err := s.greet(c, conn, login); err != nil {
 		return err
 	}
