@@ -113,6 +113,8 @@ image: ## the container image, by docker
 docs: ## write generated tables and examples into the documents
 	go test ./pkg/annotation ./pkg/config ./pkg/metrics ./deploy -run '^TestTheDocumentationIsCurrent$$' -update
 	go test ./internal/hostile -run '^TestBadInput$$' -update
+	go run ./deploy/grafana
+	cd e2e/promql && go test . -run '^TestTheResourceOfTheOperatorIsCurrent$$' -update
 
 clean: ## remove what was built, but for the go command's own cache
 	rm -rf bin $(CACHE)

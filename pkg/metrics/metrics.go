@@ -6,6 +6,7 @@ package metrics
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -300,9 +301,25 @@ func Families() []Family {
 	return all
 }
 
+// units are said by the ends of the names, as Prometheus's conventions have it; what
+// isn't measured but counted, or only is or is not, has none.
+var units = []struct{ end, unit string }{
+	{"_timestamp_seconds", "s since 1970"}, {"_seconds", "s"}, {"_percent", "%"}, {"_ratio", "0 to 1"}, {"_rate", "1/s"},
+	{"_evidence", "log10 of odds"}, {"_evidence_together", "log10 of odds"}, {"_evidence_needed", "log10 of odds"},
+}
+
+func unit(name string) string {
+	for _, u := range units {
+		if strings.HasSuffix(name, u.end) {
+			return u.unit
+		}
+	}
+	return ""
+}
+
 // Markdown is the table of metrics for the documentation.
 func Markdown() string {
-	text := "| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n"
+	text := "| Metric | Type | Unit | Labels | Meaning |\n|---|---|---|---|---|\n"
 	for _, f := range families {
 		labels := ""
 		for i, l := range f.labels {
@@ -311,7 +328,7 @@ func Markdown() string {
 			}
 			labels += "`" + l + "`"
 		}
-		text += "| `" + f.name + "` | " + f.kind + " | " + labels + " | " + f.help + " |\n"
+		text += "| `" + f.name + "` | " + f.kind + " | " + unit(f.name) + " | " + labels + " | " + f.help + " |\n"
 	}
 	return text
 }
