@@ -3,8 +3,11 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -162,4 +165,54 @@ func releaseTakes(t *testing.T, listen func(*world) (stop func()), abort bool) (
 		took = time.Since(began)
 	})
 	return took
+}
+
+// What a signed webhook gets of whole releases: each kind once, in order, in the words
+// of the Events.
+func TestAWebhookIsToldOfAWholeRelease(t *testing.T) {
+	const key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		abort bool
+		want  []canary.Kind
+	}{
+		"that is promoted": {false, []canary.Kind{canary.KindStarted, canary.KindStep, canary.KindStep, canary.KindStep, canary.KindPromoted}},
+		"that is aborted":  {true, []canary.Kind{canary.KindStarted, canary.KindStep, canary.KindStep, canary.KindRollingBack, canary.KindRolledBack}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			var told []canary.Kind
+			releaseTakes(t, func(w *world) func() {
+				n, err := notify.New(notify.Options{
+					Log:      zap.NewNop(),
+					Channels: []notify.Channel{{Name: "a", Type: "webhook", URL: "https://hooks.test", Credentials: file}},
+					Transport: transport(func(r *http.Request) (*http.Response, error) {
+						body, err := io.ReadAll(r.Body)
+						if err != nil {
+							return nil, err
+						}
+						e, err := notify.Verify(r.Header, body, key, time.Now())
+						if err != nil || e.Subject == "" || e.Data.Sentence == "" {
+							t.Errorf("got %s (%v)", body, err)
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						told = append(told, e.Data.Kind)
+						return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody, Request: r}, nil
+					}),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.listener = n
+				return n.Start(t.Context())
+			}, c.abort)
+			if !slices.Equal(told, c.want) {
+				t.Errorf("told were %v, want %v", told, c.want)
+			}
+		})
+	}
 }
