@@ -75,6 +75,7 @@ type Notifier struct {
 
 	mu       sync.Mutex
 	repeated map[string]map[string]time.Time // by rollout: what was told of it, and when
+	heard    map[string][]string             // by rollout: the channels of its last message
 }
 
 // lastWords is how long messages that wait are still sent on a clean stop.
@@ -83,7 +84,7 @@ const lastWords = 3 * time.Second
 // New makes a notifier. It sends nothing, and fails when an authority's file can't be
 // read, for all channels at once.
 func New(o Options) (*Notifier, error) {
-	n := &Notifier{links: o.Links, log: o.Log, senders: map[string]*sender{}, repeated: map[string]map[string]time.Time{}}
+	n := &Notifier{links: o.Links, log: o.Log, senders: map[string]*sender{}, repeated: map[string]map[string]time.Time{}, heard: map[string][]string{}}
 	if o.Meter == nil {
 		o.Meter = unmetered{}
 	}
@@ -134,7 +135,7 @@ func (n *Notifier) Start(ctx context.Context) (stop func()) {
 // Told takes an Event, told when the rollout was as shown. It never blocks.
 func (n *Notifier) Told(v canary.View, e canary.Event) {
 	kind := canary.KindOf(v, e)
-	if kind == "" || len(v.Notify) == 0 {
+	if kind == "" {
 		return
 	}
 	now := time.Now()
@@ -142,15 +143,36 @@ func (n *Notifier) Told(v canary.View, e canary.Event) {
 	if n.again(m, now) {
 		return
 	}
-	for i, name := range v.Notify {
-		s, known := n.senders[name]
-		if !known || slices.Contains(v.Notify[:i], name) {
-			continue // a name that is not known is told as a mistake in the annotations
-		}
-		if s.concerns(m) {
+	for _, name := range n.channels(m) {
+		// A name that is not known is told as a mistake in the annotations.
+		if s, known := n.senders[name]; known && s.concerns(m) {
 			s.add(m)
 		}
 	}
+}
+
+// ends are the kinds by which a rollout is over, or about to be.
+var ends = []canary.Kind{canary.KindRollingBack, canary.KindRolledBack, canary.KindPromoted, canary.KindOptedOut}
+
+// channels are those on which a message goes, each once. How a rollout ends is told
+// also to those who were told of it last, for a Deployment that was deleted names no
+// channels.
+func (n *Notifier) channels(m Message) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	key, names := m.thread(), slices.Clone(m.View.Notify)
+	if slices.Contains(ends, m.Kind) {
+		names = append(names, n.heard[key]...)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(n.heard) >= manyRollouts {
+		clear(n.heard)
+	}
+	if m.View.Rollout != "" && len(names) > 0 {
+		n.heard[key] = names
+	}
+	return names
 }
 
 // quietFor is how long the same sentence about what holds a release is not repeated,

@@ -242,6 +242,29 @@ func TestWhatHoldsARolloutIsToldOnceAnHourUnlessItMoves(t *testing.T) {
 	})
 }
 
+func TestWhoWasToldOfARolloutIsToldHowItEnds(t *testing.T) {
+	team, ops := &scripted{}, &scripted{}
+	play(t, map[string]service{"team": team, "ops": ops}, func(n *Notifier, _ func(), _ *tally, _ *observer.ObservedLogs) {
+		tell := func(kind canary.Kind, channels ...string) {
+			v, e := happening(kind)
+			v.Notify, e.Sentence = channels, string(kind)
+			n.Told(v, e)
+			synctest.Wait()
+		}
+		tell(canary.KindStep, "team")
+		tell(canary.KindPaused, "ops") // the annotation was changed
+		tell(canary.KindStep, "team")
+		tell(canary.KindRollingBack, "ops") // the Deployment is gone, and its annotations
+		tell(canary.KindRolledBack)
+		if got := team.sent(); !slices.Equal(got, []string{"step", "step", "rolling-back", "rolled-back"}) {
+			t.Errorf("the team is told %v", got)
+		}
+		if got := ops.sent(); !slices.Equal(got, []string{"paused", "rolling-back", "rolled-back"}) {
+			t.Errorf("the operators are told %v", got)
+		}
+	})
+}
+
 func TestWhoIsToldOfWhat(t *testing.T) {
 	for name, c := range map[string]struct {
 		ch   Channel
