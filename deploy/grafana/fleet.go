@@ -83,6 +83,15 @@ func releases() []panel {
 	}
 }
 
+// newly is by how much a counter has grown within each interval. Unlike increase it
+// also sees the first of a kind, before which there is no series; where a counter
+// begins anew it gives nothing.
+func newly(counter, by string) string {
+	now := `sum by (` + by + `) (` + counter + `)`
+	before := `sum by (` + by + `) (` + counter + ` offset $__rate_interval)`
+	return now + ` - (` + before + ` or 0 * ` + now + `) > 0`
+}
+
 func happened() []panel {
 	return []panel{
 		{
@@ -92,13 +101,13 @@ func happened() []panel {
 		},
 		{
 			title: "Transitions", kind: graph, unit: count, width: 8, field: bars,
-			about:   "Rollouts that came to another phase or step, and why. The first of its kind since Serin started may be missing.",
-			queries: []query{{expr: `sum by (to, reason) (increase(serin_transitions_total[$__rate_interval]))`, legend: "{{to}}: {{reason}}"}},
+			about:   "Rollouts that came to another phase or step, and why.",
+			queries: []query{{expr: newly("serin_transitions_total", "to, reason"), legend: "{{to}}: {{reason}}"}},
 		},
 		{
 			title: "Decisions told", kind: graph, unit: count, width: 8, field: bars,
 			about:   "Events by reason, warnings of preflight included.",
-			queries: []query{{expr: `sum by (reason) (increase(serin_decisions_total[$__rate_interval])) > 0`, legend: "{{reason}}"}},
+			queries: []query{{expr: newly("serin_decisions_total", "reason"), legend: "{{reason}}"}},
 		},
 		{
 			title: "Answers of all canaries", kind: graph, unit: perSecond, width: 8,
