@@ -26,7 +26,8 @@ const (
 	meshListener
 	prometheusListener
 	firstController
-	listeners = firstController + maxControllers
+	firstPage = firstController + maxControllers
+	listeners = firstPage + maxControllers
 )
 
 // maxControllers is how many controllers have an address of their own, more
@@ -35,6 +36,9 @@ const (
 const maxControllers = 64
 
 func controllerListener(n int) int { return firstController + n%maxControllers }
+
+// pageListener is where the same controller serves its page.
+func pageListener(n int) int { return firstPage + n%maxControllers }
 
 // inside is the address inside the namespace a listener is forwarded to;
 // empty if it is the same as outside.

@@ -192,12 +192,13 @@ type Controller struct {
 	name       string
 	LogPath    string
 	MetricsURL string // where it serves /metrics, /healthz, /readyz, /version
+	PageURL    string // where it serves the page, and /api/v1
 }
 
 // StartController starts cmd/serin inside the sandbox's network with the
 // arguments; the first call builds it if its sources have changed. Unless they
 // are among the arguments it is given the administrator's --kubeconfig,
-// --prometheus-url, --listen, and the scrape interval as --interval. It does
+// --prometheus-url, --listen, --page-listen, and the scrape interval as --interval. It does
 // not wait until the controller is ready. At most 64 controllers can run at a
 // time.
 func (s *Sandbox) StartController(args ...string) (*Controller, error) {
@@ -211,10 +212,11 @@ func (s *Sandbox) StartController(args ...string) (*Controller, error) {
 	s.mu.Unlock()
 	listener := controllerListener(n)
 	name := fmt.Sprintf("controller-%d", n+1)
-	c := &Controller{sandbox: s, name: name, LogPath: filepath.Join(s.logs, name+".log"), MetricsURL: s.machine.url(listener)}
+	c := &Controller{sandbox: s, name: name, LogPath: filepath.Join(s.logs, name+".log"), MetricsURL: s.machine.url(listener), PageURL: s.machine.url(pageListener(n))}
 	args = withDefault(args, "--kubeconfig", s.Kubeconfig())
 	args = withDefault(args, "--prometheus-url", s.PrometheusURL())
 	args = withDefault(args, "--listen", s.machine.address(listener))
+	args = withDefault(args, "--page-listen", s.machine.address(pageListener(n)))
 	// Whole seconds are what the controller takes.
 	args = withDefault(args, "--interval", max(time.Second, s.options.ScrapeInterval.Round(time.Second)).String())
 	err = s.machine.call("Start", node.Process{Name: name, Path: path, Args: args, Env: environment(), Log: c.LogPath})
