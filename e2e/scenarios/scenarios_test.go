@@ -53,6 +53,7 @@ var scenarios = []scenario{
 	// People.
 	{"dashboards and alerts have their data", "monitoring", monitored, further},
 	{"commands pause, resume, promote and abort", "commands", commands, core},
+	{"kubectl canary shows, orders and waits", "cli", commandLine, core},
 	{"a person lowers the canary, and raises it", "person", person, core},
 	{"annotations with mistakes move nothing", "mistakes", mistakes, core},
 	{"opting out in mid-release takes everything back", "opt-out", optOut, core},

@@ -222,7 +222,7 @@ func (s *session) retreat(ctx context.Context, seen sight) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(append(errs, rendered)...)
+	return errors.Join(rendered, errors.Join(errs...))
 }
 
 // send writes a VirtualService as Serin does, so that Serin knows it for its own.

@@ -220,7 +220,7 @@ func (s *session) checkMetric(ctx context.Context, query prom.Query, what, metri
 		c.Result, c.Found = resultUnknown, err.Error()
 		return c
 	case len(found.Series) == 0:
-		c.Result, c.Found = resultMissing, "Prometheus has no fresh sample of " + metric
+		c.Result, c.Found = resultMissing, "Prometheus has no fresh sample of "+metric
 		c.Mend = "Let Prometheus scrape the proxies of the mesh (port 15020, /stats/prometheus), and send a request through one."
 		return c
 	}
@@ -240,7 +240,6 @@ func (s *session) checkMetric(ctx context.Context, query prom.Query, what, metri
 
 // right is something that somebody may do.
 type right struct {
-	what               string
 	verbs              []string
 	group, resource    string
 	subresource, place string // place: "" is the user's namespace

@@ -14,9 +14,10 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+
+	"k8s.io/streaming/pkg/httpstream"
 
 	"serin.dev/serin/pkg/config"
 )
@@ -91,7 +92,7 @@ func (c cluster) forward(ctx context.Context, namespace, pod string) (string, er
 		return "", err
 	}
 	ready, failed := make(chan struct{}), make(chan error, 1)
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(viewPort)}, ctx.Done(), ready, io.Discard, io.Discard)
+	forwarder, err := portforward.NewOnAddressesForStreaming(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(viewPort)}, ctx.Done(), ready, io.Discard, io.Discard)
 	if err != nil {
 		return "", fmt.Errorf("forward a port to Pod %s/%s: %w", namespace, pod, err)
 	}
@@ -118,12 +119,12 @@ func (c cluster) dialer(address *url.URL) (httpstream.Dialer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for port-forwarding: %w", err)
 	}
-	older := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, address)
-	newer, err := portforward.NewSPDYOverWebsocketDialer(address, c.rest)
+	older := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, address)
+	newer, err := portforward.NewSPDYOverWebsocketDialerForStreaming(address, c.rest)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for port-forwarding: %w", err)
 	}
-	return portforward.NewFallbackDialer(newer, older, func(err error) bool {
+	return portforward.NewFallbackDialerForStreaming(newer, older, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	}), nil
 }

@@ -256,13 +256,11 @@ func (c cluster) annotate(ctx context.Context, name string, change func(metav1.O
 }
 
 // warnUnled tells that nobody will carry an order out for now.
-func (s *session) warnUnled(ctx context.Context) bool {
+func (s *session) warnUnled(ctx context.Context) {
 	l, err := s.leader(ctx, s.cluster, s.settings)
 	if err == nil && l.stale {
 		s.note(l.String() + "; the order is carried out as soon as Serin is back")
-		return true
 	}
-	return false
 }
 
 // confirm waits until an order is carried out and says what came of it.

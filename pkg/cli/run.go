@@ -21,7 +21,7 @@ type Program struct {
 
 // Run is the whole program; it returns the exit code, one of Exits.
 func Run(ctx context.Context, streams genericiooptions.IOStreams, args []string, p Program) int {
-	root := newRoot(streams, p)
+	root := newRoot(streams, p) //nolint:contextcheck // a verb gets its context when it is run
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -61,7 +61,7 @@ const (
 	shopRate   = 2000.0
 )
 
-func newShop(t testing.TB, ctx context.Context) *shop {
+func newShop(ctx context.Context, t testing.TB) *shop {
 	s := &shop{t: t, ctx: ctx, api: apiserver.New(), town: telemetry.New(shopScrape), denied: map[string]bool{}}
 	s.kube = s.api.Manage(ctx)
 	s.front = httptest.NewServer(http.HandlerFunc(s.serve))
@@ -383,7 +383,7 @@ func TestVerbs(t *testing.T) {
 		Dir: "testdata/verbs", UpdateScripts: golden.Updating(),
 		Setup: func(e *testscript.Env) error {
 			ctx, cancel := context.WithCancel(context.Background())
-			s := newShop(t, ctx)
+			s := newShop(ctx, t)
 			e.Defer(func() { cancel(); s.close() })
 			e.Values["shop"] = s
 			file := filepath.Join(e.WorkDir, "kubeconfig")

@@ -16,7 +16,7 @@ import (
 const widthElsewhere = 100
 
 // styleOf is what the output can show. Colours are only for a terminal, and for
-// nobody who asked for none (NO_COLOR); where the locale isn't known to be UTF-8
+// nobody who asked for none (NO_COLOR), unless they are forced (CLICOLOR_FORCE); where the locale isn't known to be UTF-8
 // the terminal gets ASCII.
 func styleOf(out io.Writer, plain bool, getenv func(string) string) explain.Style {
 	s := explain.Style{Width: widthElsewhere, Plain: plain, Zone: time.Local}
@@ -25,6 +25,7 @@ func styleOf(out io.Writer, plain bool, getenv func(string) string) explain.Styl
 	}
 	file, is := out.(*os.File)
 	if !is || !term.IsTerminal(int(file.Fd())) {
+		s.Colours = !plain && getenv("CLICOLOR_FORCE") != "" && getenv("NO_COLOR") == ""
 		return s
 	}
 	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {

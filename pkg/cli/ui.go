@@ -195,7 +195,8 @@ func (p *page) Do(ctx context.Context, namespace, service, verb string) (string,
 	}
 	c := p.session.cluster
 	c.namespace = namespace
-	w, already := written{deployment: found.deployment(), value: canary.CommandAbort}, ""
+	var already string
+	w := written{deployment: found.deployment(), value: canary.CommandAbort}
 	if verb == canary.CommandAbort {
 		already, err = found.abortable()
 	} else {

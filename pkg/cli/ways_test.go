@@ -35,16 +35,19 @@ func TestTheStyleWhereTheOutputIsNoTerminal(t *testing.T) {
 		columns string
 		plain   bool
 		width   int
+		force   string
+		colours bool
 	}{
-		"as wide as a page":            {"", false, widthElsewhere},
-		"as wide as it is said to be":  {"70", false, 70},
-		"nonsense is not a width":      {"wide", false, widthElsewhere},
-		"plain is what was asked for":  {"", true, widthElsewhere},
-		"no terminal is without width": {"0", false, widthElsewhere},
+		"as wide as a page":            {"", false, widthElsewhere, "", false},
+		"as wide as it is said to be":  {"70", false, 70, "", false},
+		"nonsense is not a width":      {"wide", false, widthElsewhere, "", false},
+		"plain is what was asked for":  {"", true, widthElsewhere, "1", false},
+		"no terminal is without width": {"0", false, widthElsewhere, "", false},
+		"colours may be forced":        {"", false, widthElsewhere, "1", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := styleOf(&bytes.Buffer{}, c.plain, func(name string) string { return map[string]string{"COLUMNS": c.columns, "TERM": "xterm"}[name] })
-			if s.Colours || s.Plain != c.plain || s.Width != c.width {
+			s := styleOf(&bytes.Buffer{}, c.plain, func(name string) string { return map[string]string{"COLUMNS": c.columns, "TERM": "xterm", "CLICOLOR_FORCE": c.force}[name] })
+			if s.Colours != c.colours || s.Plain != c.plain || s.Width != c.width {
 				t.Errorf("got %+v", s)
 			}
 		})

@@ -102,6 +102,7 @@ func Quantile(ms [2]float64) string {
 	return "P99 " + Milliseconds(ms[0]) + " to " + Milliseconds(ms[1])
 }
 
+// Milliseconds writes a time in ms as people do: 25ms, 1.5s.
 func Milliseconds(ms float64) string {
 	return time.Duration(ms * float64(time.Millisecond)).Round(time.Microsecond * 100).String()
 }
@@ -123,6 +124,7 @@ func Limits(l judge.Limits, custom []judge.Custom) string {
 	return strings.Join(all, ", ")
 }
 
+// CustomLimit is the limit of a metric of the operator's.
 func CustomLimit(c judge.Custom) string {
 	sign := "<="
 	if c.AtLeast {
@@ -131,6 +133,7 @@ func CustomLimit(c judge.Custom) string {
 	return c.Name + " " + sign + " " + CustomBound(c)
 }
 
+// CustomBound is its bound alone: 99%, or a plain number.
 func CustomBound(c judge.Custom) string {
 	if c.Gauge {
 		return strconv.FormatFloat(c.Bound, 'g', -1, 64)
