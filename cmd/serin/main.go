@@ -114,12 +114,11 @@ func assemble(s settings, log *zap.Logger) (p parts, err error) {
 	if p.notifier, err = newNotifier(f, log, p.metrics); err != nil {
 		return p, err
 	}
-	vocabulary := f.Vocabulary()
 	p.controller, err = controller.New(controller.Options{
 		Kube: p.kube, Dynamic: trees, Query: query, Logger: log, Meter: p.metrics, Queue: p.metrics.Queue(),
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
 		InPlace: f.InPlace.Enabled, Guard: f.InPlace.Guard,
-		Defaults: vocabulary.Defaults, Templates: s.templates, Channels: vocabulary.Channels, Listener: p.notifier,
+		Defaults: f.Vocabulary().Defaults, Templates: s.templates, Channels: f.ChannelNames(), Listener: p.notifier,
 		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
 		Elect: elect,
 	})

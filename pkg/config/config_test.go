@@ -116,7 +116,7 @@ func TestAnnotationsMayNameTheMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := annotation.Vocabulary{Defaults: c.Defaults, Metrics: []annotation.Metric{{Name: "a"}, {Name: "b", Bad: true}, {Name: "c", Gauge: true}}, Channels: []string{}}
+	want := annotation.Vocabulary{Defaults: c.Defaults, Metrics: []annotation.Metric{{Name: "a"}, {Name: "b", Bad: true}, {Name: "c", Gauge: true}}}
 	if got := c.Vocabulary(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}

@@ -18,9 +18,14 @@ type Metric struct {
 	Good, Bad, Total, Gauge string
 }
 
-// Vocabulary is what Deployments' annotations build on.
+// Vocabulary is what Deployments' annotations build on. Without any channel it lets
+// them name all: whoever was given no file, as kubectl, doesn't know which there are.
+// The controller does, by ChannelNames.
 func (c Config) Vocabulary() annotation.Vocabulary {
-	v := annotation.Vocabulary{Defaults: c.Defaults, Channels: c.ChannelNames()}
+	v := annotation.Vocabulary{Defaults: c.Defaults}
+	if len(c.Notify.Channels) > 0 {
+		v.Channels = c.ChannelNames()
+	}
 	v.Defaults.Notify = c.Notify.Default
 	for _, m := range c.Metrics {
 		v.Metrics = append(v.Metrics, annotation.Metric{Name: m.Name, Gauge: m.Gauge != "", Bad: m.Bad != ""})
