@@ -232,7 +232,7 @@ func (s *session) checkMetric(ctx context.Context, query prom.Query, what, metri
 	}
 	c.Found = fmt.Sprintf("%s, %d combinations of %s", metric, len(found.Series), strings.Join(labels, ", "))
 	if len(lacks) > 0 {
-		c.Result, c.Found = resultMissing, "without the label "+strings.Join(lacks, ", ")
+		c.Result, c.Found = resultMissing, metric+" without the label "+strings.Join(lacks, ", ")
 		c.Mend = "Don't drop these labels where Prometheus scrapes (metric_relabel_configs), nor in Istio's Telemetry."
 	}
 	return c
