@@ -46,7 +46,9 @@ func TestTheStyleWhereTheOutputIsNoTerminal(t *testing.T) {
 		"colours may be forced":        {"", false, widthElsewhere, "1", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := styleOf(&bytes.Buffer{}, c.plain, func(name string) string { return map[string]string{"COLUMNS": c.columns, "TERM": "xterm", "CLICOLOR_FORCE": c.force}[name] })
+			s := styleOf(&bytes.Buffer{}, c.plain, func(name string) string {
+				return map[string]string{"COLUMNS": c.columns, "TERM": "xterm", "CLICOLOR_FORCE": c.force}[name]
+			})
 			if s.Colours != c.colours || s.Plain != c.plain || s.Width != c.width {
 				t.Errorf("got %+v", s)
 			}
