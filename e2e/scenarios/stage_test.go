@@ -40,6 +40,7 @@ type script struct {
 	inPlace   bool     // there is one Deployment, web, and Serin releases it in place
 	mesh      bool     // the users are in the mesh
 	account   string   // of the controller; default: the one that all share
+	config    string   // further fields of the controller's configuration
 	lease     string   // how long the lease outlives a dead leader; default: the controller's
 	tolerates func(load.Record) bool
 }
@@ -129,6 +130,7 @@ func (st *stage) startController() {
 	}
 	config := filepath.Join(st.TempDir(), "serin.yaml")
 	text := fmt.Sprintf("leaderElection: {namespace: serin-system, name: serin-%s%s}\n%s", st.name, lease, operator)
+	text += st.script.config
 	if st.script.inPlace {
 		text += "inPlace: {enabled: true, settle: 1s}\n"
 	}
