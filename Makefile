@@ -21,7 +21,7 @@ VULN   := $(CACHE)/bin/govulncheck
 export SERIN_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix e2e e2e-core e2e-servers torture torture-real mutants bench-scale demo sandbox fuzz figures simulate vuln image docs clean
+.PHONY: help build test lint fix e2e e2e-core e2e-servers torture torture-real mutants bench-scale demo sandbox session fuzz figures simulate vuln image docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +87,10 @@ sandbox: ## the stack, running until Ctrl-C; ARGS="--demo-app --rate 50"
 	@cd e2e && go run ./cmd/build ./cmd/sandbox
 	@$(CACHE)/bin/sandbox $(ARGS)
 
+session: ## draw docs/session.svg: kubectl canary on the real stack
+	cd e2e && go run ./cmd/build
+	cd e2e && go test -count=1 -timeout 15m ./scenarios -run '^TestScenarios$$/kubectl_canary' -args -session $(CURDIR)/docs/session.svg
+
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@set -e; for package in $$(go list ./pkg/...); do \
 	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
@@ -111,7 +115,7 @@ image: ## the container image, by docker
 	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
 
 docs: ## write generated tables and examples into the documents
-	go test ./pkg/annotation ./pkg/config ./pkg/metrics ./deploy -run '^TestTheDocumentationIsCurrent$$' -update
+	go test ./pkg/annotation ./pkg/cli ./pkg/config ./pkg/metrics ./deploy -run '^TestTheDocumentationIsCurrent$$' -update
 	go test ./internal/hostile -run '^TestBadInput$$' -update
 	go run ./deploy/grafana
 	cd e2e/promql && go test . -run '^TestTheResourceOfTheOperatorIsCurrent$$' -update
