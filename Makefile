@@ -21,7 +21,7 @@ VULN   := $(CACHE)/bin/govulncheck
 export SERIN_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix e2e e2e-core e2e-servers torture torture-real mutants bench-scale demo sandbox session fuzz figures simulate vuln image docs clean
+.PHONY: help build test lint fix e2e e2e-core e2e-page screenshots e2e-servers torture torture-real mutants bench-scale demo sandbox session fuzz figures simulate vuln image docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,7 @@ lint: $(LINTER) ## formatting and static analysis
 	cd e2e && $(LINTER) run ./...
 	cd e2e/promql && $(LINTER) run ./...
 	cd e2e/servers && $(LINTER) run ./...
+	cd e2e/page && $(LINTER) run ./...
 
 fix: $(LINTER) ## format, and mend what the linters can mend themselves
 	git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -w
@@ -50,6 +51,7 @@ fix: $(LINTER) ## format, and mend what the linters can mend themselves
 	cd e2e && $(LINTER) run --fix ./...
 	cd e2e/promql && $(LINTER) run --fix ./...
 	cd e2e/servers && $(LINTER) run --fix ./...
+	cd e2e/page && $(LINTER) run --fix ./...
 
 e2e: ## every scenario on the real stack
 	cd e2e && go run ./cmd/build
@@ -64,6 +66,13 @@ e2e-core: ## the scenarios that no change may break
 e2e-servers: ## what is read of Prometheus, tried on servers of several kinds and versions
 	cd e2e && go run ./cmd/build
 	cd e2e/servers && go test -count=1 -timeout 60m -v . $(ARGS)
+
+e2e-page: ## the page in a real browser, while releases happen on the real stack
+	cd e2e && go run ./cmd/build
+	cd e2e/page && go test -count=1 -timeout 20m -v . $(ARGS)
+
+screenshots: ## the page on several screens, into the cache
+	cd e2e/page && go run ./pictures $(ARGS)
 
 torture: ## five thousand faults in virtual time; ARGS="-all", "-pairs 100000", "-only expression"
 	go test -count=1 -timeout 12h -v ./internal/torture -args -long -part 5000 $(ARGS)

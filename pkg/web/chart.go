@@ -125,7 +125,7 @@ func latency(t timeline, points []canary.Point, limit float64) chart {
 		return min(1, math.Log(v/bottom)/math.Log(top/bottom))
 	}
 	c := chart{
-		Title: "P99 latency", Band: true, Top: words.Milliseconds(round(top)), Bottom: words.Milliseconds(round(bottom)), Note: "log scale, between the histogram's bounds",
+		Title: "P99 latency", Band: true, Top: words.Milliseconds(round(top)), Bottom: words.Milliseconds(round(bottom)), Note: "log scale",
 		Stable: t.area(stable, y), Canary: t.area(tested, y),
 	}
 	c.Label = label(c.Title, tested, stable, func(r reading, i int) string { return quantile(canary.Bounds{r.low[i], r.high[i]}) })

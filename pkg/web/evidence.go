@@ -34,6 +34,10 @@ type metricRow struct {
 func evidenceOf(v canary.View) evidence {
 	x := v.Verdict
 	switch {
+	case x.Kind == "" && !v.Phase.Active() && v.Phase != canary.Waiting && v.Phase != canary.Blocked && v.Phase != canary.Watched:
+		return evidence{Why: "No release is under way. What was judged of the last ones stands in the history."}
+	case x.Kind == "" && v.Step > 1:
+		return evidence{Why: "Nothing of this step was judged yet; the evidence of the steps before counts on."}
 	case x.Kind == "":
 		return evidence{Why: "Nothing was judged yet: evidence comes with the canary's first requests."}
 	case x.RollbackAt == 0 && x.PromoteAt == 0:

@@ -16,8 +16,8 @@
     return seconds < 0 ? "in " + n + " " + unit : n + " " + unit + " ago";
   }
 
-  function tell() {
-    for (const t of document.querySelectorAll("time[data-ago]")) {
+  function tell(within) {
+    for (const t of within.querySelectorAll("time[data-ago]")) {
       const text = span((Date.now() + skew - Date.parse(t.dateTime)) / 1000);
       if (t.textContent !== text) t.textContent = text;
     }
@@ -47,8 +47,9 @@
     const t = document.createElement("template");
     t.innerHTML = html;
     const now = t.content.firstElementChild, old = now && document.getElementById(now.id);
-    if (old) adapt(old, now);
-    tell();
+    if (!old) return;
+    tell(now);
+    adapt(old, now);
   }
 
   function alive() {
@@ -82,7 +83,7 @@
     alive();
   }
 
-  tell();
-  setInterval(tell, 1000);
+  tell(document);
+  setInterval(() => tell(document), 1000);
   listen();
 })();
