@@ -26,7 +26,8 @@ const behindFor = 10 * time.Second
 // everything since.
 func (x *wire) listBehind(r *http.Request) (*http.Response, error) {
 	query := r.URL.Query()
-	version, objects := x.w.before(x.stale)
+	seen, _ := strconv.ParseInt(query.Get("resourceVersion"), 10, 64) // nothing older is told to who has seen this
+	version, objects := x.w.before(x.stale, seen)
 	var initial bytes.Buffer
 	selector, err := labels.Parse(query.Get("labelSelector"))
 	if err != nil {
@@ -59,13 +60,17 @@ func (x *wire) listBehind(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// before is everything as it was some changes ago, with the version of then.
-func (w *world) before(changes int) (version string, objects map[string]apiserver.Change) {
+// before is everything as it was some changes ago, but not before a version that
+// was seen, with the version of then.
+func (w *world) before(changes int, seen int64) (version string, objects map[string]apiserver.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	objects = map[string]apiserver.Change{}
 	last := int64(0)
-	for _, c := range w.log[:max(1, len(w.log)-changes)] {
+	for i, c := range w.log {
+		if i >= max(1, len(w.log)-changes) && c.Version > seen {
+			break
+		}
 		objects[c.Kind+"/"+c.Namespace+"/"+c.Name] = c
 		last = c.Version
 	}
