@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -210,7 +211,8 @@ func (w *wait) ended(s sight) *ending {
 			continue
 		}
 		if p.Outcome == canary.Succeeded {
-			return &ending{exitDone, fmt.Sprintf("%s is promoted: %s", w.deployment, p.Message)}
+			head := w.deployment + " is promoted: "
+			return &ending{exitDone, head + strings.TrimPrefix(p.Message, head)}
 		}
 		if p.Reason == canary.TemplateChanged {
 			return &ending{exitSuperseded, "superseded: " + p.Message}
