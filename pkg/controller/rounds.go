@@ -323,7 +323,7 @@ func (b *bench) peek(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, shortestPatience)
 	defer cancel()
 	answers := b.options.rough(asking, asksOf(questions), now)
-	suspects := slices.DeleteFunc(slices.Clone(questions), func(q question) bool { return !b.suspects(q, answers[q.ask.Key]) })
+	suspects := slices.DeleteFunc(slices.Clone(questions), func(q question) bool { return !b.suspects(q, answers[q.ask.Key], now) })
 	if len(suspects) > 0 && ctx.Err() == nil {
 		maps.Copy(answers, b.options.open(asking, asksOf(suspects), time.Now()))
 	}
@@ -342,11 +342,12 @@ func (b *bench) peek(ctx context.Context) {
 
 // suspects tells that a rough look at an open block would prove a breach, if all
 // of it were known well enough, or is not clear. Most of what fails is far from
-// it, and need not be asked about more closely.
-func (b *bench) suspects(q question, rough prom.Answer) bool {
+// it, and need not be asked about more closely; nor need those of which nothing
+// more can be known yet.
+func (b *bench) suspects(q question, rough prom.Answer, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return q.fits(b) && slices.ContainsFunc(rough.Blocks, func(block judge.Block) bool {
+	return q.fits(b) && !now.Before(q.trial.awaits) && slices.ContainsFunc(rough.Blocks, func(block judge.Block) bool {
 		return block.Missing != "" || q.held.Would(block)
 	})
 }
@@ -366,5 +367,6 @@ func (b *bench) glance(q question, answer prom.Answer) bool {
 	}
 	now := time.Now()
 	q.trial.logVerdict(now, b.options.log)
+	q.trial.await(answer.Blocks[len(answer.Blocks)-1], now)
 	return q.trial.verdict(q.trial.state, now).Kind == judge.Rollback
 }

@@ -45,6 +45,7 @@ type trial struct {
 	behind     bool
 	pause      time.Time      // nothing is asked before
 	peeked     time.Time      // the beat at which the open block was looked at last
+	awaits     time.Time      // when the next closer look at it may tell more than the last
 	unanswered string         // why the last question was not answered
 	warnings   string         // that came with the last answer
 	points     []canary.Point // what was measured, for people to see
@@ -160,6 +161,25 @@ func (t *trial) watched() bool {
 // is known, and there is one.
 func (t *trial) peekable(now time.Time) bool {
 	return t.watched() && t.reading.Left(now) <= 1 && t.reading.Next().Before(now) && beatOf(now, t.beat()).After(t.peeked)
+}
+
+// longestAwait bounds how long a closer look at an open block waits for a scrape: the
+// proxy that it is awaited of may be gone.
+const longestAwait = 2 * time.Second
+
+// await notes when more can be known of an open block than was seen of it just now:
+// the canary is judged up to the last scrape of that proxy of stable which was
+// scraped the longest ago, so not before that one is scraped again. Of many canaries
+// that fail at once each is then asked about when it is due, and not all at each
+// look, which would have to be a coarser one.
+func (t *trial) await(seen judge.Block, now time.Time) {
+	t.awaits = time.Time{}
+	if t.state.Weight == 100 || seen.Stable.Seen.IsZero() {
+		return
+	}
+	if t.awaits = seen.Stable.Seen.Add(t.state.Width); t.awaits.After(now.Add(longestAwait)) {
+		t.awaits = now.Add(longestAwait)
+	}
 }
 
 // answered logs what changed about Prometheus's answers, and not each of them.
