@@ -8,6 +8,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
     go mod download
 COPY cmd ./cmd
 COPY pkg ./pkg
+COPY internal/operator ./internal/operator
 ARG VERSION=unknown
 ENV GOCACHE=/cache CGO_ENABLED=0
 RUN --mount=type=cache,target=/go/pkg/mod \
