@@ -39,6 +39,7 @@ func main() {
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
 	only := flags.String("only", "", "a regular expression: try only mutants whose name or file matches")
+	from := flags.Int("from", 1, "the first of them to try, to go on where a run was interrupted")
 	jobs := flags.Int("jobs", 1, "how many mutants are tried at once")
 	asJSON := flags.Bool("json", false, "print the results as JSON")
 	if err := flags.Parse(args); err != nil {
@@ -48,6 +49,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("read --only: %w", err)
+	case *from < 1:
+		return fmt.Errorf("--from is %d, must be 1 or more", *from)
 	case *jobs < 1:
 		return fmt.Errorf("--jobs is %d, must be 1 or more", *jobs)
 	}
@@ -62,9 +65,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	mutants = slices.DeleteFunc(mutants, func(m Mutant) bool {
 		return !pattern.MatchString(m.Name) && !pattern.MatchString(m.File)
 	})
-	if len(mutants) == 0 {
-		return errors.New("no mutant matches --only: take a part of a name or of a file")
+	if len(mutants) < *from {
+		return fmt.Errorf("%d mutants match --only, and --from is %d: take a part of a name or of a file, and a lower number", len(mutants), *from)
 	}
+	mutants = mutants[*from-1:]
 	r := &runner{root: root, later: later, jobs: *jobs, say: func(format string, args ...any) {
 		fmt.Fprintf(progress, format+"\n", args...)
 	}}
