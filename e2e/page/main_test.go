@@ -83,6 +83,15 @@ func (b *tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// click presses the mouse in the middle of an element, which people see: the library's
+// own click waits for a page that doesn't change, and this one does.
+func (b *tab) click(selector string) {
+	b.Helper()
+	b.until(selector+" is seen", fmt.Sprintf(`document.querySelector(%q)?.checkVisibility() ?? false`, selector))
+	at := ask[[]float64](b, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`, selector))
+	b.do("click "+selector, chromedp.MouseClickXY(at[0], at[1]))
+}
+
 // ask evaluates JavaScript.
 func ask[T any](b *tab, script string) T {
 	b.Helper()
