@@ -13,7 +13,7 @@
   function span(seconds) {
     const s = Math.round(Math.abs(seconds));
     const [n, unit] = s < 60 ? [s, "s"] : s < 3600 ? [Math.floor(s / 60), "min"] : s < 172800 ? [Math.floor(s / 3600), "h"] : [Math.floor(s / 86400), "days"];
-    return seconds < 0 ? "in " + n + " " + unit : n + " " + unit + " ago";
+    return seconds < 0 && s > 0 ? "in " + n + " " + unit : n + " " + unit + " ago";
   }
 
   function tell(within) {
