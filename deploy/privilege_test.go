@@ -295,16 +295,17 @@ func naming(t *testing.T, file, part string) (names []string) {
 		t.Fatal(err)
 	}
 	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		if !strings.Contains(document, part) {
+			continue
+		}
 		var o struct {
 			Kind     string
 			Metadata struct{ Name string }
 		}
 		if err := yaml.Unmarshal([]byte(document), &o); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", file, err)
 		}
-		if strings.Contains(document, part) {
-			names = append(names, o.Kind+"/"+o.Metadata.Name)
-		}
+		names = append(names, o.Kind+"/"+o.Metadata.Name)
 	}
 	return names
 }
