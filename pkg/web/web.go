@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+
 	"serin.dev/serin/pkg/canary"
 )
 
@@ -78,15 +80,17 @@ func Handler(o Options) http.Handler {
 	s := &site{Options: o, style: load("style.css", "text/css"), script: load("script.js", "text/javascript")}
 	s.templates = template.Must(template.New("").Funcs(s.functions()).ParseFS(templateFiles, "templates/*.html"))
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.list)
+	// What is sent at once is compressed; streams go as they come.
+	small := func(h http.HandlerFunc) http.Handler { return gzhttp.GzipHandler(h) }
+	mux.Handle("GET /{$}", small(s.list))
 	mux.HandleFunc("GET /events", s.listEvents)
-	mux.HandleFunc("GET /rollouts/{namespace}/{service}", s.rollout)
+	mux.Handle("GET /rollouts/{namespace}/{service}", small(s.rollout))
 	mux.HandleFunc("GET /rollouts/{namespace}/{service}/events", s.rolloutEvents)
 	mux.HandleFunc("POST /rollouts/{namespace}/{service}/{verb}", s.command)
-	mux.HandleFunc("GET /api/v1/rollouts", s.apiList)
-	mux.HandleFunc("GET /api/v1/rollouts/{namespace}/{service}", s.apiRollout)
-	mux.Handle("GET /style.css", s.style)
-	mux.Handle("GET /script.js", s.script)
+	mux.Handle("GET /api/v1/rollouts", small(s.apiList))
+	mux.Handle("GET /api/v1/rollouts/{namespace}/{service}", small(s.apiRollout))
+	mux.Handle("GET /style.css", small(s.style.ServeHTTP))
+	mux.Handle("GET /script.js", small(s.script.ServeHTTP))
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "There is no such page.")
