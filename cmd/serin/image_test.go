@@ -31,9 +31,9 @@ func left(text, prefix string, packages []string) (missing []string) {
 	return missing
 }
 
-func TestTheImageGetsAllThatTheControllerIsBuiltFrom(t *testing.T) {
+func TestTheImageGetsAllThatItsProgramsAreBuiltFrom(t *testing.T) {
 	const module = "serin.dev/serin/"
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".", "../kubectl-canary").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestTheImageGetsAllThatTheControllerIsBuiltFrom(t *testing.T) {
 			t.Fatal(err)
 		}
 		if missing := left(string(text), prefix, packages); len(missing) > 0 {
-			t.Errorf("%s leaves out what the controller is built from: %v", file, missing)
+			t.Errorf("%s leaves out what its programs are built from: %v", file, missing)
 		}
 	}
 }
