@@ -43,6 +43,9 @@ func (c cluster) configInUse(ctx context.Context, namespace string) (config.Conf
 	if url := flags["prometheus-url"]; url != "" {
 		found.Prometheus.URL = url
 	}
+	if guard := flags["in-place"]; guard != "" {
+		found.InPlace.Enabled, found.InPlace.Guard = true, guard
+	}
 	return found, nil
 }
 

@@ -111,6 +111,9 @@ func (c cluster) apply(ctx context.Context, mapper meta.RESTMapper, o *unstructu
 	if err != nil {
 		return fail(err)
 	}
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		o.SetNamespace("") // kustomize gives one to kinds that it doesn't know, such as policies
+	}
 	_, err = c.trees.Resource(mapping.Resource).Namespace(o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager})
 	if apierrors.IsConflict(err) {
 		return fail(fmt.Errorf("%w; somebody else manages these fields: print the manifests and apply them by the same way as before", err))
