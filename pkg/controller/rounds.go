@@ -97,15 +97,25 @@ func (b *bench) nextClosed(time.Time) time.Time {
 	})
 }
 
-// keepUp asks for what was just closed, of all trials where something was.
+// keepUp asks for what was just closed, of all trials where something was: first of
+// those that may break a limit, so that they don't wait for the many others.
 func (b *bench) keepUp(ctx context.Context) {
 	now := time.Now()
 	b.mu.Lock()
 	questions := b.pick(func(t *trial) bool {
 		return !t.behind && t.reading.Left(now) > 0 && !now.Before(t.pause)
 	})
+	var suspects, others []question
+	for _, q := range questions {
+		if q.trial.suspect {
+			suspects = append(suspects, q)
+		} else {
+			others = append(others, q)
+		}
+	}
 	b.mu.Unlock()
-	b.round(ctx, questions, now)
+	b.round(ctx, suspects, now)
+	b.round(ctx, others, now)
 }
 
 // nextBehind is when to read on what is far behind: at once, unless the last
@@ -222,8 +232,11 @@ func (b *bench) take(q question, answer prom.Answer, now time.Time) news {
 		t.record(stretch, answer.Blocks)
 		b.count(t.points, last)
 	}
-	if answer.Err != nil || fits && !t.reading.Add(answer.Blocks) {
+	switch {
+	case answer.Err != nil || fits && !t.reading.Add(answer.Blocks):
 		t.wait(now)
+	case fits:
+		t.awaits = time.Time{} // with one block more the open one tells something else
 	}
 	t.see(time.Now())
 	switch {
@@ -347,9 +360,13 @@ func (b *bench) peek(ctx context.Context) {
 func (b *bench) suspects(q question, rough prom.Answer, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return q.fits(b) && !now.Before(q.trial.awaits) && slices.ContainsFunc(rough.Blocks, func(block judge.Block) bool {
+	if !q.fits(b) {
+		return false
+	}
+	q.trial.suspect = slices.ContainsFunc(rough.Blocks, func(block judge.Block) bool {
 		return block.Missing != "" || q.held.Would(block)
 	})
+	return q.trial.suspect && !now.Before(q.trial.awaits)
 }
 
 // glance shows an open block to the judge, and tells whether it proved a breach.
