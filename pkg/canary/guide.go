@@ -50,7 +50,7 @@ func GuideIndex() string {
 	var all []string
 	for _, c := range chapters {
 		for _, p := range c.pages {
-			all = append(all, fmt.Sprintf("[`%s`](#%s)", p.reason, strings.ToLower(string(p.reason))))
+			all = append(all, "[`"+string(p.reason)+"`](#"+strings.ToLower(string(p.reason))+")")
 		}
 	}
 	slices.Sort(all)
