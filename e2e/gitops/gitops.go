@@ -72,7 +72,8 @@ func Target(rules []Rule, git, live map[string]any) (map[string]any, error) {
 		return nil, fmt.Errorf("put in what is ignored: %w", err)
 	}
 	out := map[string]any{}
-	return out, json.Unmarshal(text, &out)
+	err = json.Unmarshal(text, &out)
+	return out, err
 }
 
 // InSync tells whether the tool sees no difference: all that Git says is so, but
@@ -133,7 +134,8 @@ func plain(doc map[string]any) (out map[string]any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, json.Unmarshal(text, &out)
+	err = json.Unmarshal(text, &out)
+	return out, err
 }
 
 // within tells whether all of want is in have; lists have to be equally long.

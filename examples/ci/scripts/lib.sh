@@ -29,3 +29,9 @@ programs() {
 
 # in_namespace: kubectl with the pipeline's namespace.
 in_namespace() { kubectl --namespace "$NAMESPACE" "$@"; }
+
+# canary VERB...: the plugin with the pipeline's namespace. kubectl takes no flags
+# before a plugin's name. CANARY_FLAGS are further ones, such as
+# --serin-namespace=releases.
+# shellcheck disable=SC2086 # they are several words
+canary() { kubectl canary "$@" --namespace "$NAMESPACE" ${CANARY_FLAGS:-}; }

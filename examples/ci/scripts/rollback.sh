@@ -29,12 +29,14 @@ if [ -n "${IMAGE_BY_DIGEST:-}" ] && [ "${asked##*@}" != "${IMAGE_BY_DIGEST##*@}"
   say "$DEPLOYMENT asks for $asked by now, which somebody else deployed: it is left alone"
   exit 0
 fi
-seen=$(in_namespace canary status "$DEPLOYMENT" --output json) || fail "where the release stands can't be read"
-phase=$(printf '%s' "$seen" | jq -r '.phase // empty')
-in_place=$(printf '%s' "$seen" | jq -r '.inPlace // false')
+seen=$(canary status "$DEPLOYMENT" --output json) || fail "where the release stands can't be read"
+[ "$(printf '%s' "$seen" | jq -r '.view | type' 2>/dev/null)" = object ] || fail "kubectl canary status says nothing that this script knows: are the two of one version?"
+phase=$(printf '%s' "$seen" | jq -r '.view.phase')
+in_place=$(printf '%s' "$seen" | jq -r '.view.inPlace // false')
+weight=$(printf '%s' "$seen" | jq -r '.view.weight')
 
 # What blocks may hold a release or keep one from starting: only the former has steps.
-under_way=$(printf '%s' "$seen" | jq -r '.phase as $p | (["Testing", "Progressing", "Paused", "Inconclusive"] | index($p) != null) or ($p == "Blocked" and (.path // []) != [])')
+under_way=$(printf '%s' "$seen" | jq -r '.view | .phase as $p | (["Testing", "Progressing", "Paused", "Inconclusive"] | index($p) != null) or ($p == "Blocked" and (.path // []) != [])')
 
 # put_back writes the image before into the Deployment of a release in place.
 put_back() {
@@ -50,7 +52,7 @@ put_back() {
 }
 
 if [ "$under_way" = true ]; then
-  in_namespace canary abort "$DEPLOYMENT"
+  canary abort "$DEPLOYMENT"
   if [ "$in_place" = true ]; then put_back; fi
   # The order has done its work; standing, it would keep the next release back.
   in_namespace annotate deployment "$DEPLOYMENT" serin.dev/command- >&2
@@ -60,8 +62,9 @@ if [ "$asked" = "$PREVIOUS_IMAGE" ]; then
   say "$DEPLOYMENT asks for $PREVIOUS_IMAGE already, and no release is under way: nothing is taken back"
   exit 0
 fi
-case $phase/$in_place in
-  Succeeded/true)
+case $phase/$in_place/$weight in
+  Promoting/* | Finishing/*) fail "a promotion is being finished ($phase): run this again in a minute" ;;
+  Succeeded/true/*)
     put_back
     if [ "${PLAINLY:-no}" = yes ]; then
       in_namespace rollout resume "deployment/$DEPLOYMENT" >&2
@@ -70,11 +73,11 @@ case $phase/$in_place in
       "$here/wait.sh"
     fi
     ;;
-  Succeeded/*) in_namespace canary rollback "$DEPLOYMENT" ;;
-  RolledBack/false | RollingBack/false) say "users are on the version before already" ;;
-  Promoting/* | Finishing/*) fail "a promotion is being finished ($phase): run this again in a minute" ;;
-  *)
+  */true/*)
     put_back
     say "users are on the version before, and $DEPLOYMENT asks for it again"
     ;;
+  RolledBack/* | RollingBack/*) say "users are on the version before already" ;;
+  Succeeded/*/100) canary rollback "$DEPLOYMENT" ;;
+  *) fail "no release of $DEPLOYMENT is under way and none was promoted ($phase, $weight%): nothing is taken back. kubectl canary status $DEPLOYMENT -n $NAMESPACE tells where it stands" ;;
 esac

@@ -12,7 +12,7 @@ here=$(dirname -- "$0")
 need NAMESPACE DEPLOYMENT
 programs kubectl kubectl-canary
 code=0
-in_namespace canary wait "$DEPLOYMENT" --timeout "${TIMEOUT:-1h}" || code=$?
+canary wait "$DEPLOYMENT" --timeout "${TIMEOUT:-1h}" || code=$?
 if [ "$code" = 7 ] && [ "${NOTHING:-pass}" = pass ]; then
   say "nothing to release: users have this version already"
   exit 0
