@@ -2,12 +2,18 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// completing bounds how long a shell waits for what completes a word.
+func completing(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(cmd.Context(), tryTime)
+}
 
 func bufferOf(in io.Reader) *bufio.Reader { return bufio.NewReader(in) }
 
@@ -20,8 +26,10 @@ func (t *tool) completeDeployments(cmd *cobra.Command, args []string, _ string) 
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	ctx, cancel := completing(cmd)
+	defer cancel()
 	// Without an answer there is nothing to complete.
-	all, _ := c.deployments(cmd.Context())
+	all, _ := c.deployments(ctx)
 	names := namesOf(all)
 	slices.Sort(names)
 	return names, cobra.ShellCompDirectiveNoFileComp
@@ -33,7 +41,9 @@ func (t *tool) completeNamespaces(cmd *cobra.Command, _ []string, _ string) ([]s
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	list, err := c.kube.CoreV1().Namespaces().List(cmd.Context(), metav1.ListOptions{})
+	ctx, cancel := completing(cmd)
+	defer cancel()
+	list, err := c.kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -143,7 +143,7 @@ func (t *tool) query(ctx context.Context, c cluster, r explain.Release, settings
 	if t.prometheus != "" {
 		address = t.prometheus
 	}
-	ways, err := c.waysTo(address, t.prometheus != "")
+	ways, err := t.waysTo(c, address, t.prometheus != "")
 	if err != nil {
 		return explain.Query{}, err
 	}
@@ -220,15 +220,17 @@ func (t *tool) completeNames(cmd *cobra.Command, args []string, _ string) ([]str
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	routes, err := c.routes(cmd.Context())
+	ctx, cancel := completing(cmd)
+	defer cancel()
+	routes, err := c.routes(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	// Half of the names are better than none.
-	known, _ := c.known(cmd.Context(), routes)
-	observed, _ := c.observed(cmd.Context(), routes, config.Default().ClusterDomain)
+	known, _ := c.known(ctx, routes)
+	observed, _ := c.observed(ctx, routes, config.Default().ClusterDomain)
 	names := explain.Names(c.withObserved(known, observed))
-	if deployments, err := c.deployments(cmd.Context()); err == nil {
+	if deployments, err := c.deployments(ctx); err == nil {
 		for _, d := range deployments {
 			if topology.OptedIn(d) {
 				names = append(names, d.Name)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
 // clockKey names the variable by which a script sets the clock; unset it is the
@@ -29,8 +27,7 @@ func TestMain(m *testing.M) {
 			}
 			now = func() time.Time { return at }
 		}
-		streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-		os.Exit(Run(context.Background(), streams, os.Args[1:], Program{Now: now}))
+		os.Exit(Main(Program{Now: now}))
 	}})
 }
 

@@ -142,7 +142,8 @@ func (s sight) prepare(verb string) (w written, already string, err error) {
 		if active {
 			return refuse("its release is under way (%s at %d%%); kubectl canary status %s shows it", s.state.Phase, s.state.Weight, s.key.Name)
 		}
-		if p := s.ordered(&canary.Command{Verb: verb, ID: w.id}).plan(); !p.Next.Phase.Active() {
+		// In place the way for a release is made ready before it begins.
+		if p := s.ordered(&canary.Command{Verb: verb, ID: w.id}).plan(); !p.Next.Phase.Active() && p.View.Phase != canary.Waiting {
 			return refuse("%s", p.View.Sentence)
 		}
 		return w, "", nil

@@ -31,12 +31,12 @@ type way struct {
 // waysTo are the ways to a Prometheus, in the order in which they are tried. A
 // Service of the cluster is reached through the API server, with the user's own
 // rights. given tells that the user named the URL, who then sees it from here.
-func (c cluster) waysTo(address string, given bool) ([]way, error) {
+func (t *tool) waysTo(c cluster, address string, given bool) ([]way, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("use Prometheus: no http or https URL; write it like --prometheus http://localhost:9090")
 	}
-	direct := way{name: "directly at " + u.Redacted(), client: &http.Client{Timeout: queryTime}, url: address}
+	direct := way{name: "directly at " + u.Redacted(), client: &http.Client{Transport: t.program.Network, Timeout: queryTime}, url: address}
 	path, internal := proxyPath(u)
 	if !internal {
 		return []way{direct}, nil

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
 )
 
 // tool is what all verbs share.
@@ -20,9 +21,21 @@ type tool struct {
 	config     string // file
 }
 
+// newTool is what all verbs share, before the command line is read.
+func newTool(streams genericiooptions.IOStreams, p Program) *tool {
+	t := &tool{streams: streams, cluster: genericclioptions.NewConfigFlags(true), program: p}
+	if p.Network != nil {
+		t.cluster.WrapConfigFn = func(c *rest.Config) *rest.Config {
+			c.Transport = p.Network
+			return c
+		}
+	}
+	return t
+}
+
 // newRoot is the command with all its verbs, each in a file of its own.
 func newRoot(streams genericiooptions.IOStreams, p Program) *cobra.Command {
-	t := &tool{streams: streams, cluster: genericclioptions.NewConfigFlags(true), program: p}
+	t := newTool(streams, p)
 	root := &cobra.Command{
 		Use:           "kubectl-canary",
 		Short:         "Canary releases, as Serin sees them",

@@ -6,6 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -15,8 +19,16 @@ import (
 
 // Program is what the command knows of itself.
 type Program struct {
-	Version string           // as the build was told; empty: what Go knows
-	Now     func() time.Time // the clock
+	Version string            // as the build was told; empty: what Go knows
+	Now     func() time.Time  // the clock
+	Network http.RoundTripper // what requests go over; nil: the network
+}
+
+// Main is the whole program with its process's streams; Ctrl-C ends it well.
+func Main(p Program) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Run(ctx, genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}, os.Args[1:], p)
 }
 
 // Run is the whole program; it returns the exit code, one of Exits.

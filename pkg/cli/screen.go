@@ -195,8 +195,8 @@ func (t *tool) live(ctx context.Context, draw func(frame *screen) (done bool, er
 }
 
 const (
-	hideCursor = "\x1b[?25l"
-	showCursor = "\x1b[?25h"
+	hideCursor = "\x1b[?25l\x1b[?7l" // and cut what is wider than the terminal: a line stays a line
+	showCursor = "\x1b[?7h\x1b[?25h"
 	clearBelow = "\x1b[J"
 	clearRight = "\x1b[K"
 )

@@ -14,12 +14,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/zap"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -38,22 +41,25 @@ import (
 )
 
 // shop is a cluster in memory with an application, its users, its Prometheus and
-// the unmodified controller, by the wall clock. It is asked over connections.
+// the unmodified controller, in virtual time. It is the network of who asks it:
+// connections take none of that.
 type shop struct {
-	t      testing.TB
-	ctx    context.Context
-	api    *apiserver.Server
-	kube   *apiserver.Deployments
-	town   *telemetry.Town
-	front  *httptest.Server // the API server's
-	metric *httptest.Server // Prometheus's
-	view   *httptest.Server // the controller's
+	t    testing.TB
+	ctx  context.Context
+	api  *apiserver.Server
+	kube *apiserver.Deployments
+	town *telemetry.Town
+	view http.Handler // the controller's
 
 	mu      sync.Mutex
 	serin   *controller.Controller
 	stop    func()
 	guarded bool
 	denied  map[string]bool // verb and resource that the user may not
+
+	applying applying    // what was applied
+	aside    *aside      // the program that runs while the script goes on
+	mute     atomic.Bool // whether nobody sends requests
 }
 
 const (
@@ -64,9 +70,7 @@ const (
 func newShop(ctx context.Context, t testing.TB) *shop {
 	s := &shop{t: t, ctx: ctx, api: apiserver.New(), town: telemetry.New(shopScrape), denied: map[string]bool{}}
 	s.kube = s.api.Manage(ctx)
-	s.front = httptest.NewServer(http.HandlerFunc(s.serve))
-	s.metric = httptest.NewServer(http.HandlerFunc(s.prometheus))
-	s.view = httptest.NewServer(web.Handler(web.Options{Source: s, Now: time.Now, Leading: s.leading}))
+	s.view = web.Handler(web.Options{Source: s, Now: time.Now, Leading: s.leading})
 	for _, name := range []string{"shop", "serin-system"} {
 		s.put("v1", "Namespace", "", name, map[string]any{})
 	}
@@ -74,15 +78,6 @@ func newShop(ctx context.Context, t testing.TB) *shop {
 		"selector": map[string]any{"app": "web"}, "ports": []any{map[string]any{"name": "http", "port": 80.0}}}})
 	go s.traffic()
 	return s
-}
-
-// close ends everything; connections are cut.
-func (s *shop) close() {
-	s.stopSerin()
-	for _, server := range []*httptest.Server{s.front, s.metric, s.view} {
-		server.CloseClientConnections()
-		server.Close()
-	}
 }
 
 func (s *shop) put(version, kind, namespace, name string, o map[string]any) {
@@ -99,33 +94,41 @@ func (s *shop) put(version, kind, namespace, name string, o map[string]any) {
 	s.api.Put(o)
 }
 
-// serve is the API server over a connection, with what is asked of rights.
-func (s *shop) serve(w http.ResponseWriter, r *http.Request) {
-	if strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews") || strings.HasSuffix(r.URL.Path, "/subjectaccessreviews") {
-		s.review(w, r)
-		return
-	}
-	if r.URL.Path == "/version" {
-		fmt.Fprint(w, `{"major":"1","minor":"36","gitVersion":"v1.36.3"}`)
-		return
-	}
-	answer, err := s.api.People().RoundTrip(r)
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	defer answer.Body.Close()
-	w.Header().Set("Content-Type", answer.Header.Get("Content-Type"))
-	w.WriteHeader(answer.StatusCode)
-	out := http.NewResponseController(w)
-	_ = out.Flush()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := answer.Body.Read(buffer)
-		if _, failed := w.Write(buffer[:n]); failed != nil || err != nil {
-			return
+// Where the shop's servers are. The API server's address is one at which nobody
+// listens: what speaks to it by other ways than requests is refused at once.
+const (
+	shopAPI        = "127.0.0.1:1"
+	shopPrometheus = "localhost:9090"
+	shopView       = "localhost:9092"
+)
+
+// RoundTrip takes a request to the server that it is for.
+func (s *shop) RoundTrip(r *http.Request) (*http.Response, error) {
+	answered := func(handler http.Handler) (*http.Response, error) {
+		out := httptest.NewRecorder()
+		if r.Body == nil {
+			r.Body = http.NoBody
 		}
-		_ = out.Flush()
+		handler.ServeHTTP(out, r)
+		return out.Result(), nil
 	}
+	switch path := r.URL.Path; {
+	case r.URL.Host == shopPrometheus:
+		return answered(http.HandlerFunc(s.prometheus))
+	case r.URL.Host == shopView:
+		return answered(s.view)
+	case r.URL.Host != shopAPI:
+		return nil, fmt.Errorf("dial %s: connection refused", r.URL.Host)
+	case strings.HasSuffix(path, "subjectaccessreviews"):
+		return answered(http.HandlerFunc(s.review))
+	case r.Header.Get("Content-Type") == "application/apply-patch+yaml":
+		return s.applying.apply(r)
+	case path == "/api", path == "/apis", discovered.MatchString(path):
+		return discover(path)
+	case path == "/version":
+		return apiserver.Answer(http.StatusOK, map[string]any{"major": "1", "minor": "36", "gitVersion": "v1.36.3"})
+	}
+	return s.api.People().RoundTrip(r)
 }
 
 // review answers what somebody may do.
@@ -257,6 +260,10 @@ func (s *shop) flows() []telemetry.Flow {
 		subset, _ := destination["subset"].(string)
 		shares[s.behind(subset)] += weight / 100
 	}
+	rate := shopRate
+	if s.mute.Load() {
+		rate = 0
+	}
 	byName := map[string]*telemetry.Flow{}
 	var names []string
 	for _, pod := range s.api.All("Pod") {
@@ -269,7 +276,7 @@ func (s *shop) flows() []telemetry.Flow {
 			workload = "web-canary"
 		}
 		if byName[workload] == nil {
-			byName[workload] = &telemetry.Flow{Workload: workload, Rate: shopRate * shares[workload]}
+			byName[workload] = &telemetry.Flow{Workload: workload, Rate: rate * shares[workload]}
 			names = append(names, workload)
 		}
 		f := byName[workload]
@@ -302,7 +309,7 @@ func (s *shop) behind(subset string) string {
 func (s *shop) startSerin() {
 	config := &rest.Config{Host: "http://api.test", Transport: s.api, QPS: -1,
 		ContentConfig: rest.ContentConfig{ContentType: "application/json", AcceptContentTypes: "application/json"}}
-	query, err := prom.HTTP(&http.Client{Timeout: 10 * time.Second}, s.metric.URL)
+	query, err := prom.HTTP(&http.Client{Transport: s, Timeout: 10 * time.Second}, "http://"+shopPrometheus)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -316,7 +323,7 @@ func (s *shop) startSerin() {
 		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config), Query: query, Logger: zap.NewNop(),
 		ClusterDomain: "cluster.local", RootNamespace: "istio-system", Defaults: defaults, Interval: shopScrape, InPlace: guarded,
 		Elect: &controller.Lease{Client: kube.CoordinationV1(), Namespace: "serin-system", Name: "serin", Identity: "serin-0_x",
-			Duration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 500 * time.Millisecond},
+			Duration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -378,27 +385,115 @@ func (s *shop) state() canary.State {
 	return state
 }
 
+// kubeconfigOfShop leads to the shop, whoever is the network.
+func kubeconfigOfShop(t *testing.T) string {
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, fmt.Appendf(nil, kubeconfig, "http://"+shopAPI), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// bubble runs a script where it is, in a bubble of virtual time: scripts that run
+// beside each other are bubbles of their own.
+type bubble struct{ *testing.T }
+
+func (b bubble) Run(_ string, f func(testscript.T)) { f(b) }
+func (bubble) Parallel()                            {}
+func (bubble) Verbose() bool                        { return testing.Verbose() }
+
+// TestVerbs plays scripts in virtual time: what they wait for takes none of ours,
+// and however slow the machine is, nothing comes too late.
 func TestVerbs(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/verbs", UpdateScripts: golden.Updating(),
+	t.Setenv("KUBECONFIG", kubeconfigOfShop(t))
+	t.Setenv("HOME", t.TempDir())
+	scripts, err := filepath.Glob("testdata/verbs/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("there are no scripts", err)
+	}
+	for _, script := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { verbs(t, script) })
+		})
+	}
+}
+
+func verbs(t *testing.T, script string) {
+	testscript.RunT(bubble{t}, testscript.Params{
+		Files: []string{script}, UpdateScripts: golden.Updating(),
 		Setup: func(e *testscript.Env) error {
 			ctx, cancel := context.WithCancel(context.Background())
 			s := newShop(ctx, t)
-			e.Defer(func() { cancel(); s.close() })
+			e.Defer(func() { cancel(); s.stopSerin() })
 			e.Values["shop"] = s
-			file := filepath.Join(e.WorkDir, "kubeconfig")
-			e.Setenv("KUBECONFIG", file)
-			e.Setenv("PROMETHEUS", s.metric.URL)
-			e.Setenv("VIEW", s.view.URL)
-			e.Setenv("TZ", "UTC")
-			e.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-			return os.WriteFile(file, fmt.Appendf(nil, kubeconfig, s.front.URL), 0o600)
+			e.Setenv("PROMETHEUS", "http://"+shopPrometheus)
+			e.Setenv("VIEW", "http://"+shopView)
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "shop": shopIs, "deploy": shopDeploy, "annotate": shopAnnotate, "serin": shopSerin, "reaches": shopReaches,
-			"deny": shopDeny, "weight": shopWeight,
+			"canary": shopCanary, "ends": shopEnds, "meanwhile": shopMeanwhile, "over": shopOver,
+			"shop": shopIs, "deploy": shopDeploy, "annotate": shopAnnotate, "serin": shopSerin, "reaches": shopReaches,
+			"deny": shopDeny, "weight": shopWeight, "gone": shopGone,
+			"mute": shopTraffic(true), "unmute": shopTraffic(false), "applied": shopApplied, "taken": shopTaken,
 		},
 	})
+}
+
+// program is the whole of kubectl canary, without its process.
+func (s *shop) program(ctx context.Context, out, errs io.Writer, args []string) int {
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: out, ErrOut: errs}
+	return Run(ctx, streams, args, Program{Version: "v1.2.3", Now: time.Now, Network: s})
+}
+
+// shopCanary runs the program, which has to end well: canary status web.
+func shopCanary(ts *testscript.TestScript, _ bool, args []string) {
+	shopEnds(ts, false, append([]string{"0"}, args...))
+}
+
+// shopEnds runs the program, which has to end with a code: ends 3 wait web.
+func shopEnds(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value("shop").(*shop)
+	if code := s.program(s.ctx, ts.Stdout(), ts.Stderr(), args[1:]); fmt.Sprint(code) != args[0] {
+		ts.Fatalf("the exit code is %d, want %s", code, args[0])
+	}
+}
+
+// aside is a program that runs while the script goes on.
+type aside struct {
+	out, errs bytes.Buffer
+	code      chan int
+}
+
+// shopMeanwhile begins to run the program, and goes on when it has nothing to do
+// but to wait: meanwhile wait web.
+func shopMeanwhile(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value("shop").(*shop)
+	a := &aside{code: make(chan int, 1)}
+	s.aside = a
+	go func() { a.code <- s.program(s.ctx, &a.out, &a.errs, args) }()
+	<-time.After(2 * time.Second)
+}
+
+// shopOver waits for the end of the program that was begun: over 9.
+func shopOver(ts *testscript.TestScript, _ bool, args []string) {
+	a := ts.Value("shop").(*shop).aside
+	code := <-a.code
+	_, _ = a.out.WriteTo(ts.Stdout())
+	_, _ = a.errs.WriteTo(ts.Stderr())
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("the exit code is %d, want %s", code, args[0])
+	}
+}
+
+// shopGone takes a Deployment away.
+func shopGone(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Value("shop").(*shop).api.Delete("Deployment", "shop", args[0])
+}
+
+// shopTraffic has users send no requests any more, or again.
+func shopTraffic(mute bool) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("shop").(*shop).mute.Store(mute) }
 }
 
 // shopIs makes the application: shop pair, or shop single KEY=VALUE...

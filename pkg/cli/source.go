@@ -80,7 +80,7 @@ type source interface {
 // why; empty: nothing is missing.
 func (s *session) source(ctx context.Context, r *reader) (from source, note string, err error) {
 	if s.controller != "" {
-		live := endpoint{base: s.controller}
+		live := endpoint{s.controller, s.program.Network}
 		if err := live.leads(ctx); err != nil {
 			return nil, "", fmt.Errorf("--controller %s: %w", s.controller, err)
 		}
@@ -107,7 +107,7 @@ func (s *session) endpoint(ctx context.Context) (endpoint, error) {
 	forwarding, stop := context.WithCancel(ctx)
 	base, err := s.cluster.forward(forwarding, s.serin, l.pod())
 	if err == nil {
-		e := endpoint{base: base}
+		e := endpoint{base, s.program.Network}
 		if err = e.leads(ctx); err == nil {
 			s.close = append(s.close, stop)
 			return e, nil
@@ -118,7 +118,10 @@ func (s *session) endpoint(ctx context.Context) (endpoint, error) {
 }
 
 // endpoint is the controller's own view.
-type endpoint struct{ base string }
+type endpoint struct {
+	base    string
+	network http.RoundTripper // nil: the network
+}
 
 // largestView bounds an answer of the controller.
 const largestView = 64 << 20
@@ -145,7 +148,7 @@ func (e endpoint) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("ask the controller: %w", err)
 	}
 	request.Header.Set("Accept", "application/json")
-	response, err := (&http.Client{Timeout: queryTime}).Do(request)
+	response, err := (&http.Client{Transport: e.network, Timeout: queryTime}).Do(request)
 	if err != nil {
 		return fmt.Errorf("ask the controller: %w", err)
 	}
@@ -283,7 +286,7 @@ func (s *session) reachable(ctx context.Context) (prom.Query, error) {
 	if s.prometheus != "" {
 		address = s.prometheus
 	}
-	ways, err := s.cluster.waysTo(address, s.prometheus != "")
+	ways, err := s.waysTo(s.cluster, address, s.prometheus != "")
 	if err != nil {
 		return nil, err
 	}

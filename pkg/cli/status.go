@@ -254,7 +254,7 @@ func (s *screen) evidence(v canary.View) {
 	s.line("")
 	s.wrapped("Verdict   "+s.paint(kindColour(j.Kind), s.text(j.Kind))+" ", "("+j.Reason+") "+j.Sentence)
 	if j.Bake > 0 {
-		s.line("  baked   " + s.bar(j.Covered.Seconds()/j.Bake.Seconds(), gauge, blue) + fmt.Sprintf(" %s of %s", j.Covered, j.Bake))
+		s.line("  baked     " + s.bar(j.Covered.Seconds()/j.Bake.Seconds(), gauge, blue) + fmt.Sprintf(" %s of %s", j.Covered, j.Bake))
 	}
 	if j.RollbackAt <= 0 || j.PromoteAt <= 0 {
 		return
@@ -275,7 +275,7 @@ const gauge = 20
 
 func (s *screen) odds(name string, now, suffices canary.Odds, colour string) {
 	share := math.Max(0, math.Min(1, float64(now)/float64(suffices)))
-	s.line(fmt.Sprintf("  %-9s ", name)[:10] + s.bar(share, gauge, colour) + " " + words.Odds(float64(now)) + ", " + words.Odds(float64(suffices)) + " suffices")
+	s.line(fmt.Sprintf("  %-9s ", name) + s.bar(share, gauge, colour) + " " + words.Odds(float64(now)) + ", " + words.Odds(float64(suffices)) + " suffices")
 }
 
 func kindColour(kind string) string {

@@ -55,27 +55,15 @@ func (o *uiOptions) run(ctx context.Context) error {
 		return err
 	}
 	defer s.done()
-	namespace := s.scope(o.all)
-	r, err := s.reader(ctx, namespace, "")
+	doorway, err := s.doorway(ctx, s.scope(o.all))
 	if err != nil {
 		return err
 	}
-	from, note, err := s.source(ctx, r)
-	if err != nil {
-		return err
-	}
-	if note != "" {
-		o.note(note)
-	}
-	page := &page{session: s, reader: r, from: from, namespace: namespace}
 	var listening net.ListenConfig
 	listener, err := listening.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", o.port))
 	if err != nil {
 		return fmt.Errorf("serve the page: %w; choose another with --port", err)
 	}
-	doorway := &doorway{token: rand.Text(), cookie: rand.Text(), next: web.Handler(web.Options{
-		Source: page, Commands: page, Title: place(namespace), Version: o.version(), Now: o.program.Now,
-	})}
 	address := "http://" + listener.Addr().String() + "/?token=" + doorway.token
 	fmt.Fprintln(o.streams.Out, address)
 	if o.open {
@@ -89,6 +77,25 @@ func (o *uiOptions) run(ctx context.Context) error {
 		return fmt.Errorf("serve the page: %w", err)
 	}
 	return nil
+}
+
+// doorway is the page of a namespace, or of all, behind its door.
+func (s *session) doorway(ctx context.Context, namespace string) (*doorway, error) {
+	r, err := s.reader(ctx, namespace, "")
+	if err != nil {
+		return nil, err
+	}
+	from, note, err := s.source(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if note != "" {
+		s.note(note)
+	}
+	page := &page{session: s, reader: r, from: from, namespace: namespace}
+	return &doorway{token: rand.Text(), cookie: rand.Text(), next: web.Handler(web.Options{
+		Source: page, Commands: page, Title: place(namespace), Version: s.version(), Now: s.program.Now,
+	})}, nil
 }
 
 // browse opens an address as the desktop does.
