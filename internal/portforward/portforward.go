@@ -41,7 +41,7 @@ func Handler(dial func(ctx context.Context, port string) (net.Conn, error)) http
 		if conn == nil {
 			return // it has answered
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		for {
 			select {
 			case <-conn.CloseChan():
