@@ -11,7 +11,7 @@ FUZZTIME ?= 10s
 RACE := $(if $(shell command -v $(shell go env CC) 2>/dev/null),-race)
 
 # Packages of the e2e module whose tests start the sandbox.
-ON_THE_SANDBOX := sandbox scenarios torture
+ON_THE_SANDBOX := sandbox scenarios installs torture
 E2E_UNIT = $$(go list ./... | grep -v -E '/($(subst $() ,|,$(ON_THE_SANDBOX)))$$')
 
 LINTER := $(CACHE)/bin/golangci-lint
@@ -21,7 +21,7 @@ VULN   := $(CACHE)/bin/govulncheck
 export SERIN_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fix e2e e2e-core e2e-page screenshots e2e-servers torture torture-real mutants bench-scale demo sandbox session fuzz figures simulate vuln image docs clean
+.PHONY: help build test lint fix e2e e2e-core e2e-page screenshots e2e-servers torture torture-real mutants bench-scale demo sandbox session fuzz figures simulate vuln image chart docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,7 @@ test: ## unit tests, golden files and transcripts; no sandbox
 	go test $(RACE) -timeout 30m ./...
 	cd e2e && go test $(RACE) -timeout 30m $(E2E_UNIT)
 	cd e2e/promql && go test $(RACE) -timeout 30m ./...
+	cd e2e/chart && go test -count=1 $(RACE) -timeout 30m ./... # it reads files outside of its module
 
 lint: $(LINTER) ## formatting and static analysis
 	@unformatted=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && \
@@ -42,6 +43,7 @@ lint: $(LINTER) ## formatting and static analysis
 	$(LINTER) run ./...
 	cd e2e && $(LINTER) run ./...
 	cd e2e/promql && $(LINTER) run ./...
+	cd e2e/chart && $(LINTER) run ./...
 	cd e2e/servers && $(LINTER) run ./...
 	cd e2e/page && $(LINTER) run ./...
 
@@ -50,12 +52,14 @@ fix: $(LINTER) ## format, and mend what the linters can mend themselves
 	$(LINTER) run --fix ./...
 	cd e2e && $(LINTER) run --fix ./...
 	cd e2e/promql && $(LINTER) run --fix ./...
+	cd e2e/chart && $(LINTER) run --fix ./...
 	cd e2e/servers && $(LINTER) run --fix ./...
 	cd e2e/page && $(LINTER) run --fix ./...
 
 e2e: ## every scenario on the real stack
 	cd e2e && go run ./cmd/build
 	cd e2e && go test -count=1 -timeout 15m ./sandbox
+	cd e2e && go test -count=1 -timeout 15m ./installs
 	cd e2e && go test -count=1 -timeout 90m -v ./scenarios $(ARGS)
 
 e2e-core: ## the scenarios that no change may break
@@ -98,7 +102,7 @@ sandbox: ## the stack, running until Ctrl-C; ARGS="--demo-app --rate 50"
 
 session: ## draw docs/session.svg: kubectl canary on the real stack
 	cd e2e && go run ./cmd/build
-	cd e2e && go test -count=1 -timeout 15m ./scenarios -run '^TestScenarios$$/kubectl_canary' -args -session $(CURDIR)/docs/session.svg
+	cd e2e && go test -count=1 -timeout 15m ./scenarios -run '^TestScenarios$$/^together$$/kubectl_canary' -args -session $(CURDIR)/docs/session.svg
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@set -e; for package in $$(go list ./pkg/...); do \
@@ -122,6 +126,14 @@ vuln: $(VULN) ## known vulnerabilities in what the controller calls
 image: ## the container image, by docker
 	@command -v docker >/dev/null || { echo "docker is missing: install it, or build the Dockerfile by another tool"; exit 1; }
 	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+
+# A chart's version is a semantic one: what git describes, if it is, or 0.0.0 with it.
+CHART_VERSION := $(or $(shell echo '$(VERSION)' | sed -n -E 's/^v?([0-9]+\.[0-9]+\.[0-9]+([-+].*)?)$$/\1/p'),0.0.0-$(subst _,-,$(VERSION)))
+
+chart: ## the Helm chart, as bin/serin-VERSION.tgz
+	go run ./deploy/generate
+	@mkdir -p bin
+	cd e2e/chart && go run ./pack ../../deploy/chart ../../bin $(CHART_VERSION) $(VERSION)
 
 docs: ## write generated tables and examples into the documents
 	go test ./pkg/annotation ./pkg/cli ./pkg/config ./pkg/metrics ./deploy -run '^TestTheDocumentationIsCurrent$$' -update
