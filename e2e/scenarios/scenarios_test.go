@@ -60,6 +60,8 @@ var scenarios = []scenario{
 	{"the user's server-side apply works after the last write", "apply", applyAfterwards, core},
 	// Routes.
 	{"two routes in two VirtualServices move together", "two-routes", twoVirtualServices, core},
+	// Pipelines.
+	{"pipelines deploy charts and pairs", "ci-others", pipelinesOfOthers, further},
 	// GitOps.
 	{"a GitOps tool that writes the old weights back is answered", "gitops", gitOps, core},
 	{"a GitOps tool that does not stop ends the release", "gitops-stubborn", gitOpsStubborn, further},

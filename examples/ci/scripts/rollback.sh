@@ -75,6 +75,7 @@ case $phase/$in_place/$weight in
     ;;
   */true/*)
     put_back
+    "$here/wait.sh" # passes where this is what runs: then there is nothing to release
     say "users are on the version before, and $DEPLOYMENT asks for it again"
     ;;
   RolledBack/* | RollingBack/*) say "users are on the version before already" ;;
