@@ -6,7 +6,8 @@
 // Of a pod it honours: environment values and field references, container
 // ports, HTTP and TCP readiness probes, the grace period, and the label
 // sidecar.istio.io/inject. Liveness and startup probes, hooks, volumes,
-// resources and restart policies other than Always it does not.
+// resources and restart policies other than Always it does not. Ports are
+// forwarded to the loopback that all pods share.
 package agent
 
 import (

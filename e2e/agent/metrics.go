@@ -23,7 +23,8 @@ import (
 	"serin.dev/serin/e2e/mesh"
 )
 
-// MetricsPort is where the agent serves metrics.k8s.io, at the node's address.
+// MetricsPort is where the agent serves metrics.k8s.io, and forwards ports as a
+// kubelet does, at the node's address.
 const MetricsPort = 10250
 
 // MetricsAPI are the files, PEM, by which the agent and the API server know
@@ -62,7 +63,7 @@ func (a *Agent) serveMetrics(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("serve the metrics API: %w", err)
 	}
-	server := &http.Server{Handler: a.metricsHandler(), TLSConfig: config, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: a.handler(), TLSConfig: config, ReadHeaderTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() { _ = server.ServeTLS(l, "", "") }() // until it is closed
 	return nil
@@ -87,8 +88,9 @@ func (m MetricsAPI) tls() (*tls.Config, error) {
 	}, nil
 }
 
-func (a *Agent) metricsHandler() http.Handler {
+func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("/portForward/{namespace}/{name}", a.forward)
 	mux.HandleFunc("GET "+metricsPath, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, metricsResources) })
 	mux.HandleFunc("GET "+metricsPath+"/pods", a.listMetrics)
 	mux.HandleFunc("GET "+metricsPath+"/namespaces/{namespace}/pods", a.listMetrics)

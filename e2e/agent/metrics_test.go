@@ -47,7 +47,7 @@ func TestMetricsOfPods(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			a.metricsHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, metricsPath+tt.path, http.NoBody))
+			a.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, metricsPath+tt.path, http.NoBody))
 			if w.Code != tt.status {
 				t.Fatalf("status %d, want %d: %s", w.Code, tt.status, w.Body)
 			}

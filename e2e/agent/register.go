@@ -61,7 +61,8 @@ func nodeObject(now metav1.Time) *corev1.Node {
 				Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "AgentReady", Message: "pods run as local processes",
 				LastHeartbeatTime: now, LastTransitionTime: now,
 			}},
-			NodeInfo: corev1.NodeSystemInfo{KubeletVersion: "v1.36.3", OperatingSystem: "linux", ContainerRuntimeVersion: "processes://1"},
+			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: MetricsPort}},
+			NodeInfo:        corev1.NodeSystemInfo{KubeletVersion: "v1.36.3", OperatingSystem: "linux", ContainerRuntimeVersion: "processes://1"},
 		},
 	}
 }

@@ -16,6 +16,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"serin.dev/serin/e2e/mesh"
 )
 
 // masters is the group that may do everything.
@@ -145,12 +147,12 @@ func (a *authority) files(dir string) error {
 }
 
 // aggregation writes what lets the API server pass requests on to the metrics
-// API, and both know each other: the server's certificate, signed by this
-// authority (metrics.crt, metrics.key), and that of the API server as a client
+// API, and to the node agent where ports are forwarded, and both know each other:
+// the server's certificate, signed by this authority (metrics.crt, metrics.key), and that of the API server as a client
 // (front-proxy.crt, front-proxy.key). The latter has an authority of its own
 // (front-proxy-ca.crt), for whoever shows it may speak for any user.
 func (a *authority) aggregation(dir string) error {
-	if err := a.pair(dir, "metrics", pkix.Name{CommonName: metricsHost}, x509.ExtKeyUsageServerAuth, metricsHost); err != nil {
+	if err := a.pair(dir, "metrics", pkix.Name{CommonName: metricsHost}, x509.ExtKeyUsageServerAuth, metricsHost, mesh.NodeIP); err != nil {
 		return err
 	}
 	front, err := newAuthority()

@@ -58,6 +58,9 @@ func (s *Sandbox) apiServer() node.Process {
 		"--requestheader-client-ca-file="+s.file("front-proxy-ca.crt"), "--requestheader-allowed-names="+frontProxy,
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		// Ports are forwarded by the node agent, at the address by which it has a certificate.
+		"--kubelet-preferred-address-types=InternalIP", "--kubelet-certificate-authority="+s.file("ca.crt"),
+		"--kubelet-client-certificate="+s.file("front-proxy.crt"), "--kubelet-client-key="+s.file("front-proxy.key"),
 		"--audit-policy-file="+s.file("audit.yaml"), "--audit-log-path="+s.AuditLog(),
 	)
 }

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,8 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"serin.dev/serin/e2e/scenarios/invariant"
 	"serin.dev/serin/e2e/session"
@@ -77,11 +82,11 @@ func (p plugin) says(code int, args []string, expressions ...string) string {
 }
 
 // draws is says, kept for the drawing.
-func (p plugin) draws(args []string, expressions ...string) {
+func (p plugin) draws(args []string, expressions ...string) string {
 	p.Helper()
 	out := p.says(0, args, expressions...)
 	if *sessionFile == "" {
-		return
+		return out
 	}
 	var kept []string
 	for line := range strings.Lines(p.coloured(args, out)) {
@@ -90,6 +95,39 @@ func (p plugin) draws(args []string, expressions ...string) {
 		}
 	}
 	p.drawing.said = append(p.drawing.said, session.Command{Line: "kubectl canary " + strings.Join(args, " "), Output: strings.Join(kept, "\n")})
+	return out
+}
+
+// seat gives the controller a pod, to which ports can be forwarded: it is a process
+// here, on the same loopback as all pods.
+func (p plugin) seat() {
+	p.Helper()
+	lease, err := p.kube.CoordinationV1().Leases("serin-system").Get(p.Context(), "serin-"+p.name, metav1.GetOptions{})
+	if err != nil {
+		p.Fatal(err)
+	}
+	host, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
+	pods := p.kube.CoreV1().Pods("serin-system")
+	_, err = pods.Create(p.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: host, Labels: map[string]string{"sidecar.istio.io/inject": "false"}},
+		Spec: corev1.PodSpec{
+			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			Containers: []corev1.Container{{Name: "serin", Image: "serin", SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			}}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() { _ = pods.Delete(context.WithoutCancel(p.Context()), host, metav1.DeleteOptions{}) })
+	p.until("the controller's pod runs", func() error {
+		pod, err := pods.Get(p.Context(), host, metav1.GetOptions{})
+		if err == nil && pod.Status.Phase != corev1.PodRunning {
+			err = fmt.Errorf("it is %s", pod.Status.Phase)
+		}
+		return err
+	})
 }
 
 // coloured is what a verb that only looks says in colours; of others what it said.
@@ -116,27 +154,48 @@ func (p plugin) draw() {
 	}
 }
 
+// judges waits until the judge has that many of the canary's requests at this step.
+func (p plugin) judges(least int) {
+	p.Helper()
+	count := regexp.MustCompile(`"canaryRequests": (\d+)`)
+	p.until("the judge has requests of the canary", func() error {
+		found := count.FindStringSubmatch(p.says(0, []string{"status", "web", "-o", "json"}))
+		if found == nil {
+			return errors.New("it has none")
+		}
+		if n, err := strconv.Atoi(found[1]); err != nil || n < least {
+			return fmt.Errorf("it has %s", found[1])
+		}
+		return nil
+	})
+}
+
 // commandLine plays the verbs against the real API server and the real controller.
 func commandLine(t *testing.T, name string) {
-	st := open(t, name, script{jumps: true})
+	st := open(t, name, script{jumps: true, page: "127.0.0.1:9092"})
 	p := st.plugin()
 	p.says(8, []string{"wait", "web-v1"}, "does not ask for canary releases")
-	p.says(0, []string{"check"}, "^Kubernetes +ok", "^Istio's VirtualServices +ok", "^A leader +ok", "^Prometheus +ok",
+	// The controller is a process here, and no pod of a Deployment.
+	p.says(1, []string{"check"}, "^Kubernetes +ok", "^Istio's VirtualServices +ok", "^Serin +missing +no Deployment", "^A leader +ok", "^Prometheus +ok",
 		"^Metric of requests +ok", "^Metric of latency +ok", "^You may give orders +ok")
 
 	st.release("5%/20m, 25%/20m, 100%/2s", nil)
 	st.reachesWeight(5)
 	p.says(0, []string{"lint", "web-v2"}, "Nothing is in the way")
+	p.says(0, []string{"list", "-A", "-o", "json"}, `"phase": "Progressing"`, "^note: the controller's live figures are not shown ")
+	p.says(0, []string{"status", "web"}, "^"+name+"/web  ", "^Progressing  step 1 of 3, 5%", "^Next ")
+	p.seat()
+	st.answered(st.users, 300)
 	p.draws([]string{"list"}, `^web +web-v2 +Progressing +1/3 .* 5%`)
-	p.says(0, []string{"list", "-A", "-o", "json"}, `"phase": "Progressing"`)
-	p.says(0, []string{"status", "web"}, "^"+name+"/web  ", "^Progressing  step 1 of 3, 5%", "^Verdict ", "^Next ")
 	p.says(0, []string{"plan", "web-v2"}, "^Step 3 of 3: 100%")
 	p.says(0, []string{"pause", "web"}, "is Paused at 5%")
 	p.says(0, []string{"resume", "web"}, "is Progressing at 5%")
 	p.says(0, []string{"skip", "web"}, "is Progressing at 25%")
-	st.answered(st.users, 300)
-	p.draws([]string{"status", "web"}, "step 2 of 3, 25%", "roll back +")
-	p.says(5, []string{"wait", "web-v2", "--timeout", "2s"}, "Progressing 25% StepStarted", "The release goes on")
+	p.judges(200)
+	if out := p.draws([]string{"status", "web"}, "step 2 of 3, 25%", "^Traffic +requests/s", "roll back +"); strings.Contains(out, "note:") {
+		t.Errorf("the controller's own figures are not shown:\n%s", out)
+	}
+	p.says(5, []string{"wait", "web-v2", "--timeout", "2s"}, "Progressing 25% ", "The release goes on")
 	p.says(0, []string{"promote", "web"}, "is Progressing at 100%")
 	p.says(0, []string{"wait", "web-v2", "--timeout", "2m"}, "web-v2 is promoted")
 	st.reachesPhase("Succeeded")
@@ -146,7 +205,7 @@ func commandLine(t *testing.T, name string) {
 	p.says(0, []string{"history", "web"}, `^web +\S+ +RolledBack +100%`)
 
 	before := st.versions.state()
-	p.says(0, []string{"retry", "web"}, "begins at 0%")
+	p.says(0, []string{"retry", "web"}, `is (Testing|Progressing) at \d+% after `)
 	st.reaches("another release has 5%", func(s invariant.State) bool { return s.Rollout != before.Rollout && s.Weight == 5 })
 	p.draws([]string{"abort", "web"}, `all routes \(VirtualService web\) are at stable after`)
 	p.draw()

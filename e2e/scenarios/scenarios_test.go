@@ -53,7 +53,7 @@ var scenarios = []scenario{
 	// People.
 	{"dashboards and alerts have their data", "monitoring", monitored, further},
 	{"commands pause, resume, promote and abort", "commands", commands, core},
-	{"kubectl canary shows, orders and waits", "cli", commandLine, core},
+	{"kubectl canary shows, orders and waits", "cli", commandLine, further},
 	{"a person lowers the canary, and raises it", "person", person, core},
 	{"annotations with mistakes move nothing", "mistakes", mistakes, core},
 	{"opting out in mid-release takes everything back", "opt-out", optOut, core},
@@ -61,8 +61,11 @@ var scenarios = []scenario{
 	// Routes.
 	{"two routes in two VirtualServices move together", "two-routes", twoVirtualServices, core},
 	// Pipelines.
+	{"a pipeline deploys, waits, looks, and takes back", "ci", pipelines, further},
 	{"pipelines deploy charts and pairs", "ci-others", pipelinesOfOthers, further},
 	// GitOps.
+	{"Argo CD and Flux leave the routes of a pair alone by the examples", "gitops-pair", gitOpsPair, further},
+	{"Argo CD applies, forces and replaces through a release in place", "gitops-every-way", gitOpsEveryWay, further},
 	{"a GitOps tool that writes the old weights back is answered", "gitops", gitOps, core},
 	{"a GitOps tool that does not stop ends the release", "gitops-stubborn", gitOpsStubborn, further},
 	{"a GitOps tool can undo a promotion only twice", "gitops-at-rest", gitOpsAtRest, further},

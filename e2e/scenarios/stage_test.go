@@ -41,6 +41,7 @@ type script struct {
 	mesh      bool     // the users are in the mesh
 	account   string   // of the controller; default: the one that all share
 	config    string   // further fields of the controller's configuration
+	page      string   // where the controller listens for its page; default: anywhere
 	lease     string   // how long the lease outlives a dead leader; default: the controller's
 	tolerates func(load.Record) bool
 }
@@ -137,8 +138,12 @@ func (st *stage) startController() {
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		st.Fatal(err)
 	}
+	args := []string{"--kubeconfig=" + st.kubeconfig, "--config=" + config, "--namespaces=" + st.name}
+	if st.script.page != "" {
+		args = append(args, "--page-listen="+st.script.page)
+	}
 	var err error
-	st.controller, err = st.box.StartController("--kubeconfig="+st.kubeconfig, "--config="+config, "--namespaces="+st.name)
+	st.controller, err = st.box.StartController(args...)
 	if err != nil {
 		st.Fatal(err)
 	}

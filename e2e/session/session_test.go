@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/xml"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 func TestADrawingIsXMLWithTheColoursAndNothingElse(t *testing.T) {
 	got := SVG("a & b", []Command{{"kubectl canary list", "\x1b[2mSERVICE\x1b[0m  <web>\n\x1b[31mBlocked\x1b[0m"}})
 	for d := xml.NewDecoder(strings.NewReader(got)); ; {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatalf("%v in\n%s", err, got)
