@@ -61,8 +61,11 @@ var scenarios = []scenario{
 	// Routes.
 	{"two routes in two VirtualServices move together", "two-routes", twoVirtualServices, core},
 	// Pipelines.
+	{"a pipeline deploys, waits, looks, and takes back", "ci", pipelines, further},
 	{"pipelines deploy charts and pairs", "ci-others", pipelinesOfOthers, further},
 	// GitOps.
+	{"Argo CD and Flux leave the routes of a pair alone by the examples", "gitops-pair", gitOpsPair, further},
+	{"Argo CD applies, forces and replaces through a release in place", "gitops-every-way", gitOpsEveryWay, further},
 	{"a GitOps tool that writes the old weights back is answered", "gitops", gitOps, core},
 	{"a GitOps tool that does not stop ends the release", "gitops-stubborn", gitOpsStubborn, further},
 	{"a GitOps tool can undo a promotion only twice", "gitops-at-rest", gitOpsAtRest, further},
