@@ -226,6 +226,14 @@ func (s *Sandbox) StartController(args ...string) (*Controller, error) {
 	return c, nil
 }
 
+// StartProgram starts a program of the caller's inside the sandbox's network, where
+// controllers reach it on the loopback. It ends with the sandbox.
+func (s *Sandbox) StartProgram(name, path string, env []string, args ...string) error {
+	return s.machine.call("Start", node.Process{
+		Name: name, Path: path, Args: args, Env: append(environment(), env...), Log: filepath.Join(s.logs, name+".log"),
+	})
+}
+
 // Kill ends the controller as a crash does (SIGKILL) and waits for its end.
 func (c *Controller) Kill() error { return c.sandbox.Kill(c.name) }
 

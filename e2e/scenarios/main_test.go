@@ -42,6 +42,10 @@ var shared world
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if at := os.Getenv(receiverAt); at != "" { // inside the sandbox, not a test
+		fmt.Fprintln(os.Stderr, receive(at, os.Getenv(receiverFile)))
+		os.Exit(1)
+	}
 	if flag.Lookup("test.list").Value.String() != "" {
 		os.Exit(m.Run())
 	}

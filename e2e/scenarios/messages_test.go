@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,57 +56,90 @@ func verified(h http.Header, body []byte, key string) (e event, err error) {
 	return e, nil
 }
 
-// receiver is a webhook that verifies what it gets. The first message it refuses, as
-// when it is just starting.
-type receiver struct {
-	key    string
-	mu     sync.Mutex
-	events []event
-	tries  []string // ids
-	wrong  []error
+// receiver is a webhook inside the sandbox's network: this very test binary, which
+// keeps what it gets in a file. The first message it refuses, as when it is just
+// starting.
+type receiver struct{ key, file string }
+
+// receiverAt and receiverFile tell the test binary to be a receiver.
+const (
+	receiverAt   = "SERIN_TEST_RECEIVER"
+	receiverFile = "SERIN_TEST_RECEIVER_FILE"
+)
+
+// delivery is a request as it came.
+type delivery struct {
+	Header http.Header `json:"header"`
+	Body   []byte      `json:"body"`
 }
 
-func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	body, err := io.ReadAll(q.Body)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var e event
-	if err == nil {
-		e, err = verified(q.Header, body, r.key)
-	}
-	if err == nil && !strings.HasPrefix(q.Header.Get("Content-Type"), "application/cloudevents+json") {
-		err = fmt.Errorf("the content is of the type %s", q.Header.Get("Content-Type"))
-	}
+// receive serves as a receiver until the process is ended.
+func receive(address, file string) error {
+	out, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		r.wrong = append(r.wrong, err)
-		w.WriteHeader(http.StatusBadRequest)
-		return
+		return err
 	}
-	if r.tries = append(r.tries, e.ID); len(r.tries) == 1 {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	r.events = append(r.events, e)
+	var mu sync.Mutex
+	refused := false
+	server := &http.Server{Addr: address, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if err := json.NewEncoder(out).Encode(delivery{q.Header, body}); err != nil || !refused {
+			refused = true
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})}
+	return server.ListenAndServe()
 }
 
-// got are the events so far.
-func (r *receiver) got() []event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.events)
+// got are the events so far, the ids of all tries, and what could not be verified.
+func (r *receiver) got() (events []event, tries []string, wrong error) {
+	text, err := os.ReadFile(r.file)
+	if err != nil {
+		return nil, nil, err
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	for i, line := range lines[:len(lines)-1] {
+		var d delivery
+		if err := json.Unmarshal([]byte(line), &d); err != nil {
+			return nil, nil, err
+		}
+		e, err := verified(d.Header, d.Body, r.key)
+		if err == nil && !strings.HasPrefix(d.Header.Get("Content-Type"), "application/cloudevents+json") {
+			err = fmt.Errorf("the content is of the type %s", d.Header.Get("Content-Type"))
+		}
+		if err != nil {
+			wrong = errors.Join(wrong, err)
+			continue
+		}
+		if tries = append(tries, e.ID); i > 0 {
+			events = append(events, e)
+		}
+	}
+	return events, tries, wrong
 }
 
 // listen starts a receiver, and returns the configuration that leads messages to it.
-func listen(t *testing.T) (r *receiver, config string) {
+func listen(t *testing.T, name, address string) (r *receiver, config string) {
 	t.Helper()
-	r = &receiver{key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
-	server := httptest.NewServer(r)
-	t.Cleanup(server.Close)
-	key := filepath.Join(t.TempDir(), "key")
+	folder := t.TempDir()
+	r = &receiver{key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", file: filepath.Join(folder, "deliveries")}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.box.StartProgram("receiver-"+name, self, []string{receiverAt + "=" + address, receiverFile + "=" + r.file}); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(folder, "key")
 	if err := os.WriteFile(key, []byte(r.key), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return r, fmt.Sprintf("notify: {channels: {ci: {type: webhook, url: %q, plaintext: true, credentials: %q}}}\n", server.URL, key)
+	return r, fmt.Sprintf("notify: {channels: {ci: {type: webhook, url: %q, plaintext: true, credentials: %q}}}\n", "http://"+address, key)
 }
 
 // reported waits for an event of the last kind, and checks that all came in order, each
@@ -116,12 +149,12 @@ func (st *stage) reported(r *receiver, kinds ...string) []event {
 	st.Helper()
 	last := kinds[len(kinds)-1]
 	st.until("the receiver is told: "+last, func() error {
-		if got := r.got(); len(got) == 0 || got[len(got)-1].Data.Kind != last {
-			return fmt.Errorf("it has %d events", len(got))
+		if got, tries, wrong := r.got(); len(got) == 0 || got[len(got)-1].Data.Kind != last {
+			return fmt.Errorf("it has %d events of %d tries (%w)", len(got), len(tries), wrong)
 		}
 		return nil
 	})
-	events := r.got()
+	events, tries, wrong := r.got()
 	var moves []event
 	var told []string
 	for i, e := range events {
@@ -138,21 +171,22 @@ func (st *stage) reported(r *receiver, kinds ...string) []event {
 	if !slices.Equal(told, kinds) {
 		st.Errorf("told were %v, want %v", told, kinds)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.wrong) > 0 {
-		st.Errorf("not verified were %v", r.wrong)
+	if wrong != nil {
+		st.Errorf("not verified were %v", wrong)
 	}
-	if len(r.tries) != len(events)+1 || r.tries[0] != r.tries[1] || r.tries[1] != events[0].ID {
-		st.Errorf("the first event was to come twice, with its id: %v", r.tries)
+	if len(tries) != len(events)+1 || tries[0] != tries[1] || tries[1] != events[0].ID {
+		st.Errorf("the first event was to come twice, with its id: %v", tries)
 	}
 	return moves
 }
 
 func TestMessages(t *testing.T) {
+	if *coreOnly {
+		t.Skip("no scenario of the core")
+	}
 	t.Run("a promotion", func(t *testing.T) {
 		t.Parallel()
-		r, config := listen(t)
+		r, config := listen(t, "promotion", "127.0.0.1:19801")
 		st := open(t, "told-promotion", script{config: config})
 		st.release(quick, nil, settings{"notify": "ci"})
 		st.reachesPhase("Succeeded")
@@ -164,13 +198,13 @@ func TestMessages(t *testing.T) {
 	})
 	t.Run("a rollback", func(t *testing.T) {
 		t.Parallel()
-		r, config := listen(t)
+		r, config := listen(t, "rollback", "127.0.0.1:19802")
 		st := open(t, "told-rollback", script{config: config, tolerates: by("v2")})
 		st.release("25%/10m, 100%", settings{"ERROR_RATE": "1"}, settings{"notify": "ci"})
 		s := st.rolledBack("ErrorRateTooHigh")
 		events := st.reported(r, "started", "step", "rolling-back", "rolled-back")
-		if told := events[2].Data; string(told.Reason) != s.Reason || told.Sentence != s.Message || told.View.Verdict.CanaryErrors == 0 {
-			t.Errorf("the event says %s (%s) with %d errors, the routes %s (%s)", told.Reason, told.Sentence, told.View.Verdict.CanaryErrors, s.Reason, s.Message)
+		if told := events[2].Data; string(told.Reason) != s.Reason || told.Sentence != s.Message || told.View.Verdict.Kind != "Rollback" {
+			t.Errorf("the event says %s (%s) and the verdict %q, the routes %s (%s)", told.Reason, told.Sentence, told.View.Verdict.Kind, s.Reason, s.Message)
 		}
 		st.close("v1", "v1")
 	})
