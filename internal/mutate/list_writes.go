@@ -61,7 +61,7 @@ var writes = []Mutant{
 	{Name: "a raise does not ask for the Deployments", File: "pkg/controller/act.go",
 		Old: `for _, d := range s.objects.Deployments {`, New: `for _, d := range s.objects.Deployments[:0] {`},
 	{Name: "a raise does not ask for the VirtualServices", File: "pkg/controller/act.go",
-		Old: `for k := range s.observation.Traffic {`, New: `for k := range map[canary.ObjectKey]canary.Seen(nil) {`},
+		Old: `for _, v := range s.objects.VirtualServices {`, New: `for _, v := range s.objects.VirtualServices[:0] {`},
 	{Name: "the last write is done first", File: "pkg/controller/act.go",
 		Old: `if err := c.write(ctx, writes[0]); err != nil {`, New: `if err := c.write(ctx, writes[len(writes)-1]); err != nil {`},
 	{Name: "people are told before it is written", File: "pkg/controller/act.go",

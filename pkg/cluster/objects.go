@@ -226,16 +226,17 @@ func (c *Cache) DeploymentUID(ns, name string) string {
 	return ""
 }
 
-// Stale asks the API server for the objects as they are now and names the
-// first of them the caches don't hold in that version; nil when all are held.
+// Stale asks the API server for the objects as they are now and names one that has
+// another version there than was read of it; nil when none has. What the caches hold
+// by now does not count: it may have come after the decision.
 // Kinds other than VirtualService, DestinationRule and Deployment are an error.
-func (c *Cache) Stale(ctx context.Context, keys []canary.ObjectKey) (*canary.ObjectKey, error) {
-	for _, k := range keys {
+func (c *Cache) Stale(ctx context.Context, read map[canary.ObjectKey]string) (*canary.ObjectKey, error) {
+	for k, version := range read {
 		live, err := c.liveVersion(ctx, k)
 		if err != nil {
 			return nil, fmt.Errorf("read %s as it is now: %w", k, err)
 		}
-		if live != c.heldVersion(k) {
+		if live != version {
 			return &k, nil
 		}
 	}
@@ -259,22 +260,4 @@ func (c *Cache) liveVersion(ctx context.Context, k canary.ObjectKey) (string, er
 		return d.ResourceVersion, nil
 	}
 	return "", fmt.Errorf("no such kind is read here: %s", k.Kind)
-}
-
-func (c *Cache) heldVersion(k canary.ObjectKey) string {
-	switch k.Kind {
-	case "VirtualService":
-		if r, ok := get[*routes](c.routes, k.Namespace, k.Name); ok {
-			return r.ResourceVersion
-		}
-	case "DestinationRule":
-		if r, ok := get[*rule](c.rules, k.Namespace, k.Name); ok {
-			return r.ResourceVersion
-		}
-	case "Deployment":
-		if d, ok := get[*deployment](c.deployments, k.Namespace, k.Name); ok {
-			return d.ResourceVersion
-		}
-	}
-	return ""
 }

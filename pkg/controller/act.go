@@ -319,19 +319,21 @@ func collection(k canary.ObjectKey) (string, error) {
 func (c *Controller) fresh(ctx context.Context, s situation) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	var keys []canary.ObjectKey
-	for k := range s.observation.Traffic {
-		keys = append(keys, k)
+	read := map[canary.ObjectKey]string{}
+	for _, v := range s.objects.VirtualServices {
+		if _, leads := s.observation.Traffic[v.Key]; leads {
+			read[v.Key] = v.ResourceVersion
+		}
 	}
 	for _, d := range s.objects.Deployments {
-		keys = append(keys, canary.ObjectKey{Kind: "Deployment", Namespace: s.key.Namespace, Name: d.Name})
+		read[canary.ObjectKey{Kind: "Deployment", Namespace: s.key.Namespace, Name: d.Name}] = d.ResourceVersion
 	}
 	if c.options.InPlace { // subsets come and go then
 		for _, r := range s.objects.DestinationRules {
-			keys = append(keys, r.Key)
+			read[r.Key] = r.ResourceVersion
 		}
 	}
-	stale, err := c.cache.Stale(ctx, keys)
+	stale, err := c.cache.Stale(ctx, read)
 	switch {
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("%w: %w", errBehind, err)
