@@ -20,8 +20,7 @@ import (
 	"serin.dev/serin/pkg/history"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/mode"
-	"serin.dev/serin/pkg/mode/inplace"
-	"serin.dev/serin/pkg/mode/pair"
+	"serin.dev/serin/pkg/mode/modes"
 	"serin.dev/serin/pkg/topology"
 )
 
@@ -116,21 +115,8 @@ func see(k objects.Key, read topology.Objects, known annotation.Vocabulary, now 
 	if o.Lost {
 		o.Unreadable = mode.Unreadable(read)
 	}
-	s.room = pair.Room
-	if mode.InPlace(read, s.state) {
-		s.room = inplace.Room
-	}
-	seen := s.room.Observe(read, s.state)
-	s.subject = seen.Subject
-	o.InPlace, o.Place = seen.InPlace, seen.Place
-	o.Gone, o.Tracks, o.Traffic, o.Findings = seen.Gone, seen.Tracks, seen.Traffic, seen.Findings
-	d, _ := topology.ByName(read, seen.Subject)
-	parsed, mistakes := annotation.Parse(d.Annotations, known)
-	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
-	o.OptedIn, o.Observe = seen.OptedIn && !parsed.Observe, parsed.Observe
-	if mistakes == nil {
-		o.Findings = append(o.Findings, s.room.CheckSpec(read, o.Tracks, parsed.Spec)...)
-	}
+	seen := modes.Look(read, s.state, known, &o)
+	s.room, s.subject, s.spec = seen.Room, seen.Subject, seen.Spec
 	s.observation = o
 	return s
 }

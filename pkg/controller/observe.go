@@ -6,13 +6,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/history"
 	"serin.dev/serin/pkg/mode"
-	"serin.dev/serin/pkg/mode/inplace"
-	"serin.dev/serin/pkg/mode/pair"
+	"serin.dev/serin/pkg/mode/modes"
 	"serin.dev/serin/pkg/topology"
 )
 
@@ -72,48 +70,10 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 	return s, err
 }
 
-// roomOf is the mode in which a Service is released.
-func roomOf(o topology.Objects, s canary.State) mode.Room {
-	if mode.InPlace(o, s) {
-		return inplace.Room
-	}
-	return pair.Room
-}
-
 // look reads tracks, traffic and annotations off the objects, as the state says
 // who is who.
 func (c *Controller) look(s *situation, o *canary.Observation) {
-	s.room = roomOf(s.objects, s.state)
-	seen := s.room.Observe(s.objects, s.state)
-	o.InPlace, o.Place = seen.InPlace, seen.Place
+	seen := modes.Look(s.objects, s.state, c.vocabulary, o)
+	s.room, s.spec = seen.Room, seen.Spec
 	o.Place.Written = c.own.routesWritten(s.key)
-	o.OptedIn, o.Gone = seen.OptedIn, seen.Gone
-	o.Tracks, o.Traffic, o.Findings = seen.Tracks, seen.Traffic, seen.Findings
-
-	d, _ := topology.ByName(s.objects, seen.Subject)
-	parsed, mistakes := annotation.Parse(d.Annotations, c.vocabulary)
-	s.spec, o.Command, o.Invalid = parsed.Spec, parsed.Command, annotation.Mistakes(mistakes)
-	o.OptedIn, o.Observe = o.OptedIn && !parsed.Observe, parsed.Observe
-	if undo := c.undoing(s, seen.Subject); undo != nil {
-		o.Command = undo
-	}
-	if mistakes == nil {
-		o.Findings = append(o.Findings, s.room.CheckSpec(s.objects, o.Tracks, s.spec)...)
-	}
-}
-
-// undoing is a command to take the last promotion back, where it stands on the
-// Deployment that was promoted while the next release is another's: two that take
-// turns.
-func (c *Controller) undoing(s *situation, subject string) *canary.Command {
-	promoted := s.state.Canary.Deployment
-	if s.state.Phase != canary.Succeeded || s.state.InPlace || subject == "" || subject == promoted {
-		return nil
-	}
-	d, _ := topology.ByName(s.objects, promoted)
-	parsed, mistakes := annotation.Parse(d.Annotations, c.vocabulary)
-	if mistakes != nil || parsed.Command == nil || parsed.Command.Verb != canary.CommandRollback || parsed.Command.ID == s.state.Handled {
-		return nil
-	}
-	return parsed.Command
 }
