@@ -52,19 +52,11 @@ when it is back. It is refused while somebody leads, unless --force is given.`,
 }
 
 func (o *abortOptions) run(ctx context.Context, name string) error {
-	s, err := o.open(ctx)
+	s, r, found, err := o.about(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer s.done()
-	r, err := s.reader(ctx, s.cluster.namespace, "")
-	if err != nil {
-		return err
-	}
-	found, err := r.find(ctx, s.cluster, name)
-	if err != nil {
-		return err
-	}
 	if done, why := found.abortable(); why != nil || done != "" {
 		if done != "" {
 			fmt.Fprintln(o.streams.Out, done)

@@ -73,19 +73,11 @@ back to the other, as long as that runs the version before.`),
 }
 
 func (o *order) run(ctx context.Context, name string) error {
-	s, err := o.open(ctx)
+	s, r, found, err := o.about(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer s.done()
-	r, err := s.reader(ctx, s.cluster.namespace, "")
-	if err != nil {
-		return err
-	}
-	found, err := r.find(ctx, s.cluster, name)
-	if err != nil {
-		return err
-	}
 	write, already, err := found.prepare(o.verb)
 	if err != nil {
 		return err

@@ -67,6 +67,25 @@ func (s *session) reader(ctx context.Context, namespace, asking string) (*reader
 	return r, err
 }
 
+// about opens a session on the namespace, and finds what a verb is about: NAME is a
+// Service or a Deployment. Whoever gets no error ends the session by done.
+func (t *tool) about(ctx context.Context, name string) (*session, *reader, sight, error) {
+	s, err := t.open(ctx)
+	if err != nil {
+		return nil, nil, sight{}, err
+	}
+	r, err := s.reader(ctx, s.cluster.namespace, "")
+	var found sight
+	if err == nil {
+		found, err = r.find(ctx, s.cluster, name)
+	}
+	if err != nil {
+		s.done()
+		return nil, nil, sight{}, err
+	}
+	return s, r, found, nil
+}
+
 // source is where views come from: the controller's own, or the same core over
 // what the user may read.
 type source interface {

@@ -54,19 +54,11 @@ func (o *statusOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	ctx := cmd.Context()
-	s, err := o.open(ctx)
+	s, r, found, err := o.about(ctx, args[0])
 	if err != nil {
 		return err
 	}
 	defer s.done()
-	r, err := s.reader(ctx, s.cluster.namespace, "")
-	if err != nil {
-		return err
-	}
-	found, err := r.find(ctx, s.cluster, args[0])
-	if err != nil {
-		return err
-	}
 	from, note, err := s.source(ctx, r)
 	if err != nil {
 		return err

@@ -59,16 +59,7 @@ func exitLines(verb string) string {
 }
 
 func (o *waitOptions) run(ctx context.Context, name string) error {
-	s, err := o.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.done()
-	r, err := s.reader(ctx, s.cluster.namespace, "")
-	if err != nil {
-		return err
-	}
-	found, err := r.find(ctx, s.cluster, name)
+	s, r, found, err := o.about(ctx, name)
 	var none notFound
 	if errors.As(err, &none) {
 		return ending{exitNotCanary, "wait: " + none.why}
@@ -76,6 +67,7 @@ func (o *waitOptions) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	defer s.done()
 	w, err := newWatch(o, found, name)
 	if err != nil {
 		return err
