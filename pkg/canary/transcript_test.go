@@ -1,7 +1,6 @@
 package canary
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,10 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/pkg/judge"
 )
-
-var update = flag.Bool("update", false, "write the transcripts anew")
 
 // TestTranscripts plays the scripts in testdata/transcripts. Lines that begin
 // with "> " are what happens in the world; the lines after them are what Decide
@@ -31,12 +29,12 @@ func TestTranscripts(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := play(t, string(want))
-			if *update {
+			if golden.Updating() {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got != string(want) && !*update {
+			if got != string(want) && !golden.Updating() {
 				t.Errorf("%s differs; got:\n%s", file, got)
 			}
 		})
