@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # The registry's own HTTP API (OCI Distribution), by curl. Credentials go to curl
-# on its standard input, so that no list of processes shows them.
+# on its standard input, so that no list of processes shows them. Set REGISTRY_API
+# where the API has another host than the images' names, as with Docker Hub.
 
 MANIFESTS='application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json'
 
@@ -16,11 +17,9 @@ split() {
   esac
   case $registry in
     *.* | *:* | localhost) ;;
-    *) fail "name the registry too: docker.io/library/web:1.2.3, not $1" ;;
+    *) fail "name the registry too: registry.example.com/shop/web:1.2.3, not $1" ;;
   esac
-  case $registry in
-    docker.io) registry='registry-1.docker.io' ;;
-  esac
+  registry=${REGISTRY_API:-$registry}
   # Without TLS to this machine alone, which is for tests.
   case $registry in
     localhost | localhost:* | 127.0.0.1:*) base=http://$registry/v2/$name ;;
