@@ -21,7 +21,7 @@ func stored() State {
 		Started: start, Since: start.Add(time.Minute), At: start.Add(2 * time.Minute),
 		Reason: StepStarted, Message: "25% of the requests go to web-v2",
 		Spec: Spec{
-			Steps:          []Step{{5, time.Minute}, {25, time.Minute}, {100, time.Minute}},
+			Steps:          []Step{{Weight: 5, Bake: time.Minute}, {Weight: 25, Bake: time.Minute}, {Weight: 100, Bake: time.Minute}},
 			StepDeadline:   time.Hour,
 			OnInconclusive: HoldInconclusive,
 			Limits:         judge.Limits{ErrorRate: 0.01, ErrorRatio: 2, P99: 2 * time.Second},

@@ -54,7 +54,8 @@ type Observation struct {
 	// With any, nothing is moved and a running rollout is judged by State.Spec.
 	Invalid []string
 	Command *Command
-	History []Release // of this Service, newest first
+	Answers map[Question]Answer // to what was asked; a question without an answer is not in it
+	History []Release           // of this Service, newest first
 
 	// Newer tells that a state was found which a newer version of Serin wrote.
 	Newer bool
@@ -127,6 +128,16 @@ type Track struct {
 	Crashing bool      `json:"crashing,omitempty"` // a container waits in CrashLoopBackOff, or pods fail again and again
 	Problem  string    `json:"problem,omitempty"`  // what keeps pods from starting (image pull, quota, unschedulable), for people
 	Digests  []string  `json:"digests,omitempty"`  // image digests of the running pods, sorted, each once
+	// Content is the hash of the pod template without its labels: what two Deployments
+	// have in common that run the same.
+	Content string `json:"content,omitempty"`
+	// Images are the template's, by container; with digests where a Ready pod reports them.
+	Images []Image `json:"images,omitempty"`
+	// Killed is how many containers of the pods were last ended for want of memory.
+	Killed int `json:"killed,omitempty"`
+	// Differing is a container whose image has another digest in one Ready pod than in
+	// another; empty: none.
+	Differing string `json:"differing,omitempty"`
 }
 
 func (t Track) side() Side {

@@ -15,7 +15,10 @@ type Plan struct {
 	// managedFields goes, so that the user's own apply works again.
 	Last bool
 	// Clean takes all our marks and the state off (opting out).
-	Clean  bool
+	Clean bool
+	// Ask is all that is to be found out now, each question once. What is not in it any
+	// longer is not asked any longer.
+	Ask    []Question
 	Record *Release // to be kept in the history before Traffic's last write
 	Tell   []Event
 	// Recheck is when to look again at the latest; zero: only when something changes.
@@ -28,9 +31,22 @@ type Traffic struct {
 	Stable, Canary string  // subsets
 	Weight         int     // the canary's share in percent, 0..100
 	Header         *Header // QA's route to the canary; nil: none
+	// Mirror is the share of requests, in percent, of which the canary is sent a copy;
+	// 0: none.
+	Mirror int
+	Sticky *Sticky // keeps users on the version they met first; nil: nothing does
 	// Pin takes every destination that is the Service, whatever subset it names,
 	// for one of Stable's, and remembers what it was (in place).
 	Pin bool
+}
+
+// Sticky is what the cookies say by which users stay on a version. A cookie that says
+// anything else counts for nothing.
+type Sticky struct {
+	Cookie string // its name
+	Canary string // its value for users of the canary, the same all through the release
+	Stable string // its value for users of stable, another at each raise
+	MaxAge time.Duration
 }
 
 // Place is what stands beside a Deployment that is updated in place, absolutely.

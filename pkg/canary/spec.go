@@ -24,6 +24,14 @@ type Spec struct {
 	Header          Header         `json:"header"`
 	OnRollback      string         `json:"onRollback,omitempty"` // KeepTemplate or RestoreTemplate; in place
 	Settle          time.Duration  `json:"settle,omitempty"`     // until proxies go by what was written; in place, > 0
+	Approval        []string       `json:"approval,omitempty"`   // ApproveTest, ApproveSteps, ApprovePromotion, each once
+	Gates           []GateUse      `json:"gates,omitempty"`      // of the operator's, each once
+	Smoke           string         `json:"smoke,omitempty"`      // smoke checks, as written; at most MaxSmokeBytes
+	Alerts          string         `json:"alerts,omitempty"`     // matchers of alerts, as written; empty: the operator's, "none": no alert counts
+	Tags            string         `json:"tags,omitempty"`       // how images must be named; empty: anyhow
+	Capacity        float64        `json:"capacity,omitempty"`   // how many times a stable pod's traffic a canary pod may have, > 0; 0: as much as comes
+	MaxRestarts     int            `json:"restarts,omitempty"`   // container restarts of the canary in a release that end it; 0: none does
+	Sticky          string         `json:"sticky,omitempty"`     // StickyCookie; empty: users are sent anew with each request
 	Mode            string         `json:"-"`                    // ModePair or ModeInPlace; empty: discovered
 	Service         string         `json:"-"`                    // name; empty: discovered
 	VirtualServices []string       `json:"-"`                    // names; empty: discovered
@@ -57,10 +65,35 @@ type Patience struct {
 	Then string        `json:"then"` // HoldInconclusive or RollBack
 }
 
+// Whose approval a release waits for.
+const (
+	ApproveTest      = "test"       // before the first user
+	ApproveSteps     = "every-step" // before each raise
+	ApprovePromotion = "promotion"  // before the raise to 100%
+)
+
+// StickyCookie keeps users on the version that they met first, by cookies.
+const StickyCookie = "cookie"
+
+// MaxSmokeBytes bounds Spec.Smoke.
+const MaxSmokeBytes = 600
+
+// NoAlerts is the Spec.Alerts of a release for which no alert counts.
+const NoAlerts = "none"
+
+// GateUse is one of the operator's gates, and when it is asked.
+type GateUse struct {
+	Name   string  `json:"n"`
+	Stages []Stage `json:"s"` // at least one, in the order of GateStages
+}
+
 // Step is one weight and the least time spent at it.
 type Step struct {
-	Weight int           `json:"w"` // the canary's share in percent, 1..100
+	Weight int           `json:"w"` // the canary's share in percent, 1..100; 0 with Mirror
 	Bake   time.Duration `json:"b"` // covered by data, > 0
+	// Mirror is the share of requests, in percent, of which the canary is sent a copy
+	// that nobody waits for: 1..100, 0 for none. Such steps come before all others.
+	Mirror int `json:"m,omitempty"`
 }
 
 // Header tells which requests are QA's: they reach the canary at any weight.
@@ -115,4 +148,5 @@ const (
 	CommandRetry    = "retry"    // release a template that was tried before
 	CommandSkip     = "skip"     // end this step now, go to the next
 	CommandRollback = "rollback" // back to stable; after a promotion to the version before
+	CommandApprove  = "approve"  // what a release waits for, where it waits for a person
 )

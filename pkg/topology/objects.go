@@ -133,6 +133,10 @@ type Pod struct {
 	Waiting  string   // reason of a waiting container: CrashLoopBackOff, ImagePullBackOff, ...
 	Message  string   // its message, or the pod's unschedulable condition
 	Digests  []string // image digests
+	Killed   int      // containers that were last ended for want of memory
+	IP       string   // empty until it has one
+	// Images are the digests by container, like sha256:...; nil where none is reported.
+	Images map[string]string
 }
 
 // VirtualService is an Istio VirtualService.
