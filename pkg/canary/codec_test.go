@@ -252,7 +252,7 @@ func largest() State {
 	}
 	s.Spec.Steps = nil
 	for i := 1; i <= 20; i++ {
-		s.Spec.Steps = append(s.Spec.Steps, Step{5 * i, time.Duration(i) * time.Hour})
+		s.Spec.Steps = append(s.Spec.Steps, Step{Weight: 5 * i, Bake: time.Duration(i) * time.Hour})
 	}
 	s.Legs = nil
 	for i := range MaxLegs {

@@ -93,7 +93,7 @@ func newWorld() *world {
 		now:  time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		deaf: map[string]bool{},
 		spec: Spec{
-			Steps:        []Step{{5, time.Minute}, {25, time.Minute}, {100, time.Minute}},
+			Steps:        []Step{{Weight: 5, Bake: time.Minute}, {Weight: 25, Bake: time.Minute}, {Weight: 100, Bake: time.Minute}},
 			StepDeadline: 10 * time.Minute, OnInconclusive: Proceed,
 			Limits:         judge.Limits{ErrorRate: .01, ErrorRatio: 2, P99: 2 * time.Second},
 			Rules:          judge.DefaultRules(),
@@ -281,7 +281,7 @@ func (w *world) do(args []string) error {
 			if err != nil {
 				return err
 			}
-			w.spec.Steps = append(w.spec.Steps, Step{weight, time.Minute})
+			w.spec.Steps = append(w.spec.Steps, Step{Weight: weight, Bake: time.Minute})
 		}
 	default:
 		return w.doPlace(verb, args)
