@@ -289,7 +289,7 @@ func reduced(p *corev1.Pod) *pod {
 
 // describe reduces a pod. A pod that is being deleted counts as not ready.
 func describe(p *corev1.Pod) topology.Pod {
-	out := topology.Pod{Name: p.Name}
+	out := topology.Pod{Name: p.Name, IP: p.Status.PodIP}
 	for _, c := range p.Status.Conditions {
 		switch {
 		case c.Type == corev1.PodReady:
@@ -302,6 +302,15 @@ func describe(p *corev1.Pod) topology.Pod {
 	}
 	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		out.Restarts += int(c.RestartCount)
+		if ended := c.LastTerminationState.Terminated; ended != nil && ended.Reason == "OOMKilled" {
+			out.Killed++
+		}
+		if digest := topology.Digest(c.ImageID); digest != "" {
+			if out.Images == nil {
+				out.Images = map[string]string{}
+			}
+			out.Images[c.Name] = digest
+		}
 		if c.State.Waiting != nil && (out.Waiting == "" || c.State.Waiting.Reason == "CrashLoopBackOff") {
 			out.Waiting, out.Message = c.State.Waiting.Reason, c.State.Waiting.Message
 		}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -168,6 +169,12 @@ func (c *Cache) reduce(d *appsv1.Deployment) (*deployment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hash the pod template of Deployment %s/%s: %w", d.Namespace, d.Name, err)
 	}
+	unlabelled := d.Spec.Template
+	unlabelled.Labels = nil
+	content, err := templateHash(&unlabelled)
+	if err != nil {
+		return nil, fmt.Errorf("hash the pod template of Deployment %s/%s: %w", d.Namespace, d.Name, err)
+	}
 	wanted := 1 // what the API server defaults to
 	if d.Spec.Replicas != nil {
 		wanted = int(*d.Spec.Replicas)
@@ -179,6 +186,9 @@ func (c *Cache) reduce(d *appsv1.Deployment) (*deployment, error) {
 		Annotations:    c.annotationsOf(d),
 		TemplateLabels: d.Spec.Template.Labels,
 		TemplateHash:   hash,
+		Content:        content,
+		Images:         imagesOf(&d.Spec.Template),
+		PortNames:      portNames(&d.Spec.Template),
 		Replicas:       wanted,
 		Ready:          int(s.ReadyReplicas),
 		Complete: observed && wanted >= 1 && int(s.UpdatedReplicas) == wanted &&
@@ -262,6 +272,30 @@ func templateHash(t *corev1.PodTemplateSpec) (string, error) {
 	return hex.EncodeToString(sum[:])[:10], nil
 }
 
+func imagesOf(t *corev1.PodTemplateSpec) []canary.Image {
+	var containers []topology.Container
+	for _, c := range slices.Concat(t.Spec.Containers, t.Spec.InitContainers) {
+		containers = append(containers, topology.Container{Name: c.Name, Image: c.Image})
+	}
+	return topology.Images(containers, t.Annotations, t.Labels)
+}
+
+func portNames(t *corev1.PodTemplateSpec) map[string]int {
+	var out map[string]int
+	for _, c := range t.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.Name == "" {
+				continue
+			}
+			if out == nil {
+				out = map[string]int{}
+			}
+			out[p.Name] = int(p.ContainerPort)
+		}
+	}
+	return out
+}
+
 // ours keeps our own annotations.
 func ours(annotations map[string]string) map[string]string {
 	var out map[string]string
@@ -274,6 +308,14 @@ func ours(annotations map[string]string) map[string]string {
 		}
 	}
 	return out
+}
+
+// target is where pods take what comes for a port of a Service.
+func target(p corev1.ServicePort) string {
+	if to := p.TargetPort.String(); to != "" && to != "0" {
+		return to
+	}
+	return strconv.Itoa(int(p.Port))
 }
 
 func reduceService(o any) (any, error) {
@@ -292,8 +334,11 @@ func reduceService(o any) (any, error) {
 			name = fmt.Sprintf("%d/%s", p.Port, p.Protocol)
 		}
 		r.Ports = append(r.Ports, name)
-		if streams(p) {
+		switch {
+		case streams(p):
 			r.Streams = append(r.Streams, name)
+		case r.Target == "":
+			r.Target = target(p)
 		}
 	}
 	return &service{ObjectMeta: slim(s.ObjectMeta), reduced: r}, nil

@@ -33,7 +33,7 @@ func TrackOf(o topology.Objects, r topology.Role) canary.Track {
 		return t
 	}
 	t.Template, t.Complete, t.Wanted, t.Ready = d.TemplateHash, d.Complete, d.Replicas, d.Ready
-	t.Began = d.ReplicaSetAt
+	t.Began, t.Content, t.Images = d.ReplicaSetAt, d.Content, d.Images
 	AddPods(&t, d.Pods)
 	return t
 }
@@ -45,6 +45,7 @@ func AddPods(t *canary.Track, all []topology.Pod) {
 	sort.Slice(pods, func(i, j int) bool { return pods[i].Name < pods[j].Name })
 	for _, p := range pods {
 		t.Restarts += p.Restarts
+		t.Killed += p.Killed
 		if p.Since.After(t.Since) {
 			t.Since = p.Since
 		}
@@ -57,6 +58,27 @@ func AddPods(t *canary.Track, all []topology.Pod) {
 		}
 	}
 	t.Digests = slices.Sorted(maps.Keys(digests))
+	t.Images, t.Differing = digestsOf(t.Images, pods)
+}
+
+// digestsOf are a template's images with the digests that its Ready pods report,
+// and the first container of which they report different ones. Containers that were
+// put into the pods besides, like a proxy, are no part of a version.
+func digestsOf(images []canary.Image, pods []topology.Pod) (known []canary.Image, differing string) {
+	known = slices.Clone(images) // the template's are shared
+	for i := range known {
+		for _, p := range pods {
+			digest := p.Images[known[i].Container]
+			switch {
+			case !p.Ready || digest == "":
+			case known[i].Digest == "":
+				known[i].Digest = digest
+			case known[i].Digest != digest && differing == "":
+				differing = known[i].Container
+			}
+		}
+	}
+	return known, differing
 }
 
 // crashLoop is how many restarts make a pod that is not ready one that fails

@@ -43,6 +43,9 @@ type Service struct {
 	Headless  bool
 	Type      string   // ClusterIP, NodePort, LoadBalancer, ExternalName
 	Streams   []string // of Ports those that are not HTTP by name or appProtocol, as Istio reads them
+	// Target is where pods take the requests of the first port that is HTTP: a number, or
+	// the name of a container's port. Empty: no port is HTTP.
+	Target string
 }
 
 // Around is what of a namespace bears on a Deployment that is updated in place.
@@ -84,12 +87,15 @@ type Deployment struct {
 	Created        time.Time
 	Annotations    map[string]string // serin.dev/ ones only
 	TemplateLabels map[string]string
-	TemplateHash   string    // hash of spec.template
-	Replicas       int       // wanted
-	Ready          int       // status.readyReplicas
-	Complete       bool      // observedGeneration current, updated = available = replicas >= 1
-	ReplicaSetAt   time.Time // creation of the ReplicaSet of the present template; zero if unknown
-	Pods           []Pod     // of the present template; only read for tracks of active rollouts or candidates
+	TemplateHash   string         // hash of spec.template
+	Content        string         // hash of spec.template without its labels
+	Images         []canary.Image // of spec.template, without digests
+	PortNames      map[string]int // of its containers' named ports, their numbers
+	Replicas       int            // wanted
+	Ready          int            // status.readyReplicas
+	Complete       bool           // observedGeneration current, updated = available = replicas >= 1
+	ReplicaSetAt   time.Time      // creation of the ReplicaSet of the present template; zero if unknown
+	Pods           []Pod          // of the present template; only read for tracks of active rollouts or candidates
 
 	ResourceVersion string
 	Observed        bool // the status speaks of the present spec

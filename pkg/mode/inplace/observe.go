@@ -45,7 +45,7 @@ func (s scene) canary() canary.Track {
 	if s.name == "" {
 		return canary.Track{}
 	}
-	t := canary.Track{Deployment: topology.CanaryName(s.name), Subset: CanarySubset, Template: s.user.TemplateHash}
+	t := canary.Track{Deployment: topology.CanaryName(s.name), Subset: CanarySubset, Template: s.user.TemplateHash, Images: s.user.Images}
 	d, found := s.clone()
 	if !found || d.CloneTemplate != t.Template {
 		return t
@@ -66,6 +66,7 @@ func (s scene) stable() canary.Track {
 		return t
 	}
 	t.Template, t.Pods, t.Began, t.Ready = set.TemplateHash, set.Hash, set.Created, set.Ready
+	t.Images = topology.TemplateImages(set.Template)
 	t.Complete = !mixed && t.Wanted > 0 && set.Replicas == t.Wanted && set.Ready == t.Wanted
 	mode.AddPods(&t, set.Pods)
 	return t
