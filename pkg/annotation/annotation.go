@@ -53,6 +53,9 @@ func Defaults() canary.Spec {
 		Header:         canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
 		OnRollback:     canary.KeepTemplate,
 		Settle:         5 * time.Second,
+		Tags:           canary.TagsNamed,
+		Capacity:       2,
+		MaxRestarts:    3,
 	}
 }
 

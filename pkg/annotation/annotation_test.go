@@ -298,6 +298,7 @@ func TestCommand(t *testing.T) {
 		"promote #42":  {Verb: "promote", ID: "42"},
 		"retry#a.b-c_": {Verb: "retry", ID: "a.b-c_"},
 		"rollback #1":  {Verb: "rollback", ID: "1"},
+		"approve #cab": {Verb: "approve", ID: "cab"},
 	}
 	for value, want := range cases {
 		p, err := given("command", value)
@@ -448,12 +449,12 @@ func TestMistakes(t *testing.T) {
 		{"a level with an id", "command", "abort #1", `has an id, though it is in force as long as it stands; write "abort"`},
 		{"an id with a space", "command", "promote # 7", `has an id that is not 1 to 64 letters`},
 		{"a near verb", "command", "promot #1", `is no command of this release; did you mean "promote"?`},
-		{"a verb of no release", "command", "approve #1", `is no command of this release; write abort, pause, or one of`},
+		{"a verb of no release", "command", "deploy #1", `is no command of this release; write abort, pause, or one of`},
 		{"a near mode of release", "mode", "inplace", `is none of the choices; did you mean "in-place"?`},
 		{"no mode of release", "mode", "blue-green", `is none of the choices; write pair or in-place, or take the key away to have it discovered`},
 		{"a near end of a release", "on-rollback", "restored", `is none of the choices; did you mean "restore"?`},
 		{"no end of a release", "on-rollback", "delete", `is none of the choices; write keep or restore`},
-		{"a function that doesn't exist yet", "approval", "none", `is not a key of this release; take it away`},
+		{"a function that doesn't exist", "blue-green", "none", `is not a key of this release; take it away`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package annotation_test
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,18 @@ func valid(t *testing.T, p annotation.Parsed) {
 	if s.Mode != "" && s.Mode != canary.ModePair && s.Mode != canary.ModeInPlace || s.OnRollback != canary.KeepTemplate && s.OnRollback != canary.RestoreTemplate || s.Settle <= 0 {
 		t.Errorf("mode %q, on rollback %q, settle %s", s.Mode, s.OnRollback, s.Settle)
 	}
+	for i, a := range s.Approval {
+		if !slices.Contains([]string{canary.ApproveTest, canary.ApproveSteps, canary.ApprovePromotion}, a) || slices.Contains(s.Approval[:i], a) || a == canary.ApproveSteps && len(s.Approval) > 1 {
+			t.Errorf("approval %q", s.Approval)
+		}
+	}
+	pattern, matched := strings.CutPrefix(s.Tags, canary.TagsRegex)
+	if matched && regexp.MustCompile(pattern) == nil || !matched && !slices.Contains([]string{"", canary.TagsNamed, canary.TagsSemVer}, s.Tags) {
+		t.Errorf("tags %q", s.Tags)
+	}
+	if s.Capacity != 0 && !(s.Capacity >= 0.1 && s.Capacity <= 100) || s.MaxRestarts < 0 || s.MaxRestarts > 1000 {
+		t.Errorf("capacity %v, restarts %d", s.Capacity, s.MaxRestarts)
+	}
 	if h := s.Header; h.Name != "" && len(h.Values) == 0 || h.Match == canary.MatchRegex && regexp.MustCompile(h.Values[0]) == nil {
 		t.Errorf("header %+v", h)
 	}
@@ -98,6 +111,10 @@ func FuzzHeader(f *testing.F) {
 func FuzzMode(f *testing.F)           { fuzz(f, "mode", "pair", "In-Place") }
 func FuzzOnRollback(f *testing.F)     { fuzz(f, "on-rollback", "restored") }
 func FuzzHeld(f *testing.F)           { fuzz(f, "held", "", "true") }
+func FuzzApproval(f *testing.F)       { fuzz(f, "approval", "every-step, test", "none, none", ",") }
+func FuzzTags(f *testing.F)           { fuzz(f, "tags", "regex:v[0-9]+", "any", "regex:(") }
+func FuzzCapacity(f *testing.F)       { fuzz(f, "capacity", "none", "0.1x", "0x", "1e9x") }
+func FuzzMaxRestarts(f *testing.F)    { fuzz(f, "max-restarts", "none", "0", "-1", "1000", "0x3") }
 func FuzzService(f *testing.F)        { fuzz(f, "service", "web.shop") }
 func FuzzVirtualService(f *testing.F) { fuzz(f, "virtual-service", "a.b, c") }
 func FuzzStableSubset(f *testing.F)   { fuzz(f, "stable-subset") }

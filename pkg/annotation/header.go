@@ -61,7 +61,7 @@ func parseHeaderMatch(name, rest string) (canary.Header, []fault) {
 	faults := checkHeaderName(name)
 	if pattern, is := strings.CutPrefix(rest, "regex:"); is {
 		pattern = strings.TrimSpace(pattern)
-		return canary.Header{Name: name, Match: canary.MatchRegex, Values: []string{pattern}}, append(faults, checkPattern(pattern)...)
+		return canary.Header{Name: name, Match: canary.MatchRegex, Values: []string{pattern}}, append(faults, checkPattern(pattern, patternMend)...)
 	}
 	if prefix, is := strings.CutPrefix(rest, "prefix:"); is {
 		prefix = strings.TrimSpace(prefix)
@@ -116,9 +116,10 @@ func checkValues(values []string, valid *regexp.Regexp) []fault {
 	return faults
 }
 
+const patternMend = `write an RE2 expression for the whole value, like "x-group: regex:(beta|staff)-.*"`
+
 // checkPattern compiles with Go's engine: like Envoy's it is RE2.
-func checkPattern(pattern string) []fault {
-	const mend = `write an RE2 expression for the whole value, like "x-group: regex:(beta|staff)-.*"`
+func checkPattern(pattern, mend string) []fault {
 	if pattern == "" {
 		return one("has an empty regular expression", mend)
 	}

@@ -3,6 +3,8 @@ package annotation
 import (
 	"fmt"
 	"strings"
+
+	"serin.dev/serin/pkg/canary"
 )
 
 // Key is one annotation of this release.
@@ -84,6 +86,18 @@ var table = []Key{
 		Name: "header", Example: "x-group: beta, staff", Default: "x-app-version: canary", Defaultable: true, parse: parseHeader,
 		Meaning: "Requests that reach the canary at any weight: a header with one of some values, `x-group: prefix:beta-`, `x-group: regex:(beta|staff)-[0-9]+` (RE2, the whole value), a cookie `cookie: track=canary, beta`, or `none`.",
 	}, {
+		Name: "approval", Example: "test, promotion", Default: none, Defaultable: true, parse: parseApproval,
+		Meaning: "Where a release waits for a person, who lets it go on with the command `approve`: `test`, before the first user; `every-step`, before each raise; `promotion`, before 100%. `none` is nowhere. A canary that breaks its limits meanwhile is still rolled back.",
+	}, {
+		Name: "tags", Example: "semver", Default: canary.TagsNamed, Defaultable: true, parse: parseTags,
+		Meaning: "How the images of a release must be named; one that isn't keeps it from starting. `named`: by a digest, or any tag but `latest`. `semver`: by a tag like `1.4.2` or `v1.4.2-rc.1`. `regex:v[0-9]+`: by a tag that matches as a whole (RE2). `any`: anyhow.",
+	}, {
+		Name: "capacity", Example: "1.5x", Default: "2x", Defaultable: true, parse: parseCapacity,
+		Meaning: "How much a canary pod may carry, in what a stable pod carried at the start: the weight waits for as many ready pods, and within a step it rises as they come. 0.1x to 100x; `none`: the weight asks for no pods. Going back never waits.",
+	}, {
+		Name: "max-restarts", Example: "1", Default: "3", Defaultable: true, parse: parseMaxRestarts,
+		Meaning: "So many restarts of the canary's containers in a release, killed for want of memory or ended otherwise, take it back. 1 to 1000; `none`: only a pod that crashes again and again does.",
+	}, {
 		Name: keyMode, Example: "in-place", Default: Discovered, parse: parseMode,
 		Meaning: "`in-place`: this one Deployment is released, [and updated as always](in-place.md). `pair`: two Deployments, told apart by subsets, take turns. Discovered as `in-place` where the Deployment is the only one behind its Service.",
 	}, {
@@ -106,7 +120,7 @@ var table = []Key{
 		Meaning: "The [channels](messages.md) on which people are told of releases, by the names that the operator gave them in [the configuration](config.md), at most 8; `none` is nobody. They take the place of the configuration's default.",
 	}, {
 		Name: "command", Example: "promote #42", Default: "none given", parse: parseCommand,
-		Meaning: "An order. `abort` and `pause` are in force while they stand. `promote`, `resume`, `retry`, `skip` and `rollback` act once and carry an id of your choice, `promote #42`; a new id gives a new order.",
+		Meaning: "An order. `abort` and `pause` are in force while they stand. `promote`, `resume`, `retry`, `skip`, `approve` and `rollback` act once and carry an id of your choice, `promote #42`; a new id gives a new order.",
 	},
 }
 

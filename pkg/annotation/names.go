@@ -75,7 +75,7 @@ func parseSubset(value string, into *string) []fault {
 // Levels hold while they stand, verbs act once and so need an id.
 var (
 	levels = []string{canary.CommandAbort, canary.CommandPause}
-	verbs  = []string{canary.CommandPromote, canary.CommandResume, canary.CommandRetry, canary.CommandSkip, canary.CommandRollback}
+	verbs  = []string{canary.CommandPromote, canary.CommandResume, canary.CommandRetry, canary.CommandSkip, canary.CommandApprove, canary.CommandRollback}
 )
 
 func parseCommand(value string, d *draft) []fault {
@@ -90,7 +90,7 @@ func parseCommand(value string, d *draft) []fault {
 		return nil
 	case !slices.Contains(verbs, verb):
 		return one("is no command of this release", meant(verb, slices.Concat(levels, verbs),
-			"write abort, pause, or one of promote, resume, retry, skip and rollback with an id, like "+`"promote #1"`))
+			"write abort, pause, or one of promote, resume, retry, skip, approve and rollback with an id, like "+`"promote #1"`))
 	case !withID:
 		return one("has no id, so nobody could tell it from an order already carried out", fmt.Sprintf("write %q, with a new id each time", verb+" #1"))
 	case !commandID.MatchString(id):

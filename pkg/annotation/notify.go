@@ -8,14 +8,13 @@ import (
 
 const (
 	maxChannels = 8
-	nobody      = "none"
 	notifyMend  = `write names of channels, comma-separated, like "team-shop, ops", or "none"`
 )
 
 // parseNotify reads names of channels. That one isn't known is told with all that
 // are: a team can't see the configuration.
 func parseNotify(value string, d *draft) []fault {
-	if value == nobody {
+	if value == none {
 		d.spec.Notify = nil
 		return nil
 	}
@@ -28,7 +27,7 @@ func parseNotify(value string, d *draft) []fault {
 		switch {
 		case !isLabel(name):
 			faults = append(faults, fault{fmt.Sprintf("has %q, which is no name of a channel", shorten(name)), notifyMend})
-		case name == nobody:
+		case name == none:
 			faults = append(faults, fault{`has "none" beside others`, "write it alone, or take it away"})
 		case slices.Contains(names[:i], name):
 			faults = append(faults, fault{fmt.Sprintf("has %q twice", name), "write each name once"})

@@ -72,6 +72,13 @@ const (
 	ApprovePromotion = "promotion"  // before the raise to 100%
 )
 
+// How the images of a release must be named (Spec.Tags).
+const (
+	TagsNamed  = "named"  // by a digest, or any tag but latest
+	TagsSemVer = "semver" // by a tag that is a semantic version, with or without a v before it
+	TagsRegex  = "regex:" // before an RE2 expression, which the whole tag matches
+)
+
 // StickyCookie keeps users on the version that they met first, by cookies.
 const StickyCookie = "cookie"
 
