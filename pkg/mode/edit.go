@@ -72,7 +72,7 @@ func (e edit) render() (w Write, moved bool, err error) {
 	if err != nil {
 		return Write{}, false, err
 	}
-	moved = !equal(e.vs.Doc["spec"], doc["spec"])
+	moved = !route.Equal(e.vs.Doc["spec"], doc["spec"])
 	changed := moved
 	switch {
 	case e.plan.Clean && !moved:
@@ -179,11 +179,15 @@ func (e edit) putState(doc map[string]any, old canary.State, marks []string) (ch
 	if err != nil {
 		return false, err
 	}
+	notes, key := object(object(doc, "metadata"), "annotations"), canary.StatePrefix+e.service.Name
+	if notes[key] == text {
+		return false, nil
+	}
+	// The same in another spelling, as one who edits by hand may leave it.
 	if before, err := canary.EncodeState(old); err == nil && before == text {
 		return false, nil
 	}
-	metadata := object(doc, "metadata")
-	object(metadata, "annotations")[canary.StatePrefix+e.service.Name] = text
+	notes[key] = text
 	return true, nil
 }
 

@@ -1,10 +1,9 @@
 package mode
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"serin.dev/serin/pkg/route"
@@ -15,7 +14,7 @@ import (
 // canary is never the only destination by our doing, its share is the ordered
 // one (-1: the one it had), and nothing else changed.
 func verify(before, after map[string]any, svc route.Service, s Sides, share int) error {
-	if !equal(withoutHTTP(before), withoutHTTP(after)) {
+	if !route.Equal(withoutHTTP(before), withoutHTTP(after)) {
 		return errors.New("something besides spec.http changed")
 	}
 	old := userRoutes(before, svc, s)
@@ -60,26 +59,43 @@ func verifyPins(before, after map[string]any, svc route.Service, s Sides, share 
 	return errors.Join(errs...)
 }
 
-// asPinned is a copy in which everything that is the Service leads to stable, if
-// not to the canary. At rest a route that a hand led to the canary alone does too,
-// for it has to go back to the Service.
+// asPinned is the document with everything that is the Service leading to stable,
+// if not to the canary. At rest a route that a hand led to the canary alone does
+// too, for it has to go back to the Service. What it changes is copied, the rest is
+// shared with the document given.
 func asPinned(doc map[string]any, svc route.Service, s Sides, rest bool) map[string]any {
-	out := route.Clone(doc)
+	spec, _ := doc["spec"].(map[string]any)
+	all, _ := spec["http"].([]any)
+	pinned := slices.Clone(all)
 	for _, r := range route.Find(doc, svc, s.Stable, s.Canary) {
 		alone := rest && !slices.ContainsFunc(r.Destinations, func(d route.Destination) bool {
 			return d.ToService && d.Subset != s.Canary
 		})
-		spec, _ := out["spec"].(map[string]any)
-		all, _ := spec["http"].([]any)
 		entry, _ := all[r.Index].(map[string]any)
 		items, _ := entry["route"].([]any)
+		led := slices.Clone(items)
 		for _, d := range r.Destinations {
 			if d.ToService && (d.Subset != s.Canary || alone) {
 				item, _ := items[d.Index].(map[string]any)
-				object(item, "destination")["subset"] = s.Stable
+				to, _ := item["destination"].(map[string]any)
+				led[d.Index] = with(item, "destination", with(to, "subset", s.Stable))
 			}
 		}
+		pinned[r.Index] = with(entry, "route", led)
 	}
+	if pinned == nil {
+		return doc
+	}
+	return with(doc, "spec", with(spec, "http", pinned))
+}
+
+// with is a copy of a map, its members shared, with one of them another.
+func with(m map[string]any, key string, value any) map[string]any {
+	out := maps.Clone(m)
+	if out == nil {
+		out = map[string]any{}
+	}
+	out[key] = value
 	return out
 }
 
@@ -111,15 +127,15 @@ func userRoutes(doc map[string]any, svc route.Service, s Sides) []userRoute {
 }
 
 func verifyRoute(old, now userRoute, s Sides, share int) error {
-	if equal(old.entry, now.entry) && (!old.route.Serves() || share < 0) {
+	if route.Equal(old.entry, now.entry) && (!old.route.Serves() || share < 0) {
 		return nil
 	}
 	switch {
 	case !old.ours || !old.route.Serves():
 		return errors.New("a route that is not ours to move changed")
-	case !equal(without(old.entry, "route"), without(now.entry, "route")):
+	case !route.Equal(without(old.entry, "route"), without(now.entry, "route")):
 		return errors.New("something besides the destinations changed")
-	case !equal(extras(old, s), extras(now, s)):
+	case !route.Equal(extras(old, s), extras(now, s)):
 		return errors.New("a destination that is neither stable nor canary changed")
 	case old.route.Sum != now.route.Sum:
 		return fmt.Errorf("the weights of %s and %s summed to %d, now to %d", s.Stable, s.Canary, old.route.Sum, now.route.Sum)
@@ -185,14 +201,6 @@ func without(m map[string]any, key string) map[string]any {
 		}
 	}
 	return out
-}
-
-// equal compares JSON trees by what they are when written, so that a number's
-// Go type makes no difference.
-func equal(a, b any) bool {
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // object is the map under a key, made if there is none.

@@ -163,3 +163,19 @@ func decode(t *testing.T, text string, changes ...change) map[string]any {
 
 // change is one edit of a manifest: old text, new text.
 type change [2]string
+
+func TestWhatIsComparedAsPinnedLeavesTheDocument(t *testing.T) {
+	doc := map[string]any{"metadata": map[string]any{"namespace": "shop"}, "spec": map[string]any{"hosts": []any{"web"}, "http": []any{
+		map[string]any{"route": []any{map[string]any{"destination": map[string]any{"host": "web"}}}},
+		map[string]any{"route": []any{map[string]any{"destination": map[string]any{"host": "other"}}}},
+	}}}
+	before := route.Clone(doc)
+	svc := route.Service{Name: "web", Namespace: "shop", ClusterDomain: "cluster.local"}
+	out := asPinned(doc, svc, Sides{Stable: "serin-stable", Canary: "serin-canary"}, false)
+	if !route.Equal(doc, before) {
+		t.Errorf("the document became %v", doc)
+	}
+	if route.Equal(out, before) {
+		t.Error("nothing was pinned")
+	}
+}

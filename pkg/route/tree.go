@@ -1,8 +1,10 @@
 package route
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 )
 
 // The helpers below read a JSON tree without trust: what has another type than
@@ -69,4 +71,52 @@ func setHTTP(doc map[string]any, routes []any) {
 	if spec := object(doc["spec"]); spec != nil && spec["http"] != nil {
 		spec["http"] = routes
 	}
+}
+
+// Equal compares JSON trees by what they are when written, so that a number's Go
+// type makes no difference, nor whether what is not there is a nil map or no value.
+func Equal(a, b any) bool {
+	switch x := a.(type) {
+	case map[string]any:
+		y, is := b.(map[string]any)
+		if !is || (x == nil) != (y == nil) {
+			return x == nil && sameText(a, b)
+		}
+		return equalObjects(x, y)
+	case []any:
+		y, is := b.([]any)
+		if !is || (x == nil) != (y == nil) {
+			return x == nil && sameText(a, b)
+		}
+		return slices.EqualFunc(x, y, Equal)
+	case string:
+		y, is := b.(string)
+		return is && x == y
+	case bool:
+		y, is := b.(bool)
+		return is && x == y
+	case int64:
+		if y, is := b.(int64); is {
+			return x == y
+		}
+	}
+	return sameText(a, b)
+}
+
+func equalObjects(x, y map[string]any) bool {
+	if len(x) != len(y) {
+		return false
+	}
+	for key, value := range x {
+		if other, found := y[key]; !found || !Equal(value, other) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameText(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }

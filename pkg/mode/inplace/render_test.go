@@ -377,7 +377,7 @@ func TestOurRule(t *testing.T) {
 			if fresh := !writtenAt(after).Equal(writtenAt(before)); fresh != c.fresh {
 				t.Errorf("written at %s, then at %s", writtenAt(before), writtenAt(after))
 			}
-			if equal(before.Doc, after.Doc) {
+			if route.Equal(before.Doc, after.Doc) {
 				t.Error("nothing was written")
 			}
 			if got := subsetsOf(after); got != (canary.Subsets{Stable: StableSubset, Canary: CanarySubset, Pods: c.want.Pods}) {

@@ -103,6 +103,11 @@ func (b base) policy(subset string) any {
 	return nil
 }
 
+// tells that some subset of the user's has a policy of its own.
+func (b base) tells() bool {
+	return slices.ContainsFunc(b.subsets(), func(item any) bool { return object(item)["trafficPolicy"] != nil })
+}
+
 // subsets are all of the user's, each name once, as Istio merges them.
 func (b base) subsets() (out []any) {
 	var seen []string
@@ -119,6 +124,9 @@ func (b base) subsets() (out []any) {
 // shadowed is the first of the user's subsets with a policy of its own to which a
 // pinned destination led.
 func (s scene) shadowed(b base) string {
+	if !b.tells() {
+		return ""
+	}
 	for _, vs := range s.taking() {
 		doc := vs.Doc
 		if own, found, err := mode.CopyOn(vs, s.o.Service); found && err == nil {
@@ -206,7 +214,7 @@ func (s scene) renderRule(want canary.Subsets, now time.Time, why canary.Reason)
 	if !found || before != want || ahead || writtenAt(have).IsZero() || child(have.Doc, "spec")["host"] != spec["host"] {
 		put(metadata, "annotations", writtenKey, now.UTC().Format(writtenFormat))
 	}
-	if found && equal(doc, have.Doc) {
+	if found && route.Equal(doc, have.Doc) {
 		return nil, nil
 	}
 	if found {

@@ -1,11 +1,5 @@
 package inplace
 
-import (
-	"bytes"
-
-	"serin.dev/serin/pkg/mode"
-)
-
 // The helpers below read and write a JSON tree whose shape nobody has checked:
 // what is of another type is as good as absent.
 
@@ -27,11 +21,3 @@ func made(node map[string]any, key string) map[string]any {
 
 // put sets an entry of the object under a key.
 func put(node map[string]any, key, name string, value any) { made(node, key)[name] = value }
-
-// equal compares trees by what they are when written, so that a number's Go type
-// makes no difference.
-func equal(a, b map[string]any) bool {
-	x, errX := mode.Body(a)
-	y, errY := mode.Body(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
-}

@@ -210,7 +210,7 @@ func (w *world) control(doc map[string]any) {
 	}
 	wanted, template := int(spec["replicas"].(int64)), child(spec, "template")
 	own := slices.DeleteFunc(slices.Clone(w.sets), func(s *set) bool { return s.owner != uid })
-	i := slices.IndexFunc(own, func(s *set) bool { return equal(s.template, template) })
+	i := slices.IndexFunc(own, func(s *set) bool { return route.Equal(s.template, template) })
 	switch {
 	case spec["paused"] == true && len(own) > 0:
 		w.scale(own[0], wanted) // the one that has pods
@@ -281,7 +281,7 @@ func (w *world) store(key canary.ObjectKey, doc map[string]any, manager string) 
 // owned does what the API server does to managedFields.
 func (w *world) owned(before, after map[string]any, manager string) {
 	metadata := child(after, "metadata")
-	if !equal(child(before, "spec"), child(after, "spec")) {
+	if !route.Equal(child(before, "spec"), child(after, "spec")) {
 		kept := []any{}
 		for _, e := range mode.ManagedFields(after) {
 			e = route.Clone(e)
