@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
 
@@ -243,21 +243,32 @@ func (c *Cache) Stale(ctx context.Context, read map[canary.ObjectKey]string) (*c
 	return nil, nil
 }
 
+// liveVersion is the version that an object has at the API server. Nothing else is
+// read of the answer: of a large object the rest would cost more than the question.
 func (c *Cache) liveVersion(ctx context.Context, k canary.ObjectKey) (string, error) {
+	group := istioKind("").GroupVersion()
 	switch k.Kind {
 	case "VirtualService", "DestinationRule":
-		kind := istioKind(strings.ToLower(k.Kind) + "s")
-		u, err := c.options.Dynamic.Resource(kind).Namespace(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
-		if err != nil {
-			return "", err
-		}
-		return u.GetResourceVersion(), nil
 	case "Deployment":
-		d, err := c.options.Kube.AppsV1().Deployments(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
-		if err != nil {
-			return "", err
-		}
-		return d.ResourceVersion, nil
+		group = appsv1.SchemeGroupVersion
+	default:
+		return "", fmt.Errorf("no such kind is read here: %s", k.Kind)
 	}
-	return "", fmt.Errorf("no such kind is read here: %s", k.Kind)
+	result := c.options.Kube.CoreV1().RESTClient().Get().
+		AbsPath("/apis", group.Group, group.Version, "namespaces", k.Namespace, strings.ToLower(k.Kind)+"s", k.Name).
+		SetHeader("Accept", "application/json").Do(ctx)
+	if err := result.Error(); err != nil {
+		return "", err
+	}
+	body, err := result.Raw()
+	if err != nil {
+		return "", err
+	}
+	var o struct {
+		Metadata struct {
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+	}
+	err = json.Unmarshal(body, &o)
+	return o.Metadata.ResourceVersion, err
 }
