@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"serin.dev/serin/pkg/judge"
@@ -58,7 +59,47 @@ func (s State) checkBounds() error {
 	c.need(s.Sequence <= mostWrites, "seq is %d, above %d", s.Sequence, int64(mostWrites))
 	c.need(s.Reverts >= 0, "reverts is %d, must be 0 or more", s.Reverts)
 	c.spec(s.Spec)
+	c.outside(s)
 	return errors.Join(c...)
+}
+
+// most bounds for what is asked outside.
+const (
+	mostPods     = 1_000_000
+	mostText     = 1000 // bytes of what a team wrote
+	mostGates    = 16
+	mostCapacity = 1000
+)
+
+// outside checks what came with what is asked outside.
+func (c *checker) outside(s State) {
+	spec := s.Spec
+	c.need(len(s.Approvals) <= MaxApprovals, "approvals are %d, at most %d are kept", len(s.Approvals), MaxApprovals)
+	for _, a := range s.Approvals {
+		c.need(a.Step >= 1 && a.Step <= 100 && len(a.By) <= maxApprover, "an approval is of step %d by %q", a.Step, shorten(a.By, maxApprover))
+	}
+	c.within("base.r", s.Base.Ready, mostPods)
+	c.within("base.x", s.Base.Restarts, mostPods)
+	c.within("base.k", s.Base.Killed, mostPods)
+	c.need(len(s.Unverified) <= MaxMessageBytes, "unverified has %d bytes, at most %d", len(s.Unverified), MaxMessageBytes)
+	for _, whose := range spec.Approval {
+		c.need(slices.Contains([]string{ApproveTest, ApproveSteps, ApprovePromotion}, whose), "approval is %q, none of ours", shorten(whose, 64))
+	}
+	c.need(len(spec.Gates) <= mostGates, "gates are %d, at most %d are asked", len(spec.Gates), mostGates)
+	for _, g := range spec.Gates {
+		c.need(g.Name != "" && nameForm.MatchString(g.Name), "gate %q is no name", shorten(g.Name, 64))
+		for _, stage := range g.Stages {
+			c.need(slices.Contains(GateStages, stage), "gate %s is asked at %q, no moment of a release", shorten(g.Name, 64), shorten(string(stage), 64))
+		}
+	}
+	c.need(len(spec.Smoke) <= MaxSmokeBytes, "smoke has %d bytes, at most %d", len(spec.Smoke), MaxSmokeBytes)
+	c.need(len(spec.Alerts) <= mostText && len(spec.Tags) <= mostText, "alerts has %d and tags %d bytes, at most %d each", len(spec.Alerts), len(spec.Tags), mostText)
+	c.need(spec.Capacity >= 0 && spec.Capacity <= mostCapacity, "capacity is %v, must be 0 to %d", spec.Capacity, mostCapacity)
+	c.within("restarts", spec.MaxRestarts, mostPods)
+	c.need(spec.Sticky == "" || spec.Sticky == StickyCookie, "sticky is %q, none of ours", shorten(spec.Sticky, 64))
+	for i, step := range spec.Steps {
+		c.within(fmt.Sprintf("step %d's mirror", i+1), step.Mirror, 100)
+	}
 }
 
 // checker gathers mistakes.

@@ -28,8 +28,8 @@ var ErrNewerState = errors.New("the state was written by a newer version of Seri
 // its version and times in UTC. It fails for a state that
 // DecodeState would refuse and for one that is too large. Where not everything
 // fits, the oldest legs are left out first: a replay then begins later. After
-// them goes what of the message is beyond a line, and at rest the digests: then
-// no promotion returns home by itself.
+// them goes what of the message is beyond a line, at rest the digests (then no
+// promotion returns home by itself), and the oldest approvals.
 //
 // A release under way has to leave room for what comes: whatever can begin must
 // be able to go back, whatever happens to it in between.
@@ -50,7 +50,11 @@ func EncodeState(s State) (string, error) {
 		b, err = compact(s)
 	}
 	if err == nil && len(b) > most && !s.Phase.Active() {
-		s.Digests = nil
+		s.Digests, s.Unverified = nil, line(s.Unverified)
+		b, err = compact(s)
+	}
+	for err == nil && len(b) > most && len(s.Approvals) > 0 {
+		s.Approvals = s.Approvals[1:]
 		b, err = compact(s)
 	}
 	switch {
@@ -72,15 +76,26 @@ func EncodeState(s State) (string, error) {
 
 // version is the oldest version of State that says all of this one.
 func (s State) version() int {
-	if s.InPlace {
+	switch {
+	case s.asksOutside():
 		return StateVersion
+	case s.InPlace:
+		return inPlaceVersion
 	}
 	return pairVersion
 }
 
+// asksOutside tells that a state says what only came with version 3.
+func (s State) asksOutside() bool {
+	spec := s.Spec
+	return len(s.Approvals) > 0 || s.Base != (Base{}) || s.Unverified != "" || len(spec.Approval) > 0 || len(spec.Gates) > 0 ||
+		spec.Smoke != "" || spec.Alerts != "" || spec.Tags != "" || spec.Capacity != 0 || spec.MaxRestarts != 0 || spec.Sticky != "" ||
+		slices.ContainsFunc(spec.Steps, func(step Step) bool { return step.Mirror > 0 })
+}
+
 // room is for what a state gains from one stage of a release to the next: the id
 // of a command, reasons, counts, and fractions of seconds. Legs give way to it.
-const room = 320
+const room = 480
 
 // reserve is the room that a state has to leave, in bytes: before the first user
 // for all that comes, under way for the way back, which needs no more of it.

@@ -15,7 +15,7 @@ func (m moment) resume(change func(*State)) Plan {
 	return m.move(func(s *State) {
 		s.Phase, s.Weight, s.Lowered, s.Since = Testing, 0, false, m.now
 		if s.Step > 0 {
-			s.Phase, s.Weight = Progressing, s.Spec.Steps[s.Step-1].Weight
+			s.Phase, s.Weight = Progressing, m.within(s.Spec.Steps[s.Step-1].Weight)
 		}
 		change(s)
 	}, false, Resumed, "Resumed at %d%%%s", m.weightOfStep(), whose)
@@ -25,7 +25,7 @@ func (m moment) weightOfStep() int {
 	if m.state.Step == 0 {
 		return 0
 	}
-	return m.step().Weight
+	return m.within(m.step().Weight)
 }
 
 // obeyVerb carries out an order that acts once; one that does not fit is told
@@ -35,11 +35,22 @@ func obeyVerb(m moment) (Plan, bool) {
 	if !new {
 		return Plan{}, false
 	}
+	switch verb {
+	case CommandApprove:
+		return m.approve()
+	case CommandRollback:
+		_, waits := m.orderedBack()
+		p := m.hold(AwaitingGate, "%s", waits)
+		return m.rollbackAsks().shown(p), true
+	}
 	held := m.state.Phase == Paused || m.state.Phase == Inconclusive
 	if why := m.unfit(); why != "" && (verb == CommandPromote || verb == CommandSkip || verb == CommandResume && m.weightOfStep() > m.state.Weight) {
 		return m.ignore("The command %s#%s would give the canary more traffic, and it can't have it now: %s", verb, m.o.Command.ID, why), true
 	}
 	if p, busy := m.scaleFor(verb); busy {
+		return p, true
+	}
+	if p, busy := m.enterFor(verb); busy {
 		return p, true
 	}
 	switch {
@@ -48,7 +59,7 @@ func obeyVerb(m moment) (Plan, bool) {
 	case verb == CommandPromote && m.state.Weight < 100:
 		return m.raise(len(m.spec.Steps), StepStarted, "Promoted %s: all traffic goes to %s, the last step still bakes", m.o.Command.given(), m.state.Canary.Deployment).handling(m.o.Command), true
 	case verb == CommandSkip && m.state.Step < len(m.spec.Steps):
-		return m.raise(m.state.Step+1, StepStarted, "Step skipped %s: step %d of %d, %d%%", m.o.Command.given(), m.state.Step+1, len(m.spec.Steps), m.spec.Steps[m.state.Step].Weight).handling(m.o.Command), true
+		return m.raise(m.state.Step+1, StepStarted, "Step skipped %s: step %d of %d, %s", m.o.Command.given(), m.state.Step+1, len(m.spec.Steps), m.gives(m.state.Step+1)).handling(m.o.Command), true
 	}
 	return m.ignore("The command %s#%s does not fit a release that is %s at %d%%: ignored", verb, m.o.Command.ID, m.state.Phase, m.state.Weight), true
 }
@@ -62,6 +73,17 @@ func (m moment) scaleFor(verb string) (Plan, bool) {
 		return m.scale(m.spec.Steps[m.state.Step].Weight)
 	case verb == CommandResume && m.weightOfStep() > m.state.Weight:
 		return m.scale(m.weightOfStep())
+	}
+	return Plan{}, false
+}
+
+// enterFor asks what an order to raise asks, but for the approval that it is itself.
+func (m moment) enterFor(verb string) (Plan, bool) {
+	switch {
+	case verb == CommandPromote && m.state.Weight < 100:
+		return m.enter(len(m.spec.Steps), true)
+	case verb == CommandSkip && m.state.Step < len(m.spec.Steps):
+		return m.enter(m.state.Step+1, true)
 	}
 	return Plan{}, false
 }

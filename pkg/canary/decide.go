@@ -52,9 +52,9 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 		return watch(m)
 	}
 	if state.Phase.Active() {
-		return m.mendClock(m.first(moving))
+		return m.standing(m.mendClock(m.first(moving)))
 	}
-	return m.tidy(m.first(resting))
+	return m.standing(m.watchResidual(m.tidy(m.first(resting))))
 }
 
 // first is what the first rule that decides makes of the moment.
@@ -83,7 +83,10 @@ var moving = []rule{
 	abortByCommand,
 	rollBackChangedTemplate,
 	rollBackUnhealthy,
+	rollBackRestarting,
 	rollBackOnVerdict,
+	rollBackOnAlert,
+	lowerToCapacity,
 	answerGitOps,
 	pauseForPerson,
 	undoRaise,
@@ -96,6 +99,7 @@ var moving = []rule{
 	holdPaused,
 	holdFindings,
 	leaveTesting,
+	growWithinStep,
 	awaitProxies,
 	passStep,
 	bearIncident,
@@ -108,6 +112,7 @@ var resting = []rule{
 	holdStateOfNewer,
 	blockLostState,
 	letGo,
+	endLost,
 	cleanAtRest,
 	keepRecord,
 	finishPendingAtRest,
@@ -125,8 +130,11 @@ var resting = []rule{
 	explainAlreadyTried,
 	explainOlder,
 	blockOnFindings,
+	explainSameVersion,
+	blockUnnamedImage,
 	waitForAbortToGo,
 	waitForPods,
+	askBeforeStart,
 	prepare,
 	start,
 }
@@ -141,7 +149,7 @@ type moment struct {
 
 // TrafficOf is the routing that a state orders.
 func TrafficOf(s State) Traffic {
-	t := Traffic{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Weight: s.Weight, Pin: s.InPlace}
+	t := Traffic{Stable: s.Stable.Subset, Canary: s.Canary.Subset, Weight: s.Weight, Pin: s.InPlace, Mirror: s.mirror(), Sticky: s.sticky()}
 	if s.Phase.Active() && !s.Phase.Drains() && s.Spec.Header.Name != "" {
 		header := s.Spec.Header
 		t.Header = &header
@@ -237,12 +245,18 @@ func (m moment) rest(phase Phase, warning bool, r Reason, format string, args ..
 }
 
 func (m moment) record(s State) *Release {
+	before := ranAs(m.o.Tracks.Stable, s.Stable)
+	if s.InPlace && s.Stable.Template == s.Canary.Template {
+		before = nil // stable is the version that was promoted by now
+	}
 	return &Release{
 		Rollout: s.Rollout, Canary: s.Canary, Stable: s.Stable, Spec: s.Spec,
 		Started: s.Started, Ended: s.Since, Outcome: s.Phase,
 		Reason: s.Reason, Message: s.Message, Weight: s.Peak, Digests: s.Digests,
 		Requests: m.o.Verdict.Canary.Requests, Errors: m.o.Verdict.Canary.Errors,
 		Legs: s.Legs, Width: s.Width, InPlace: s.InPlace, Handled: s.Handled,
+		Approvals: s.Approvals, Unverified: s.Unverified,
+		Images: ranAs(m.o.Tracks.Canary, s.Canary), StableImages: before,
 	}
 }
 

@@ -108,6 +108,15 @@ var starting = []page{
 		"The pause is taken off.", ""}},
 	{Restored, Guide{"In place, with `on-rollback: restore`: the template that runs was put back into the Deployment after a rollback.", "",
 		"Put the old version back into Git too, or the next sync writes the new one again."}},
+	{ImageUnnamed, Guide{"An image of the new version has no tag, the tag latest, or one that `tags` does not allow: nobody could tell later what ran.",
+		"*Blocks.* Nothing is released.",
+		"Name the image by a tag that is never moved, or by digest: `image: shop/web:1.4.2@sha256:...`. [Images](images.md)."}},
+	{ImagesDiffer, Guide{"Pods of one template run a container with different images, though under one name: the tag was moved between their starts.",
+		"*Blocks.* Nobody is sent to them.",
+		"Name the image by digest, or by a tag that is never moved, and deploy again."}},
+	{SameVersion, Guide{"The new Deployment runs the same images, by digest, and the same template as stable: there is nothing to release. Another setting, or a restart, is another template and would be a release.",
+		"Nothing is released.",
+		"If it shall be released all the same: `kubectl canary retry NAME`."}},
 }
 
 var movingOn = []page{
@@ -123,6 +132,7 @@ var movingOn = []page{
 		"Changes of the template are refused until it is done.", ""}},
 	{Finished, Guide{"In place: the Deployment runs the new version, and its users return to it.", "", ""}},
 	{Clearing, Guide{"In place: what the release added is taken away.", "", ""}},
+	{Approved, Guide{"Somebody approved the next step; who it was stands beside it, as the API server knows them.", "", ""}},
 }
 
 var holding = []page{
@@ -179,6 +189,28 @@ var holding = []page{
 		"If the sentence says that it is refused: which webhook, policy or missing right does it? [Least privilege](least-privilege.md)."}},
 	{ResumedByPerson, Guide{"In place: somebody ran `kubectl rollout resume`, or wrote `paused: false`. Kubernetes updates the Deployment, and nobody judges it.",
 		"Serin takes its own things away.", "If nobody meant it: is `spec.paused` in the manifest ([ManifestSetsPaused](#manifestsetspaused))?"}},
+	{AwaitingApproval, Guide{"The release asks for a person's approval before its next step (`approval`, or a gate that asks for one).",
+		"The weight stays, however long; a breach is rolled back all the same.",
+		"Look, then `kubectl canary approve NAME`; `kubectl canary abort NAME` if it is no good."}},
+	{AwaitingGate, Guide{"A gate of the operator's says: not now. The sentence says why, and when it may.",
+		"The weight stays, and the gate is asked again. A breach is rolled back all the same.",
+		"Wait, or do what the gate asks for. [Gates](gates.md)."}},
+	{GateUnreached, Guide{"A gate does not answer, or not in a way that can be understood. That neither passes nor fails.",
+		"The weight stays, and it is asked again.",
+		"Is what it asks up, are the credentials right, does a network policy let Serin out? The sentence has the error. [Gates](gates.md)."}},
+	{SmokeChecking, Guide{"The team's smoke checks run, or can't be made because no pod can be asked yet.",
+		"Nobody is sent to the canary before they pass.", "[Smoke checks](smoke.md)."}},
+	{AlertActive, Guide{"An alert is active that is about this release. One that was there before the release does no more than hold it.",
+		"The weight stays until it is over.",
+		"Mend what it is about, or silence it: silenced alerts don't count. [Alerts](alerts.md)."}},
+	{AlertsUnknown, Guide{"Alertmanager does not answer, so that nobody knows whether an alert is active.",
+		"The weight stays.", "Is Alertmanager up, and is its address in the configuration right? [Alerts](alerts.md)."}},
+	{CapacityShort, Guide{"The canary has too few ready pods for the step's share of the traffic.",
+		"It gets as much as its pods carry, and more as pods become ready. Pods that go take their share with them.",
+		"Give its Deployment more replicas, or an autoscaler; or `capacity` another value."}},
+	{StableShrunk, Guide{"Stable has less than half of the ready pods with which the release began; its autoscaler does that when the traffic goes.",
+		"The release goes on: going back would land on fewer pods.",
+		"Give stable's autoscaler a `minReplicas` of what it needs for all users, while a release lasts."}},
 }
 
 var goingBack = []page{
@@ -198,8 +230,15 @@ var goingBack = []page{
 	{RevertedByGitOps, Guide{"A GitOps tool wrote the old routes back more than three times.", "The release stays at stable.", "Let it leave the routes alone: [GitOps](gitops.md). Then `kubectl canary retry NAME`."}},
 	{RolledBackOnTime, Guide{"No verdict within the step's deadline, and `on-inconclusive: rollback`.", "", "A longer `step-deadline`, more traffic for the first step, or `on-inconclusive: hold`."}},
 	{RolledBackByPerson, Guide{"Somebody gave the command `rollback`.", "", ""}},
-	{RollbackVerified, Guide{"Verified: all users are on stable, and the canary was seen without requests.", "", ""}},
-	{RollbackUnverified, Guide{"The routes are at stable, but the canary could not be seen without requests.", "The routes stay.", "The sentence says why: open streams, clients that bypass the routes, a header route of your own, or no data from Prometheus."}},
+	{GateDenied, Guide{"A gate of the operator's says that this version may not. Before a release it keeps it from starting; under way it ends it; asked about a rollback that somebody ordered, it refuses the order.",
+		"", "The sentence says what the gate found. [Gates](gates.md)."}},
+	{SmokeFailed, Guide{"The team's smoke checks failed on the canary's own pods, before any user came.", "", "`kubectl canary status NAME` lists them one by one. [Smoke checks](smoke.md)."}},
+	{AlertBegan, Guide{"An alert that ends releases began after this one did.", "", "Mend what it is about. If it has nothing to do with the version, say which alerts count: `alerts`. [Alerts](alerts.md)."}},
+	{CanaryRestarting, Guide{"The canary's containers restarted more often than `max-restarts` allows, since the release began.", "", "`kubectl logs --previous`; `kubectl describe pod` for probes that end them."}},
+	{CanaryOutOfMemory, Guide{"A container of the canary was ended for want of memory since the release began.", "", "Give it a higher memory limit, or look for what grew. `max-restarts: none` doesn't count it."}},
+	{Verifying, Guide{"The routes are at stable; it is looked at whether stable serves.", "", ""}},
+	{RollbackVerified, Guide{"Verified: all users are on stable, the canary was seen without requests, and all that was asked about stable is well: its endpoints, its series, its smoke checks, the gates after a rollback.", "", ""}},
+	{RollbackUnverified, Guide{"The routes are at stable, but a check of the rollback failed, or the canary could not be seen without requests.", "The routes stay.", "The sentence says why: open streams, clients that bypass the routes, a header route of your own, or no data from Prometheus."}},
 }
 
 var between = []page{
@@ -207,6 +246,11 @@ var between = []page{
 	{GitOpsReapplied, Guide{"A GitOps tool wrote the old routes back.", "They are set again: three times in a release, once after a promotion.", "Let it leave the routes alone: [GitOps](gitops.md)."}},
 	{GitOpsLeft, Guide{"A GitOps tool undid a promotion again, or wrote weights that no longer fit.", "Left as it is: traffic that flaps is worse. Users are on what Git says.", "Write the promoted weights in Git, and let the tool leave the routes alone: [GitOps](gitops.md)."}},
 	{MovedByPerson, Guide{"Somebody moved all the traffic by hand.", "Serin goes by it.", ""}},
+	{ResidualTraffic, Guide{"Requests still reach a version to which no route leads any more: open streams, websockets, connections that are kept, or clients that bypass the routes.",
+		"It is measured until there are none.",
+		"Don't scale that version down yet. Which clients those are: `source_workload` of its `istio_requests_total`."}},
+	{TrafficGone, Guide{"No request reaches the version that users have left: it may be scaled down or removed.", "", ""}},
+	{ScaledTooSoon, Guide{"A version was scaled down while requests still reached it. These fail.", "", "Scale it up again until [TrafficGone](#trafficgone) is told, if the clients matter."}},
 }
 
 var preflightFinds = []page{
@@ -230,6 +274,8 @@ var preflightFinds = []page{
 	{StableMissing, Guide{"*Blocks.* With two Deployments: there is none beside this one to be the stable version.", "", "Let a second Deployment run the stable version, or have this one released [in place](in-place.md)."}},
 	{HeaderAdopted, Guide{"A route of yours leads to the canary by a header: it is taken for the testers' route, is never changed, and no other is added.", "", ""}},
 	{HeaderUnreachable, Guide{"A route has a condition of its own on the testers' header, which can't be combined with Serin's.", "Testers don't reach the canary by this route; users are not concerned.", "Choose another header in `serin.dev/header`."}},
+	{MirrorTaken, Guide{"The steps begin with shadow traffic, and a route sends copies of its requests elsewhere already. *Blocks.*", "", "Take the mirror steps out of `serin.dev/steps`, or the mirror out of the route while there is a release."}},
+	{StickyImpossible, Guide{"`serin.dev/sticky: cookie` is asked for, and a route can't keep its users on a version: it sets cookies itself, has a condition on cookies, or shares its requests with another Service. *Blocks.*", "", "The message names the field. Take `serin.dev/sticky` away, or change that field."}},
 	{InPlaceOff, Guide{"*Blocks.* The Deployment is alone behind its Service, and in-place mode is switched off in this cluster.", "", "The operator switches it on: `kubectl apply -k deploy/in-place`. Or run the stable version in a second Deployment."}},
 	{GuardMissing, Guide{"*Blocks.* In place: nothing in the cluster holds back a change, so that Kubernetes would update at once, without a canary.", "", "The operator installs the guard again: `kubectl apply -k deploy/in-place`."}},
 	{GuardUnneeded, Guide{"With two Deployments: the guard of in-place mode can't know that this is one of a pair, and pauses each change until Serin lets it go.", "", "Write `serin.dev/mode: pair` on both."}},
@@ -243,4 +289,5 @@ var preflightFinds = []page{
 	{QuotaTooSmall, Guide{"In place: the namespace's quota has too little room for the canary's pods. *Blocks* where there is room for none.", "A release waits for pods that are not made.", "Raise the quota by what the message says."}},
 	{StreamPorts, Guide{"In place: Istio takes a port for TCP; its connections reach canary pods past any weight. *Blocks* where all ports are like that.", "", "If it speaks HTTP or gRPC, say so in the port's name or `appProtocol`."}},
 	{PauseSet, Guide{"In place: the manifest names `spec.paused`, so each apply ends the guard's pause: a plain update.", "", "Take `spec.paused` out of the manifest."}},
+	{AutoscalerShrinks, Guide{"With two Deployments: stable's autoscaler may take pods away while the canary has the traffic, and a rollback would land on what is left.", "", "Give it a `minReplicas` of as many pods as all users need."}},
 }

@@ -28,7 +28,7 @@ func (m moment) strayed(f func(Seen) bool) (ObjectKey, Seen, bool) {
 // does not stop: traffic that flaps is worse than a release that waits.
 func answerGitOps(m moment) (Plan, bool) {
 	key, seen, found := m.strayed(func(s Seen) bool {
-		return s.GitOps && (s.Lowered || s.Raised || s.HeaderLost)
+		return s.GitOps && (s.Lowered || s.Raised || s.HeaderLost || s.MirrorLost || s.StickyLost)
 	})
 	if !found {
 		return Plan{}, false
@@ -92,10 +92,15 @@ func (m moment) interruptions() (n int) {
 	return n
 }
 
+// asOrdered tells that the routes are as the state on them orders.
+func (s Seen) asOrdered() bool {
+	return !s.Lowered && !s.Raised && !s.HeaderLost && !s.MirrorLost && !s.StickyLost
+}
+
 // routesMet tells whether every VirtualService carries this state and its weights.
 func (m moment) routesMet() bool {
 	for _, seen := range m.o.Traffic {
-		if seen.Rollout != m.state.Rollout || seen.Sequence != m.state.Sequence || seen.Lowered || seen.Raised || seen.HeaderLost {
+		if seen.Rollout != m.state.Rollout || seen.Sequence != m.state.Sequence || !seen.asOrdered() {
 			return false
 		}
 	}

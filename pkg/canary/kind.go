@@ -38,6 +38,13 @@ var kinds = map[Reason]Kind{
 	StepStarted: KindStep, StepPassed: KindStep, ProceedOnTime: KindStep, Updating: KindStep, Resumed: KindStep,
 	Promoted: KindPromoted, SpecChanged: quiet, ScalingCanary: quiet, Finished: quiet, Clearing: quiet,
 
+	ImageUnnamed: KindHeld, ImagesDiffer: KindHeld, SameVersion: quiet, Approved: quiet,
+	AwaitingApproval: KindHeld, AwaitingGate: quiet, GateUnreached: KindHeld, SmokeChecking: quiet, AlertActive: KindHeld,
+	AlertsUnknown: KindHeld, CapacityShort: KindAttention, StableShrunk: KindAttention, Verifying: quiet,
+	GateDenied: KindRollingBack, SmokeFailed: KindRollingBack, AlertBegan: KindRollingBack,
+	CanaryRestarting: KindRollingBack, CanaryOutOfMemory: KindRollingBack,
+	ResidualTraffic: KindAttention, TrafficGone: KindAttention, ScaledTooSoon: KindAttention,
+
 	PausedByCommand: KindPaused, PausedByPerson: KindPaused,
 	Baking: quiet, NotEnoughRequests: quiet,
 	NoData: KindHeld, LimitExceeded: KindHeld, ClientErrors: KindHeld, SharedIncident: KindHeld, Drifting: KindHeld,
@@ -59,9 +66,9 @@ var kinds = map[Reason]Kind{
 var findings = []Reason{
 	ServiceMissing, ServiceAmbiguous, VirtualServiceMissing, RuleMissing, RuleHidden, SubsetMissing, SubsetAmbiguous,
 	NoSubset, LoneDestination, HandMadeSplit, WeightsTooCoarse, TCPRoute, AmbientNamespace, VirtualServiceConflict,
-	RouteClaimed, ForeignVirtualService, UnmanagedClients, StableMissing, HeaderAdopted, HeaderUnreachable, InPlaceOff,
+	RouteClaimed, ForeignVirtualService, UnmanagedClients, StableMissing, HeaderAdopted, HeaderUnreachable, MirrorTaken, StickyImpossible, InPlaceOff,
 	GuardMissing, GuardUnneeded, NameTaken, OtherDeployment, HeadlessService, RulePrivate, ClientsOutsideMesh,
-	AutoscalerCounts, BudgetCounts, QuotaTooSmall, StreamPorts, PauseSet,
+	AutoscalerCounts, BudgetCounts, QuotaTooSmall, StreamPorts, PauseSet, AutoscalerShrinks,
 }
 
 // unmoved are reasons that say nothing of where a rollout goes, whatever its phase.
@@ -84,6 +91,8 @@ func KindOf(v View, e Event) Kind {
 		kind = KindPromoted
 	case v.Phase == Watched && kind == KindRollingBack:
 		kind = KindHeld // people set the weights: it would have been rolled back
+	case e.Reason == GateDenied && own && v.Phase == Blocked:
+		kind = KindHeld
 	case kind == KindRollingBack && v.Phase != RollingBack, kind == KindHeld && !own && v.Phase != Blocked:
 		kind = quiet
 	case kind == KindStarted && e.Sentence != v.Sentence:

@@ -55,7 +55,12 @@ type Observation struct {
 	Invalid []string
 	Command *Command
 	Answers map[Question]Answer // to what was asked; a question without an answer is not in it
-	History []Release           // of this Service, newest first
+	// Askable are the kinds of questions that somebody answers here; gates and smoke
+	// checks always are asked.
+	Askable map[QuestionKind]bool
+	History []Release // of this Service, newest first
+	// Begun are releases that are recorded as begun and not as ended, newest first.
+	Begun []Release
 
 	// Newer tells that a state was found which a newer version of Serin wrote.
 	Newer bool
@@ -155,6 +160,12 @@ type Seen struct {
 	// Lowered, Raised and HeaderLost compare what is written with what the
 	// state orders for this VirtualService.
 	Lowered, Raised, HeaderLost bool
+	// Mirror is the share of users' requests, in percent, of which the canary is sent
+	// a copy: the greatest of all routes; 0: none is. It is no share of Min and Max.
+	Mirror int
+	// MirrorLost and StickyLost tell that copies, or what keeps users on a version, are
+	// not as the state orders for this VirtualService.
+	MirrorLost, StickyLost bool
 	// Unpinned is the path of a destination by which users reach pods of both
 	// versions though Traffic.Pin is ordered, and then Raised holds; empty: none.
 	Unpinned string
@@ -190,12 +201,14 @@ type Finding struct {
 // Resting is the state in which a release in place left the Service: it stands
 // on no object.
 func (r Release) Resting() State {
-	return State{
-		Version: StateVersion, InPlace: true, Rollout: r.Rollout, Phase: r.Outcome, Peak: r.Weight,
+	s := State{
+		InPlace: true, Rollout: r.Rollout, Phase: r.Outcome, Peak: r.Weight,
 		Canary: r.Canary, Stable: r.Stable, Started: r.Started, Since: r.Ended, At: r.Ended,
 		Reason: r.Reason, Message: r.Message, Spec: r.Spec, Width: r.Width, Legs: r.Legs, Digests: r.Digests,
-		Handled: r.Handled,
+		Handled: r.Handled, Approvals: r.Approvals, Unverified: r.Unverified,
 	}
+	s.Version = s.version()
+	return s
 }
 
 // Release is one finished rollout, as kept in the Service's history.
@@ -219,4 +232,12 @@ type Release struct {
 	// grid of their blocks: what a replay needs. Empty and 0 where none had weight.
 	Legs  []Leg         `json:"legs,omitempty"`
 	Width time.Duration `json:"width,omitempty"`
+	// Images are what the canary ran, and StableImages what stable did; with digests
+	// where Ready pods reported them.
+	Images       []Image `json:"images,omitempty"`
+	StableImages []Image `json:"stableImages,omitempty"`
+	// Approvals are who said yes to which step; Unverified says which checks of the
+	// rollback failed, empty: none.
+	Approvals  []Approval `json:"approvals,omitempty"`
+	Unverified string     `json:"unverified,omitempty"`
 }

@@ -1,6 +1,9 @@
 package canary
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Question is something to be found out outside about a release: what a gate says,
 // whether smoke checks pass, which alerts are active. Decide asks (Plan.Ask), the
@@ -15,6 +18,12 @@ type Question struct {
 	Rollout string `json:"rollout"`
 	Step    int    `json:"step,omitempty"`    // to which the release wants to go, 1-based; 0 where it goes to none
 	Attempt string `json:"attempt,omitempty"` // id of the command that asks; empty: the release itself asks
+}
+
+// compare orders questions, in no way that means anything.
+func (q Question) compare(other Question) int {
+	return cmp.Or(cmp.Compare(q.Kind, other.Kind), cmp.Compare(q.Name, other.Name), cmp.Compare(q.Stage, other.Stage),
+		cmp.Compare(q.Rollout, other.Rollout), cmp.Compare(q.Step, other.Step), cmp.Compare(q.Attempt, other.Attempt))
 }
 
 // QuestionKind is what sort of thing is asked.
@@ -42,6 +51,7 @@ const (
 	BeforeRollback  Stage = "before-rollback"  // of a rollback that a person ordered; never of one for a breach
 	AfterRollback   Stage = "after-rollback"   // when the routes are back at stable
 	Always          Stage = "always"           // from the first write to the last; no gate's
+	AfterRelease    Stage = "after-release"    // at rest; no gate's
 )
 
 // GateStages are the stages at which gates may be asked, in order.

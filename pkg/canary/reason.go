@@ -19,6 +19,9 @@ const (
 	NotACanary       Reason = "NotACanary" // an update that Kubernetes does plainly
 	LetGo            Reason = "LetGo"      // the guard's pause was taken off, nothing is to be released
 	Restored         Reason = "TemplateRestored"
+	ImageUnnamed     Reason = "ImageWithoutName" // no tag that stays, and no digest
+	ImagesDiffer     Reason = "ImagesDiffer"     // pods of one template run different ones
+	SameVersion      Reason = "SameVersion"
 
 	// Moving.
 	StepStarted   Reason = "StepStarted"
@@ -30,6 +33,7 @@ const (
 	Updating      Reason = "UpdatingDeployment"
 	Finished      Reason = "TrafficReturned" // in place: users are on the updated Deployment
 	Clearing      Reason = "Clearing"        // in place: what was added goes
+	Approved      Reason = "Approved"
 
 	// Holding.
 	Baking            Reason = "Baking"
@@ -54,6 +58,14 @@ const (
 	CommandIgnored    Reason = "CommandIgnored"
 	RoutesPending     Reason = "RoutesPending"
 	ResumedByPerson   Reason = "ResumedByPerson" // the Deployment, in mid-release
+	AwaitingApproval  Reason = "AwaitingApproval"
+	AwaitingGate      Reason = "AwaitingGate"
+	GateUnreached     Reason = "GateUnreachable"
+	SmokeChecking     Reason = "SmokeChecking"
+	AlertActive       Reason = "AlertActive"
+	AlertsUnknown     Reason = "AlertsUnknown"
+	CapacityShort     Reason = "CapacityShort"
+	StableShrunk      Reason = "StableShrunk"
 
 	// Going back.
 	ErrorRateTooHigh    Reason = "ErrorRateTooHigh"
@@ -71,6 +83,12 @@ const (
 	RevertedByGitOps    Reason = "RevertedByGitOps"
 	RolledBackOnTime    Reason = "InconclusiveRolledBack"
 	RolledBackByPerson  Reason = "RolledBackByCommand"
+	GateDenied          Reason = "GateDenied"
+	SmokeFailed         Reason = "SmokeFailed"
+	AlertBegan          Reason = "AlertBegan"
+	CanaryRestarting    Reason = "CanaryRestarting"
+	CanaryOutOfMemory   Reason = "CanaryOutOfMemory"
+	Verifying           Reason = "Verifying"
 	RollbackVerified    Reason = "RollbackVerified"
 	RollbackUnverified  Reason = "RollbackUnverified"
 
@@ -79,6 +97,9 @@ const (
 	GitOpsReapplied Reason = "GitOpsRevertReapplied"
 	GitOpsLeft      Reason = "GitOpsRevertLeft"
 	MovedByPerson   Reason = "MovedByPerson"
+	ResidualTraffic Reason = "ResidualTraffic"
+	TrafficGone     Reason = "TrafficGone"
+	ScaledTooSoon   Reason = "ScaledTooSoon"
 
 	// What preflight finds.
 	ServiceMissing         Reason = "ServiceMissing"
@@ -101,6 +122,8 @@ const (
 	StableMissing          Reason = "StableDeploymentMissing"
 	HeaderAdopted          Reason = "HeaderRouteAdopted"
 	HeaderUnreachable      Reason = "HeaderCannotReachCanary"
+	MirrorTaken            Reason = "RouteMirrorsAlready"
+	StickyImpossible       Reason = "UsersCannotBeKept"
 	InPlaceOff             Reason = "InPlaceSwitchedOff"
 	GuardMissing           Reason = "GuardMissing"
 	GuardUnneeded          Reason = "GuardUnneeded" // pair mode, and nobody told the guard
@@ -114,4 +137,5 @@ const (
 	QuotaTooSmall          Reason = "QuotaTooSmall"
 	StreamPorts            Reason = "PortsWithoutWeights" // in place: connections, not requests
 	PauseSet               Reason = "ManifestSetsPaused"  // somebody's apply would undo the guard
+	AutoscalerShrinks      Reason = "AutoscalerShrinksStable"
 )

@@ -116,6 +116,16 @@ func undoPromotion(m moment) (Plan, bool) {
 		p.Last = true
 		return p, true
 	}
+	switch refused, waits := m.orderedBack(); {
+	case refused != "":
+		p := m.ignore("%s", refused)
+		p.Last = true
+		return p, true
+	case waits != "":
+		p := m.leave(m.state.Phase, AwaitingGate, "%s", waits)
+		p.Recheck = recheckMoving
+		return m.rollbackAsks().shown(p), true
+	}
 	return m.move(func(s *State) { s.Phase, s.Weight, s.Since = RollingBack, 0, m.now }, true, RolledBackByPerson,
 		"Rolled back %s: all traffic goes back to %s", m.o.Command.given(), m.state.Stable.Deployment).handling(m.o.Command), true
 }
@@ -297,6 +307,7 @@ func start(m moment) (Plan, bool) {
 			Phase: Testing, Started: m.now, Since: m.now, Reason: next.Reason, Message: next.Message,
 			Canary: c.side(), Stable: s.side(),
 			Spec: m.stored(m.o.InPlace), Handled: next.Handled, InPlace: m.o.InPlace,
+			Base: Base{Ready: s.Ready, Restarts: c.Restarts, Killed: c.Killed},
 		}
 		next.Version = next.version()
 	}, false, ReleaseStarted, "%s%s", m.beginning(), qa(m.spec.Header))
@@ -308,7 +319,7 @@ func start(m moment) (Plan, bool) {
 	}
 	if verb, new := m.verb(); new {
 		p = p.handling(m.o.Command)
-		if verb != CommandRetry {
+		if verb != CommandRetry && verb != CommandApprove {
 			p.Tell = append(p.Tell, Event{Reason: CommandIgnored, Warning: true,
 				Sentence: "The command " + verb + "#" + m.o.Command.ID + " is older than this release: ignored"})
 		}

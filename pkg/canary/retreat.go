@@ -73,12 +73,11 @@ func finishRollback(m moment) (Plan, bool) {
 		return p, true
 	case m.state.Peak == 0:
 		return m.rolledBack(RollbackVerified, "The release ended before any user was on %s. The reason was: %s", m.state.Canary.Deployment, m.state.Message), true
-	case m.o.Verdict.Quiet >= quietBlocks:
-		return m.rolledBack(RollbackVerified, "Rolled back: all users are on %s, %s gets no requests any more. The reason was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.state.Message), true
-	case m.now.Sub(m.state.Since) >= m.verifyTime():
-		return m.rolledBack(RollbackUnverified, "The routes are at %s, but %s could not be seen without traffic: %s. The reason of the rollback was: %s", m.state.Stable.Deployment, m.state.Canary.Deployment, m.residual(), m.state.Message), true
+	case m.o.Verdict.Quiet >= quietBlocks, m.now.Sub(m.state.Since) >= m.verifyTime():
+		return m.goneBack(m.o.Verdict.Quiet >= quietBlocks), true
 	}
-	return m.hold(m.state.Reason, "%s", m.state.Message), true
+	p := m.hold(m.state.Reason, "%s", m.state.Message)
+	return m.verification().shown(p), true // asked meanwhile: it takes no time of its own
 }
 
 // verifyTime is how long the canary's traffic is waited for to be seen at zero.
@@ -124,10 +123,16 @@ func abortByCommand(m moment) (Plan, bool) {
 	if m.level(CommandAbort) {
 		return m.rollBack(AbortedByCommand, "Aborted %s", m.o.Command.given()), true
 	}
-	if verb, new := m.verb(); new && verb == CommandRollback {
-		return m.rollBack(RolledBackByPerson, "Rolled back %s", m.o.Command.given()).handling(m.o.Command), true
+	if verb, new := m.verb(); !new || verb != CommandRollback {
+		return Plan{}, false
 	}
-	return Plan{}, false
+	switch refused, waits := m.orderedBack(); {
+	case refused != "":
+		return m.ignore("%s", refused), true
+	case waits != "":
+		return Plan{}, false // a breach goes back all the same
+	}
+	return m.rollBack(RolledBackByPerson, "Rolled back %s", m.o.Command.given()).handling(m.o.Command), true
 }
 
 func rollBackChangedTemplate(m moment) (Plan, bool) {
@@ -143,8 +148,8 @@ func rollBackUnhealthy(m moment) (Plan, bool) {
 	if c.Crashing {
 		return m.rollBack(CanaryCrashing, "The pods of %s crash again and again%s", m.state.Canary.Deployment, restarts(c.Restarts)), true
 	}
-	if m.state.Weight > 0 && c.Ready == 0 {
-		return m.rollBack(CanaryUnavailable, "%s has no ready pod left for its %d%% of the traffic%s", m.state.Canary.Deployment, m.state.Weight, because(c.Problem)), true
+	if m.exposed() && c.Ready == 0 {
+		return m.rollBack(CanaryUnavailable, "%s has no ready pod left for its %d%% of the traffic%s", m.state.Canary.Deployment, max(m.state.Weight, m.state.mirror()), because(c.Problem)), true
 	}
 	return Plan{}, false
 }
@@ -168,7 +173,7 @@ func because(problem string) string {
 
 func rollBackOnVerdict(m moment) (Plan, bool) {
 	v := m.o.Verdict
-	if m.state.Weight == 0 {
+	if !m.exposed() {
 		return Plan{}, false
 	}
 	switch {
@@ -181,6 +186,37 @@ func rollBackOnVerdict(m moment) (Plan, bool) {
 	}
 	return Plan{}, false
 }
+
+// rollBackOnAlert goes back for an alert that began after the release did. One that
+// was there before says nothing of the canary.
+func rollBackOnAlert(m moment) (Plan, bool) {
+	if !m.heedsAlerts() {
+		return Plan{}, false
+	}
+	for _, a := range m.o.Answers[m.alerts()].Alerts {
+		if a.RollsBack && a.Began.After(m.state.Started) {
+			return m.rollBack(AlertBegan, "The alert %s%s began after the release did%s", a.Name, severity(a), summary(a)), true
+		}
+	}
+	return Plan{}, false
+}
+
+func severity(a Alert) string {
+	if a.Severity == "" {
+		return ""
+	}
+	return " (" + a.Severity + ")"
+}
+
+func summary(a Alert) string {
+	if a.Summary == "" {
+		return ""
+	}
+	return ": " + a.Summary
+}
+
+// exposed tells that the canary is sent requests, or copies of them.
+func (m moment) exposed() bool { return m.state.Weight > 0 || m.state.mirror() > 0 }
 
 // shareUnknown tells that clients reach the pods by ways that no route of ours
 // rules: nobody can say then how many answers the canary owes, unless they leave

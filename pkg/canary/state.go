@@ -7,13 +7,16 @@ import (
 )
 
 // StateVersion is the newest version of State this build knows. A state of a
-// newer version is never acted on. A release in place is of version 2: a Serin
-// that knows nothing of it must leave it alone. All others stay at 1, so that an
-// older Serin can take them over.
-const StateVersion = 2
+// newer version is never acted on. Releases in place came with version 2, what is
+// asked outside with version 3. A state is written in the oldest version that says
+// all of it, so that an older Serin can take it over, or knows to leave it alone.
+const StateVersion = 3
 
-// pairVersion is the version of a state that is not of a release in place.
-const pairVersion = 1
+// The versions before.
+const (
+	pairVersion    = 1 // of two Deployments
+	inPlaceVersion = 2
+)
 
 // MaxStateBytes bounds the state's JSON on a VirtualService.
 const MaxStateBytes = 4096
@@ -61,6 +64,11 @@ type State struct {
 	Lowered bool `json:"lowered,omitempty"`
 	// Digests are the image digests that were promoted, sorted; at rest.
 	Digests []string `json:"digests,omitempty"`
+
+	Approvals []Approval `json:"approvals,omitempty"` // newest last, at most MaxApprovals
+	Base      Base       `json:"base,omitzero"`       // zero: nobody noted it
+	// Unverified says which checks of a rollback failed; empty: none did. At rest.
+	Unverified string `json:"unverified,omitempty"`
 
 	// Own to the copy on each VirtualService:
 

@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ func adoptSpec(m moment) (Plan, bool) {
 		if s.Step == 0 {
 			return
 		}
-		s.Step = stepsUpTo(m.spec.Steps, m.step().Weight)
+		s.Step = stepsUpTo(m.spec.Steps, m.step())
 		if s.Step > 0 {
 			s.Weight = min(s.Weight, m.spec.Steps[s.Step-1].Weight)
 			return
@@ -42,10 +43,11 @@ func (m moment) stored(inPlace bool) Spec {
 	return s
 }
 
-// stepsUpTo counts the steps whose weight is at most that of the step passed last.
-func stepsUpTo(steps []Step, weight int) int {
+// stepsUpTo counts the steps that give the canary at most what the step passed last
+// did.
+func stepsUpTo(steps []Step, last Step) int {
 	n := 0
-	for n < len(steps) && steps[n].Weight <= weight {
+	for n < len(steps) && steps[n].Weight <= last.Weight && (last.Weight > 0 || steps[n].Mirror <= last.Mirror) {
 		n++
 	}
 	return n
@@ -56,19 +58,25 @@ func sameSpec(a, b Spec) bool {
 	return slices.Equal(a.Steps, b.Steps) && a.Test == b.Test && a.StepDeadline == b.StepDeadline &&
 		a.OnInconclusive == b.OnInconclusive && a.SharedIncident == b.SharedIncident &&
 		a.Limits == b.Limits && a.Rules == b.Rules && slices.Equal(a.Custom, b.Custom) &&
+		slices.Equal(a.Approval, b.Approval) && slices.EqualFunc(a.Gates, b.Gates, sameGate) &&
+		a.Smoke == b.Smoke && a.Alerts == b.Alerts && a.Tags == b.Tags &&
+		a.Capacity == b.Capacity && a.MaxRestarts == b.MaxRestarts && a.Sticky == b.Sticky &&
 		a.Header.Name == b.Header.Name && a.Header.Match == b.Header.Match && slices.Equal(a.Header.Values, b.Header.Values)
 }
 
-// raise goes to a step, 1-based. The first one settles the grid of the blocks,
+func sameGate(a, b GateUse) bool { return a.Name == b.Name && slices.Equal(a.Stages, b.Stages) }
+
+// raise goes to a step, 1-based, as far as the pods carry it. The first one settles the grid of the blocks,
 // and tells what of stable is known by then.
 func (m moment) raise(step int, r Reason, format string, args ...any) Plan {
 	p := m.move(func(s *State) {
 		s.Phase, s.Step, s.Since, s.Lowered = Progressing, step, m.now, false
-		s.Weight = m.spec.Steps[step-1].Weight
+		s.Weight = m.within(m.spec.Steps[step-1].Weight)
 		if s.Width == 0 {
 			s.Width = m.o.Width
 		}
 	}, false, r, format, args...)
+	p.Tell = append(p.Tell, m.stableShrank()...)
 	if m.state.Step == 0 {
 		for _, over := range m.o.Baseline.Over {
 			p.Tell = append(p.Tell, Event{Reason: StableOverLimit, Warning: true, Sentence: m.comparedOnly(over)})
@@ -102,6 +110,9 @@ func leaveTesting(m moment) (Plan, bool) {
 		p.Recheck = left
 		return p, true
 	}
+	if p, differ := m.holdDiffering(); differ {
+		return p, true
+	}
 	if over, found := m.brokenByStable(); found {
 		p := m.hold(StableOverLimit, "%s", m.unkeepable(over)).told(true)
 		p.View.Phase = Blocked
@@ -115,11 +126,38 @@ func leaveTesting(m moment) (Plan, bool) {
 	if why := m.blind(); why != "" {
 		return m.holdBlind(why), true
 	}
-	if p, busy := m.scale(m.spec.Steps[0].Weight); busy {
+	if p, busy := m.scale(m.spec.Steps[0].takes()); busy {
 		return p, true
 	}
-	return m.raise(1, StepStarted, "Step 1 of %d: %d%% of the traffic goes to %s", len(m.spec.Steps), m.spec.Steps[0].Weight, c.Deployment), true
+	if p, held := m.enter(1, false); held {
+		return p, true
+	}
+	return m.raise(1, StepStarted, "Step 1 of %d: %s", len(m.spec.Steps), m.gives(1)), true
 }
+
+// enter is whatever has to be so before a raise to a step, last of all: its pods, and
+// what others say.
+func (m moment) enter(step int, ordered bool) (Plan, bool) {
+	if p, held := m.holdForPods(step); held {
+		return p, true
+	}
+	return m.permit(step, ordered)
+}
+
+// gives says what a step gives the canary.
+func (m moment) gives(step int) string {
+	s, of := m.spec.Steps[step-1], m.state.Canary.Deployment
+	if s.Mirror > 0 {
+		return fmt.Sprintf("%s is sent a copy of %d%% of the traffic, and no user", of, s.Mirror)
+	}
+	if weight := m.within(s.Weight); weight < s.Weight {
+		return fmt.Sprintf("%d%% of the traffic goes to %s, as far as its pods carry %d%%", weight, of, s.Weight)
+	}
+	return fmt.Sprintf("%d%% of the traffic goes to %s", s.Weight, of)
+}
+
+// takes is the share of the traffic, in percent, that a step's pods have to carry.
+func (s Step) takes() int { return max(s.Weight, s.Mirror) }
 
 // unknownToProxies is how long proxies may not know yet of the canary's pods; not
 // above 0 when they do. A pod says to the second when it became ready.
@@ -159,10 +197,13 @@ func (m moment) advance(r Reason, why string) Plan {
 	if n == steps {
 		return m.rest(Succeeded, false, Promoted, "%s is promoted: it has all the traffic. %s", m.state.Canary.Deployment, why)
 	}
-	if p, busy := m.scale(m.spec.Steps[n].Weight); busy {
+	if p, busy := m.scale(m.spec.Steps[n].takes()); busy {
 		return p
 	}
-	return m.raise(n+1, r, "Step %d of %d: %d%% of the traffic goes to %s. %s", n+1, steps, m.spec.Steps[n].Weight, m.state.Canary.Deployment, why)
+	if p, held := m.enter(n+1, false); held {
+		return p
+	}
+	return m.raise(n+1, r, "Step %d of %d: %s. %s", n+1, steps, m.gives(n+1), why)
 }
 
 // bearIncident ends the patience with an incident of both versions as the team

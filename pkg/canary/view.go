@@ -44,6 +44,21 @@ type View struct {
 
 	Verdict  VerdictView `json:"verdict,omitzero"`
 	Findings []Finding   `json:"findings,omitempty"`
+	// Mirror is the share of requests, in percent, of which the canary is sent a copy.
+	Mirror int `json:"mirror,omitempty"`
+	// Awaits is what it waits for, from people or from outside.
+	Awaits []Awaited `json:"awaits,omitempty"`
+	// Checks are what was looked at one by one: smoke checks, what a gate listed, what a
+	// rollback was verified by.
+	Checks    []Check    `json:"checks,omitempty"`
+	Approvals []Approval `json:"approvals,omitempty"`
+	// Unverified says which checks of the rollback failed; empty: none.
+	Unverified string `json:"unverified,omitempty"`
+	// Residual is how many requests a second still reach ResidualOf, a Deployment that
+	// no route leads to any more. Removable is such a one that gets none any more.
+	Residual   float64 `json:"residual,omitempty"`
+	ResidualOf string  `json:"residualOf,omitempty"`
+	Removable  string  `json:"removable,omitempty"`
 	// Notify are the channels on which people are told of it, by the names that the
 	// operator gave them.
 	Notify []string `json:"notify,omitempty"`
@@ -79,6 +94,7 @@ func (v View) Progress() (float64, bool) {
 type StepView struct {
 	Weight int  `json:"weight"` // percent
 	Bake   Span `json:"bake"`
+	Mirror int  `json:"mirror,omitempty"` // percent of which it is sent a copy
 }
 
 // ShareView is the canary's share as a VirtualService is found: the least and the
@@ -292,11 +308,12 @@ func (m moment) view(s State, shown Phase, r Reason, sentence string) View {
 		Phase: shown, Step: s.Step, Steps: len(m.spec.Steps), Weight: s.Weight,
 		Reason: r, Sentence: sentence, Since: s.Since, Moved: s.Reason, Started: s.Started, Rollout: s.Rollout,
 		Findings: m.o.Findings, Verdict: verdictView(m.o.Verdict), Notify: m.spec.Notify,
+		Mirror: s.mirror(), Approvals: s.Approvals, Unverified: s.Unverified,
 	}
 	if s.Phase.Active() || s.Phase == Watched {
 		v.Limits, v.Shares = limitsView(m.spec.Limits), m.shares()
 		for _, step := range m.spec.Steps {
-			v.Path = append(v.Path, StepView{Weight: step.Weight, Bake: Span(step.Bake)})
+			v.Path = append(v.Path, StepView{Weight: step.Weight, Bake: Span(step.Bake), Mirror: step.Mirror})
 		}
 		if s.Phase == Progressing || s.Phase == Paused || s.Phase == Inconclusive {
 			v.Verdict.Bake = Span(m.stepOf(s).Bake)
@@ -354,7 +371,7 @@ func (m moment) next(s State, shown Phase) NextView {
 	case shown == Blocked:
 		return NextView{Sentence: "It goes on when what blocks it is mended"}
 	case s.Phase == Testing:
-		return NextView{Sentence: fmt.Sprintf("%d%% of the traffic go to the canary when its pods are ready and the test time is over", m.firstWeight()), At: s.Since.Add(m.spec.Test)}
+		return m.firstStep(s)
 	case s.Phase == Progressing:
 		return m.nextStep(s)
 	case s.Phase == Paused || s.Phase == Inconclusive:
@@ -367,11 +384,21 @@ func (m moment) next(s State, shown Phase) NextView {
 	return NextView{}
 }
 
-func (m moment) firstWeight() int {
-	if len(m.spec.Steps) == 0 {
-		return 0
+// firstStep is what comes after the test.
+func (m moment) firstStep(s State) NextView {
+	n := NextView{At: s.Since.Add(m.spec.Test)}
+	if len(m.spec.Steps) > 0 {
+		n.Sentence = m.spec.Steps[0].coming() + " when its pods are ready and the test time is over"
 	}
-	return m.spec.Steps[0].Weight
+	return n
+}
+
+// coming says what a step will bring, before anybody knows of the pods.
+func (s Step) coming() string {
+	if s.Mirror > 0 {
+		return fmt.Sprintf("The canary is sent a copy of %d%% of the traffic", s.Mirror)
+	}
+	return fmt.Sprintf("%d%% of the traffic go to the canary", s.Weight)
 }
 
 // nextStep is what comes after a step: not before its bake is over.
@@ -379,6 +406,9 @@ func (m moment) nextStep(s State) NextView {
 	n := NextView{Sentence: "The canary is promoted", Deadline: s.Since.Add(m.spec.StepDeadline)}
 	if s.Step < len(m.spec.Steps) {
 		n.Sentence = fmt.Sprintf("The canary's share rises to %d%%", m.spec.Steps[s.Step].Weight)
+		if m.spec.Steps[s.Step].Mirror > 0 {
+			n.Sentence = m.spec.Steps[s.Step].coming()
+		}
 	}
 	n.Sentence += " when the step has baked and the evidence suffices"
 	covered := time.Duration(0)

@@ -126,4 +126,4 @@ func (m moment) seenWeight() (weight int, since time.Time) {
 
 // stepFor is the step, counted from 1, whose weight a share comes nearest to
 // from below; the first for any that is smaller.
-func stepFor(steps []Step, weight int) int { return max(1, stepsUpTo(steps, weight)) }
+func stepFor(steps []Step, weight int) int { return max(1, stepsUpTo(steps, Step{Weight: weight})) }

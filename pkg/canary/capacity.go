@@ -1,0 +1,117 @@
+package canary
+
+import "fmt"
+
+// This file holds what keeps a weight within what the canary's pods can carry, and
+// what of a pod's life counts as a breach.
+
+// Base is how the tracks were when a release began.
+type Base struct {
+	Ready    int `json:"r"`           // Ready pods of stable, > 0
+	Restarts int `json:"x,omitempty"` // container restarts of the canary's pods
+	Killed   int `json:"k,omitempty"` // containers of them that were last ended for want of memory
+}
+
+// Carries is the share of the traffic, in percent, that pods can carry: as much each as
+// base pods carried of all of it, times a factor. 100 where factor or base is 0.
+func Carries(ready, base int, factor float64) int {
+	if factor <= 0 || base <= 0 {
+		return 100
+	}
+	return int(min(100, 100*factor*float64(ready)/float64(base)))
+}
+
+// carries is the share that the canary's Ready pods can carry now, percent.
+func (m moment) carries() int {
+	return Carries(m.o.Tracks.Canary.Ready, m.state.Base.Ready, m.spec.Capacity)
+}
+
+// within is a weight, as far as the pods carry it.
+func (m moment) within(weight int) int { return min(weight, m.carries()) }
+
+// short says how many pods a weight takes, and how many there are.
+func (m moment) needs(weight int) string {
+	c := m.o.Tracks.Canary
+	need := 1
+	for need < m.state.Base.Ready && Carries(need, m.state.Base.Ready, m.spec.Capacity) < weight {
+		need++
+	}
+	return fmt.Sprintf("%d%% takes %s of %s (stable had %d for all traffic, and one may carry %s of theirs), it has %d%s",
+		weight, howMany(need, "ready pod"), c.Deployment, m.state.Base.Ready, decimal(m.spec.Capacity)+" times that of one", c.Ready, because(c.Problem))
+}
+
+// lowerToCapacity takes away what the pods that are left can't carry.
+func lowerToCapacity(m moment) (Plan, bool) {
+	most := m.carries()
+	if m.state.Weight <= most || m.state.Phase == RollingBack || m.o.Tracks.Canary.Ready == 0 || !m.stableServes() {
+		return Plan{}, false
+	}
+	return m.aside(func(s *State) { s.Weight = most }, true, CapacityShort,
+		"Lowered to %d%%, which the pods of %s that are left can carry: %s", most, m.state.Canary.Deployment, m.needs(m.state.Weight)), true
+}
+
+// growWithinStep raises to the step's weight as pods become ready, and waits for them.
+// A canary's autoscaler needs the traffic to add pods, so that one does not wait for
+// the other.
+func growWithinStep(m moment) (Plan, bool) {
+	if m.state.Phase != Progressing || m.state.Weight >= m.step().Weight || m.state.Lowered {
+		return Plan{}, false
+	}
+	weight := m.within(m.step().Weight)
+	if weight > m.state.Weight {
+		return m.move(func(s *State) { s.Weight = weight }, false, StepStarted,
+			"Step %d of %d: %d%% of the traffic goes to %s, as far as its pods carry %d%%", m.state.Step, len(m.spec.Steps), weight, m.state.Canary.Deployment, m.step().Weight), true
+	}
+	late := m.now.Sub(m.state.Since) >= m.spec.StepDeadline
+	if late && m.spec.OnInconclusive == RollBack {
+		return m.rollBack(RolledBackOnTime, "Not enough pods within the step's deadline of %s: %s", short(m.spec.StepDeadline), m.needs(m.step().Weight)), true
+	}
+	p := m.hold(CapacityShort, "At %d%%, as far as the pods carry it: %s", m.state.Weight, m.needs(m.step().Weight))
+	if late {
+		p.Tell = append(p.Tell, Event{Reason: CapacityShort, Warning: true,
+			Sentence: "Held below the step's weight for want of ready pods. Give " + m.state.Canary.Deployment + " more replicas, or serin.dev/capacity another value"})
+	}
+	return p, true
+}
+
+// holdForPods keeps a raise until the pods carry at least a part of it.
+func (m moment) holdForPods(step int) (Plan, bool) {
+	weight := m.spec.Steps[step-1].Weight
+	if weight == 0 || m.within(weight) > m.state.Weight {
+		return Plan{}, false
+	}
+	p := m.hold(CapacityShort, "%s", m.needs(weight))
+	if m.now.Sub(m.state.Since) >= m.spec.StepDeadline {
+		p.Tell = append(p.Tell, Event{Reason: CapacityShort, Warning: true,
+			Sentence: "Held for want of ready pods. Give " + m.state.Canary.Deployment + " more replicas, or serin.dev/capacity another value"})
+	}
+	return p, true
+}
+
+// stableShrank warns that a snap would land on fewer pods than stable had for all the
+// traffic; its autoscaler does that when the traffic goes.
+func (m moment) stableShrank() []Event {
+	had, has := m.state.Base.Ready, m.o.Tracks.Stable.Ready
+	if had == 0 || 2*has >= had {
+		return nil
+	}
+	return []Event{{Reason: StableShrunk, Warning: true, Sentence: fmt.Sprintf(
+		"%s has %d ready of the %s with which the release began: a rollback would send all users to these. Give its autoscaler a minReplicas of %d",
+		m.state.Stable.Deployment, has, howMany(had, "pod"), had)}}
+}
+
+// rollBackRestarting goes back when containers of the canary end again and again, or
+// for want of memory.
+func rollBackRestarting(m moment) (Plan, bool) {
+	c, base := m.o.Tracks.Canary, m.state.Base
+	if m.spec.MaxRestarts == 0 || base.Ready == 0 {
+		return Plan{}, false
+	}
+	if killed := c.Killed - base.Killed; killed > 0 {
+		return m.rollBack(CanaryOutOfMemory, "%s of %s ended for want of memory since the release began", howMany(killed, "container"), m.state.Canary.Deployment), true
+	}
+	if n := c.Restarts - base.Restarts; n > m.spec.MaxRestarts {
+		return m.rollBack(CanaryRestarting, "The containers of %s restarted %d times since the release began, at most %d are allowed", m.state.Canary.Deployment, n, m.spec.MaxRestarts), true
+	}
+	return Plan{}, false
+}

@@ -1,0 +1,90 @@
+package canary
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// This file holds what is asked of a release's images: that they have names by which
+// somebody can tell later what ran.
+
+// semVer is a version after Semantic Versioning 2.0.0 (Tom Preston-Werner, 2013). An
+// image's tag has no "+": what comes after it is written with "_" or "-", if at all.
+var semVer = regexp.MustCompile(`^v?(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?$`)
+
+// splitReference takes an image's reference apart: what follows the last "/" may hold
+// a tag, what follows "@" is a digest. Both are empty where the reference has none.
+func splitReference(reference string) (tag, digest string) {
+	name, digest, _ := strings.Cut(reference, "@")
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		tag = name[i+1:]
+	}
+	return tag, digest
+}
+
+// CheckTag says what is wrong with an image's reference; empty: nothing. tags is as in
+// Spec.Tags.
+func CheckTag(tags, reference string) string {
+	tag, digest := splitReference(reference)
+	expression, isPattern := strings.CutPrefix(tags, TagsRegex)
+	switch {
+	case tags == "":
+		return ""
+	case digest != "" && (tag == "" || tags == TagsNamed):
+		return "" // named by what it is
+	case tag == "":
+		return "has no tag, so that nobody can tell what it is tomorrow"
+	case tags == TagsNamed && tag != "latest", tags == TagsSemVer && semVer.MatchString(tag):
+		return ""
+	case tags == TagsNamed:
+		return "has the tag latest, so that nobody can tell what it is tomorrow"
+	case tags == TagsSemVer:
+		return "has the tag " + tag + ", which is no semantic version like 1.4.2"
+	}
+	if re, err := regexp.Compile(`\A(?:` + expression + `)\z`); isPattern && err == nil && re.MatchString(tag) {
+		return ""
+	}
+	return "has the tag " + tag + ", which " + expression + " does not match"
+}
+
+// blockUnnamedImage keeps a release from starting whose images nobody could name.
+func blockUnnamedImage(m moment) (Plan, bool) {
+	for _, i := range m.o.Tracks.Canary.Images {
+		if wrong := CheckTag(m.spec.Tags, i.Reference); wrong != "" {
+			return m.leave(Blocked, ImageUnnamed, "The image %s of container %s %s. Name it by a tag that stays, or by digest; serin.dev/tags says which tags may be",
+				i.Reference, i.Container, wrong).told(true), true
+		}
+	}
+	return Plan{}, false
+}
+
+// explainSame says that the canary is what already runs: the same template, but for
+// the labels by which the two are told apart, and the same images by digest. A restart
+// or another setting is another template, and so a release.
+func explainSameVersion(m moment) (Plan, bool) {
+	c, s := m.o.Tracks.Canary, m.o.Tracks.Stable
+	if m.o.InPlace || m.retries() || c.Content == "" || c.Content != s.Content || !sameDigests(c.Images, s.Images) {
+		return Plan{}, false
+	}
+	return m.leave(restPhase(m.state), SameVersion,
+		"%s runs the same images by digest, and the same template, as %s: there is nothing to release. Another setting, or a restart, would be a release; retry#id makes one all the same", c.Deployment, s.Deployment).told(false), true
+}
+
+func sameDigests(a, b []Image) bool {
+	return len(a) > 0 && slices.EqualFunc(a, b, func(x, y Image) bool {
+		return x.Container == y.Container && x.Digest != "" && x.Digest == y.Digest
+	})
+}
+
+// holdDiffering stops a release whose pods are of several images: no verdict on it
+// would be of one version.
+func (m moment) holdDiffering() (Plan, bool) {
+	c := m.o.Tracks.Canary
+	if c.Differing == "" {
+		return Plan{}, false
+	}
+	p := m.hold(ImagesDiffer, "The pods of %s run container %s with different images (by digest) under one name: nobody is sent to them. Name the image by digest, or by a tag that is never moved, and deploy again", c.Deployment, c.Differing).told(true)
+	p.View.Phase = Blocked
+	return p, true
+}
