@@ -21,9 +21,15 @@ import (
 // With t.Pin every destination that is the Service becomes one of t.Stable
 // first, also where nobody gets requests by it; see Pinned.
 //
+// With t.Mirror each of these routes sends the canary's subset copies, in the field
+// mirrors. With t.Sticky, at weights between 0 and 100, the destinations set the
+// cookie of their version, and routes before it lead who brings the cookie to that
+// version alone; both have to be without fault on each route.
+//
 // It is refused whole, with all errors at once, if t is invalid, or if some
 // route cannot carry t.Weight: it names no subset, leads to one twice, or its
-// weights are too coarse. At weight 0 a route never is a reason to refuse:
+// weights are too coarse; or if one cannot carry t.Mirror or t.Sticky. At weight 0
+// without a mirror a route never is a reason to refuse:
 // taking users off the canary must not fail where another route is amiss. A
 // route that leads to stable twice then keeps all its weights, and the canary
 // stands beside the first at weight 0.
@@ -32,7 +38,7 @@ func Apply(doc map[string]any, svc Service, t canary.Traffic, marks []string) (o
 		return nil, nil, err
 	}
 	out = cloneObject(doc)
-	stripHeaders(out, svc)
+	strip(out, svc, marks)
 	old, now, ids := parseMarks(marks), map[string]mark{}, identities(httpOf(out))
 	var pins map[int]mark
 	if t.Pin {
@@ -40,7 +46,7 @@ func Apply(doc map[string]any, svc Service, t canary.Traffic, marks []string) (o
 	}
 	var errs []error
 	for _, r := range Find(out, svc, t.Stable, t.Canary) {
-		if err := fits(r, svc, t); err != nil && t.Weight > 0 {
+		if err := fits(object(httpOf(out)[r.Index]), r, svc, t); err != nil {
 			errs = append(errs, fmt.Errorf("split %s: %w", KeyOf(doc), err))
 			continue
 		}
@@ -55,19 +61,45 @@ func Apply(doc map[string]any, svc Service, t canary.Traffic, marks []string) (o
 	if len(errs) > 0 {
 		return nil, nil, errors.Join(errs...)
 	}
-	if t.Header != nil {
-		placeHeaders(out, svc, t)
-	}
-	return out, formatMarks(now), nil
+	added, _ := place(out, svc, t)
+	return out, append(formatMarks(now), added...), nil
 }
 
-// Clean takes off what Apply put on: the header routes, the destinations and
-// the weights it added. All weight goes to the stable subset; a destination we
+// strip takes off all that stands on routes for a while: routes of our own, copies
+// and cookies. What is left of ours are destinations, subsets and weights.
+func strip(doc map[string]any, svc Service, marks []string) {
+	stripOwn(doc, svc)
+	stripMirrors(doc, svc, parseMirrorMarks(marks))
+	stripCookies(doc, svc, parseCookieMarks(marks))
+}
+
+// place is the inverse of strip. It gives the marks, and reports whether each
+// serving route has what t orders. Our own routes come first, for they are made of
+// the routes behind them, without copies and cookies.
+func place(doc map[string]any, svc Service, t canary.Traffic) (marks []string, complete bool) {
+	complete = placeOwn(doc, svc, t)
+	note := func(mark string, all bool) {
+		complete = complete && all
+		if mark != "" {
+			marks = append(marks, mark)
+		}
+	}
+	if t.Mirror > 0 {
+		note(placeMirrors(doc, svc, t))
+	}
+	if t.Sticky = wanted(t); t.Sticky != nil {
+		note(placeCookies(doc, svc, t))
+	}
+	return marks, complete
+}
+
+// Clean takes off what Apply put on: routes of our own, copies, cookies, the
+// destinations and the weights it added. All weight goes to the stable subset; a destination we
 // added is kept if it is the stable one now. Weights the user wrote for both
 // subsets stay written. For what was applied with Pin there is Unpin.
 func Clean(doc map[string]any, svc Service, stable, canary string, marks []string) map[string]any {
 	out := cloneObject(doc)
-	stripHeaders(out, svc)
+	strip(out, svc, marks)
 	old, ids := parseMarks(marks), identities(httpOf(out))
 	for _, r := range Find(out, svc, stable, canary) {
 		if r.Serves() && len(r.at(stable)) > 0 && len(r.at(canary)) > 0 {
@@ -88,14 +120,32 @@ func check(t canary.Traffic) error {
 	if t.Header != nil {
 		errs = append(errs, checkHeader(*t.Header))
 	}
+	if t.Mirror < 0 || t.Mirror > 100 || t.Mirror > 0 && t.Weight > 0 {
+		errs = append(errs, fmt.Errorf("traffic: copies of %d%% at a weight of %d: a mirror is of 0 to 100, and before any weight", t.Mirror, t.Weight))
+	}
+	if t.Sticky != nil {
+		errs = append(errs, checkSticky(*t.Sticky))
+	}
 	return errors.Join(errs...)
 }
 
-// fits tells why a route cannot carry a weight, and the mend.
-func fits(r Route, svc Service, t canary.Traffic) error {
-	if r.Header || r.Adopted {
-		return nil
+// fits tells why a route cannot carry what is ordered, and the mend.
+func fits(entry map[string]any, r Route, svc Service, t canary.Traffic) error {
+	var errs []error
+	if t.Weight > 0 && !r.Own() && !r.Adopted {
+		errs = append(errs, fitsWeight(r, svc, t))
 	}
+	if t.Mirror > 0 {
+		errs = append(errs, fitsMirror(entry, r))
+	}
+	if t.Sticky = wanted(t); t.Sticky != nil {
+		errs = append(errs, fitsSticky(entry, r, svc, t))
+	}
+	return errors.Join(errs...)
+}
+
+// fitsWeight tells why a route cannot carry a weight, and the mend.
+func fitsWeight(r Route, svc Service, t canary.Traffic) error {
 	for _, d := range r.Destinations {
 		if d.ToService && d.Subset == "" {
 			return fmt.Errorf("%s.route[%d] sends to %s without a subset, past any weight: add subset: %s", r.Path, d.Index, svc, t.Stable)

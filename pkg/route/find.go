@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"serin.dev/serin/pkg/canary"
 )
@@ -17,6 +18,7 @@ type Route struct {
 	Destinations []Destination    // all of the route's, of other Services too
 
 	Header  bool // our own header route
+	Cookie  bool // our own route for users who bring the cookie of a version
 	Adopted bool // the user's own header or cookie route to the canary alone; never changed
 
 	Sum    int // weights of the stable and the canary subset together; 0 if neither gets requests
@@ -35,7 +37,10 @@ type Destination struct {
 
 // Serves tells that users reach the Service by this route through one of its
 // two subsets, so that their share is ours to move.
-func (r Route) Serves() bool { return !r.Header && !r.Adopted && r.Sum > 0 }
+func (r Route) Serves() bool { return !r.Own() && !r.Adopted && r.Sum > 0 }
+
+// Own tells that the route was added by us, as a whole.
+func (r Route) Own() bool { return r.Header || r.Cookie }
 
 // Share is the canary's share in percent of what the two subsets get. A share
 // that is neither nothing nor everything is 1 to 99 however it rounds.
@@ -84,8 +89,11 @@ func Find(doc map[string]any, svc Service, stable, canary string) []Route {
 		}
 		r.Index, r.Path = i, fmt.Sprintf("spec.http[%d]", i)
 		r.weigh(stable, canary)
-		r.Header = ours(object(entry), svc, namespaceOf(doc))
-		r.Adopted = !r.Header && canary != "" && r.headerOnly() && r.alone(canary)
+		if own := ours(object(entry), svc, namespaceOf(doc)); own {
+			r.Cookie = strings.HasPrefix(r.Name, cookiePrefix)
+			r.Header = !r.Cookie
+		}
+		r.Adopted = !r.Own() && canary != "" && r.headerOnly() && r.alone(canary)
 		out = append(out, r)
 	}
 	return out
@@ -155,7 +163,7 @@ func adopted(routes []Route) bool {
 }
 
 // Read tells what a VirtualService does with the Service's traffic. It fills
-// Min, Max, Header, Split and Adopted; the rest is not the routes' to know.
+// Min, Max, Header, Split, Adopted and Mirror; the rest is not the routes' to know.
 //
 // A route to the canary alone without a header match counts as a share of 100:
 // users are there.
@@ -164,6 +172,7 @@ func Read(doc map[string]any, svc Service, stable, canaryName string) canary.See
 	seen := shares(routes, Route.Share)
 	seen.Adopted = adopted(routes)
 	seen.Header = seen.Adopted || shadowed(doc, routes, canaryName)
+	seen.Mirror = mirrored(doc, routes, svc, canaryName)
 	return seen
 }
 
@@ -171,8 +180,9 @@ func Read(doc map[string]any, svc Service, stable, canaryName string) canary.See
 // cannot express the ordered share exactly and are the nearest that can be
 // written, the share reads as the ordered one, so that rounding never looks like
 // a hand in the routes. Header tells that the header routes are exactly those
-// that t asks for. Lowered, Raised and HeaderLost tell how the routes differ
-// from t.
+// that t asks for. Lowered, Raised, HeaderLost, MirrorLost and StickyLost tell how
+// the routes differ from t. Copies that somebody else sends to the canary beside the
+// ordered ones are not lost ones.
 //
 // With t.Pin a destination with requests that is the Service and names neither
 // subset is Unpinned: the canary's pods get their part of it whatever the
@@ -189,11 +199,15 @@ func ReadAgainst(doc map[string]any, svc Service, t canary.Traffic) canary.Seen 
 		return r.Share()
 	})
 	seen.Min, seen.Max = s.Min, s.Max
+	c := comparison{doc: doc, svc: svc, t: t}
 	if t.Header != nil && !seen.Adopted {
-		want := cloneObject(doc)
-		stripHeaders(want, svc)
-		placed := placeHeaders(want, svc, t)
-		seen.Header = placed && reflect.DeepEqual(httpOf(want), httpOf(doc))
+		seen.Header = c.holds(Route.ofCookie, false)
+	}
+	if sticky := wanted(t); sticky != nil {
+		seen.StickyLost = served && !c.holds(Route.ofHeader, true)
+	}
+	if t.Mirror > 0 {
+		seen.MirrorLost = served && !c.mirrors()
 	}
 	if t.Pin {
 		seen.Unpinned = unpinned(routes, t)
@@ -201,6 +215,71 @@ func ReadAgainst(doc map[string]any, svc Service, t canary.Traffic) canary.Seen 
 	seen.Lowered, seen.Raised = seen.Min < t.Weight && served, seen.Max > t.Weight || seen.Unpinned != ""
 	seen.HeaderLost = t.Header != nil && !seen.Header && served
 	return seen
+}
+
+// comparison tells how routes differ from what they were ordered to carry.
+type comparison struct {
+	doc map[string]any
+	svc Service
+	t   canary.Traffic
+}
+
+func (r Route) ofHeader() bool { return r.Header }
+func (r Route) ofCookie() bool { return r.Cookie }
+
+// holds tells whether the routes are as ordered, but for routes of our own that are
+// aside, for copies and, where they don't count, for cookies.
+func (c comparison) holds(aside func(Route) bool, cookies bool) bool {
+	t := c.t
+	t.Mirror = 0
+	want, have := c.bare(), cloneObject(c.doc)
+	stripMirrors(have, c.svc, c.mirrorMarks())
+	if sticky := wanted(t); sticky != nil && !cookies {
+		stripCookies(have, c.svc, []string{sticky.Cookie})
+	}
+	complete := placeOwn(want, c.svc, t)
+	if cookies {
+		_, all := placeCookies(want, c.svc, t)
+		complete = complete && all
+	}
+	stripRoutes(want, c.svc, aside)
+	stripRoutes(have, c.svc, aside)
+	return complete && reflect.DeepEqual(httpOf(want), httpOf(have))
+}
+
+// mirrors tells whether each serving route sends the canary the ordered copies. Copies
+// besides are not looked at.
+func (c comparison) mirrors() bool {
+	for _, r := range Find(c.doc, c.svc, c.t.Stable, c.t.Canary) {
+		if !r.Serves() {
+			continue
+		}
+		found := false
+		to, shares := mirrorsTo(object(httpOf(c.doc)[r.Index]))
+		for _, at := range r.at(c.t.Canary) {
+			want := object(object(list(object(httpOf(c.doc)[r.Index])["route"])[at])["destination"])
+			for i := range to {
+				found = found || shares[i] == float64(c.t.Mirror) && reflect.DeepEqual(to[i], want)
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+func (c comparison) mirrorMarks() []mirrorMark { return []mirrorMark{{c.t.Canary, c.t.Mirror}} }
+
+// bare is the document without what is ours for a while.
+func (c comparison) bare() map[string]any {
+	out := cloneObject(c.doc)
+	stripOwn(out, c.svc)
+	stripMirrors(out, c.svc, c.mirrorMarks())
+	if sticky := wanted(c.t); sticky != nil {
+		stripCookies(out, c.svc, []string{sticky.Cookie})
+	}
+	return out
 }
 
 // unpinned is the path of the first destination that leads users to the Service
@@ -233,7 +312,8 @@ func shares(routes []Route, share func(Route) int) (seen canary.Seen) {
 }
 
 // shadowed tells that each serving route has a header route of ours to the
-// canary right before it. Those of other Services may stand between.
+// canary right before it. Those of other Services may stand between, and those for
+// cookies.
 func shadowed(doc map[string]any, routes []Route, canaryName string) bool {
 	all, byIndex := httpOf(doc), map[int]Route{}
 	for _, r := range routes {
@@ -245,7 +325,7 @@ func shadowed(doc map[string]any, routes []Route, canaryName string) bool {
 			continue
 		}
 		i := r.Index - 1
-		for i >= 0 && !byIndex[i].Header && marked(object(all[i])) {
+		for i >= 0 && !byIndex[i].Header && (byIndex[i].Cookie || marked(object(all[i]))) {
 			i--
 		}
 		if i < 0 || !byIndex[i].Header || !byIndex[i].alone(canaryName) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -37,6 +38,18 @@ func pins(weight int, h *canary.Header) canary.Traffic {
 	return canary.Traffic{Stable: "serin-stable", Canary: "serin-canary", Weight: weight, Header: h, Pin: true}
 }
 
+var cookies = canary.Sticky{Cookie: "serin-web", Canary: "canary.r1", Stable: "stable.r1.2.25", MaxAge: time.Hour}
+
+func mirror(t canary.Traffic, share int) canary.Traffic {
+	t.Mirror = share
+	return t
+}
+
+func sticky(t canary.Traffic) canary.Traffic {
+	t.Sticky = &cookies
+	return t
+}
+
 // undo takes off what Apply put on.
 func undo(doc map[string]any, t canary.Traffic, marks []string) map[string]any {
 	if t.Pin {
@@ -60,42 +73,52 @@ var operations = map[string]canary.Traffic{
 	"100":        traffic(100, nil),
 	"100-header": traffic(100, &exact),
 
+	"mirror-10":     mirror(traffic(0, nil), 10),
+	"mirror-header": mirror(traffic(0, &exact), 50),
+	"0-sticky":      sticky(traffic(0, nil)),
+	"25-sticky":     sticky(traffic(25, nil)),
+	"sticky-header": sticky(traffic(5, &exact)),
+	"100-sticky":    sticky(traffic(100, nil)),
+
 	"pin-0":         pins(0, nil),
 	"pin-0-header":  pins(0, &exact),
 	"pin-5-header":  pins(5, &exact),
 	"pin-25":        pins(25, nil),
 	"pin-25-cookie": pins(25, &cookie),
 	"pin-100":       pins(100, nil),
+	"pin-mirror":    mirror(pins(0, &exact), 10),
+	"pin-sticky":    sticky(pins(25, &exact)),
 }
 
 var golden = map[string][]string{
-	"one-route-with-two-destinations":                       {"0-header", "0-prefix", "0-regex", "0-several", "0-cookie", "5-header", "25", "100"},
-	"lone-destination":                                      {"0", "0-header", "25-header", "100"},
+	"one-route-with-two-destinations":                       {"0-header", "0-prefix", "0-regex", "0-several", "0-cookie", "mirror-10", "0-sticky", "5-header", "25", "25-sticky", "sticky-header", "100", "100-sticky"},
+	"lone-destination":                                      {"0", "0-header", "mirror-10", "25-header", "25-sticky", "100"},
 	"lone-destination-with-a-weight":                        {"0", "25"},
 	"lone-canary-destination":                               {"0", "25-header"},
-	"several-routes":                                        {"25", "25-header", "25-cookie"},
-	"gateways":                                              {"25-header", "pin-5-header"},
+	"several-routes":                                        {"mirror-header", "25", "25-header", "25-cookie", "sticky-header"},
+	"gateways":                                              {"mirror-header", "25-header", "sticky-header", "pin-mirror", "pin-5-header", "pin-sticky"},
 	"delegate-without-hosts":                                {"25-header", "pin-25"},
+	"destinations-with-headers-of-the-user":                 {"mirror-header", "sticky-header", "pin-mirror", "pin-sticky"},
 	"extra-destinations-and-mirror":                         {"25-header", "100"},
-	"stable-beside-another-service":                         {"25-header", "100"},
+	"stable-beside-another-service":                         {"mirror-10", "25-header", "100"},
 	"weights-that-sum-to-30":                                {"5-header", "100-header"},
 	"canary-without-a-weight":                               {"0", "25"},
 	"everything-else-on-a-route-is-kept":                    {"5-header", "pin-5-header"},
 	"unknown-fields-of-a-newer-istio":                       {"5-header"},
 	"full-and-namespaced-host-names":                        {"25", "pin-25"},
-	"adopted-header-route-of-istios-documentation":          {"25-header", "pin-5-header"},
+	"adopted-header-route-of-istios-documentation":          {"25-header", "sticky-header", "pin-5-header"},
 	"adopted-cookie-route":                                  {"25-cookie"},
 	"header-route-behind-all-is-nobodys-way-in":             {"25-header"},
 	"match-that-has-the-same-header-already":                {"0-header", "0-prefix", "0-cookie"},
-	"route-names-stay-unique":                               {"0-header"},
+	"route-names-stay-unique":                               {"0-header", "sticky-header"},
 	"header-route-of-another-service-before-a-shared-route": {"25-header"},
-	"routes-without-users-are-left":                         {"25-header"},
+	"routes-without-users-are-left":                         {"mirror-10", "25-header"},
 	"no-route-to-the-service":                               {"25-header", "pin-25"},
 
 	"pin-destination-without-a-subset":          {"pin-0", "pin-0-header", "pin-5-header", "pin-25", "pin-100"},
 	"pin-destination-with-a-subset-of-the-user": {"pin-0", "pin-25-cookie", "pin-100"},
 	"pin-lone-destination-with-a-weight":        {"pin-0", "pin-25"},
-	"pin-destination-with-a-port":               {"pin-5-header"},
+	"pin-destination-with-a-port":               {"pin-mirror", "pin-5-header", "pin-sticky"},
 	"pin-beside-another-service":                {"pin-0", "pin-5-header", "pin-100"},
 	"pin-several-routes":                        {"pin-0-header", "pin-25-cookie"},
 	"pin-routes-without-users":                  {"pin-0-header"},

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -11,20 +12,37 @@ import (
 	"serin.dev/serin/pkg/canary"
 )
 
-// headerPrefix begins the names of our header routes. What follows is the
-// Service's name, which has no dots, and then the name of the route behind.
-const headerPrefix = "serin-canary."
+// headerPrefix and cookiePrefix begin the names of our own routes. What follows is
+// for cookies the version, then the Service's name, which has no dots, and then the
+// name of the route behind.
+const (
+	headerPrefix = "serin-canary."
+	cookiePrefix = "serin-cookie."
+	canaryCookie = cookiePrefix + "canary."
+	stableCookie = cookiePrefix + "stable."
+)
 
-// marked tells that a route has the name of a header route of ours, for any Service.
-func marked(entry map[string]any) bool {
-	return strings.HasPrefix(text(entry["name"]), headerPrefix)
+// ownName is what follows the prefix in the name of a route of our own, for any Service.
+func ownName(entry map[string]any) (name string, own bool) {
+	for _, prefix := range []string{headerPrefix, canaryCookie, stableCookie} {
+		if name, own = strings.CutPrefix(text(entry["name"]), prefix); own {
+			return name, true
+		}
+	}
+	return "", false
 }
 
-// ours tells that a route is our header route for the Service. The destinations
-// are compared too, for a Service of another namespace may have the same name.
+// marked tells that a route has the name of a route of our own, for any Service.
+func marked(entry map[string]any) bool {
+	_, own := ownName(entry)
+	return own
+}
+
+// ours tells that a route is our own for the Service. The destinations are compared
+// too, for a Service of another namespace may have the same name.
 func ours(entry map[string]any, svc Service, namespace string) bool {
-	name := text(entry["name"])
-	if name != headerPrefix+svc.Name && !strings.HasPrefix(name, headerPrefix+svc.Name+".") {
+	name, own := ownName(entry)
+	if !own || name != svc.Name && !strings.HasPrefix(name, svc.Name+".") {
 		return false
 	}
 	all := list(entry["route"])
@@ -36,25 +54,37 @@ func ours(entry map[string]any, svc Service, namespace string) bool {
 	return len(all) > 0
 }
 
-// stripHeaders takes all our header routes for the Service out of a document.
-func stripHeaders(doc map[string]any, svc Service) {
+// stripOwn takes all our own routes for the Service out of a document.
+func stripOwn(doc map[string]any, svc Service) { stripRoutes(doc, svc, Route.Own) }
+
+func stripRoutes(doc map[string]any, svc Service, which func(Route) bool) {
+	gone := map[int]bool{}
+	for _, r := range Find(doc, svc, "", "") {
+		gone[r.Index] = which(r)
+	}
 	all := httpOf(doc)
-	kept := slices.DeleteFunc(slices.Clone(all), func(entry any) bool {
-		return ours(object(entry), svc, namespaceOf(doc))
-	})
+	kept := make([]any, 0, len(all))
+	for i, entry := range all {
+		if !gone[i] {
+			kept = append(kept, entry)
+		}
+	}
 	if len(kept) < len(all) {
 		setHTTP(doc, kept)
 	}
 }
 
-// placeHeaders puts a header route right before each route that serves the
-// Service, since a header match anywhere else would take over other paths and,
-// on gateways, other Services. It is for documents without our header routes.
-// If the user has one, that is the way in and nothing is placed. It reports
-// whether each serving route has what it needs.
-func placeHeaders(doc map[string]any, svc Service, t canary.Traffic) bool {
+// placeOwn puts our own routes right before each route that serves the Service, since
+// their matches anywhere else would take over other paths and, on gateways, other
+// Services. Testers come first, whatever cookie they bring. It is for documents
+// without our own routes. If the user has a header route, that is the way in and none
+// is placed. It reports whether each serving route has what it needs.
+func placeOwn(doc map[string]any, svc Service, t canary.Traffic) bool {
 	routes := Find(doc, svc, t.Stable, t.Canary)
 	if adopted(routes) {
+		t.Header = nil
+	}
+	if t.Sticky = wanted(t); t.Header == nil && t.Sticky == nil {
 		return true
 	}
 	all := httpOf(doc)
@@ -70,59 +100,95 @@ func placeHeaders(doc map[string]any, svc Service, t canary.Traffic) bool {
 		}
 		out = append(out, all[next:r.Index]...)
 		next = r.Index
-		if len(r.at(t.Canary)) == 0 {
+		if len(r.at(t.Canary)) == 0 || t.Sticky != nil && len(r.at(t.Stable)) == 0 {
 			complete = false // the weights have not been written yet
-		} else if h := headerRoute(object(all[r.Index]), r, svc, t); h != nil {
-			h["name"] = unique(text(h["name"]), taken)
-			out = insertOrdered(out, h)
+			continue
+		}
+		if own := ownRoutes(object(all[r.Index]), r, t); len(own) > 0 {
+			out = insertOrdered(out, named(own, r, svc, taken))
 		}
 	}
 	setHTTP(doc, append(out, all[next:]...))
 	return complete
 }
 
-// headerRoute clones a route for those of its requests that carry the header,
-// and leads them to the canary alone. It is nil if there can be none.
-func headerRoute(shadowed map[string]any, r Route, svc Service, t canary.Traffic) map[string]any {
-	matches := headerMatches(r, *t.Header)
-	if len(matches) == 0 {
-		return nil
+// ownRoutes are those that stand before a route, their names being prefixes only.
+func ownRoutes(behind map[string]any, r Route, t canary.Traffic) (own []map[string]any) {
+	add := func(prefix string, matches []any, subset string) {
+		if len(matches) > 0 {
+			own = append(own, ownRoute(behind, prefix, matches, r.at(subset)[0]))
+		}
 	}
-	out := cloneObject(shadowed)
-	out["name"] = headerPrefix + svc.Name
-	if r.Name != "" {
-		out["name"] = headerPrefix + svc.Name + "." + r.Name
+	if t.Header != nil {
+		add(headerPrefix, headerMatches(r, *t.Header), t.Canary)
 	}
-	out["match"] = matches
-	destination := object(list(out["route"])[r.at(t.Canary)[0]])
+	if t.Sticky != nil {
+		add(canaryCookie, headerMatches(r, byCookie(*t.Sticky, t.Sticky.Canary)), t.Canary)
+		add(stableCookie, headerMatches(r, byCookie(*t.Sticky, t.Sticky.Stable)), t.Stable)
+	}
+	return own
+}
+
+// ownRoute clones a route for those of its requests that meet other conditions, and
+// leads them to one of its destinations alone.
+func ownRoute(behind map[string]any, prefix string, matches []any, at int) map[string]any {
+	out := cloneObject(behind)
+	out["name"], out["match"] = prefix, matches
+	destination := object(list(out["route"])[at])
 	delete(destination, "weight")
 	out["route"] = []any{destination}
 	return out
 }
 
-// unique appends a number to a name that is taken, and takes it.
-func unique(name string, taken map[string]bool) string {
-	out := name
-	for n := 2; taken[out]; n++ {
-		out = name + "." + strconv.Itoa(n)
+// named gives the routes before one their names, which are taken then. All of them end
+// alike: with a number, where one of the names is taken.
+func named(own []map[string]any, r Route, svc Service, taken map[string]bool) []map[string]any {
+	name := svc.Name
+	if r.Name != "" {
+		name += "." + r.Name
 	}
-	taken[out] = true
-	return out
+	free := func(name string) bool {
+		return !slices.ContainsFunc(own, func(route map[string]any) bool { return taken[text(route["name"])+name] })
+	}
+	full := name
+	for n := 2; !free(full); n++ {
+		full = name + "." + strconv.Itoa(n)
+	}
+	for _, route := range own {
+		route["name"] = text(route["name"]) + full
+		taken[text(route["name"])] = true
+	}
+	return own
 }
 
-// insertOrdered appends a header route, but before those of other Services with
+// insertOrdered appends routes of our own, but before those of other Services with
 // later names that stand at the end: two rollouts that share a route must agree
 // on one order, or each would undo the other's for ever.
-func insertOrdered(routes []any, header map[string]any) []any {
+func insertOrdered(routes []any, own []map[string]any) []any {
 	i := len(routes)
 	for i > 0 {
 		before := object(routes[i-1])
-		if !marked(before) || text(before["name"]) < text(header["name"]) {
+		if !marked(before) || earlier(before, own[0]) {
 			break
 		}
 		i--
 	}
-	return slices.Insert(routes, i, any(header))
+	fresh := make([]any, len(own))
+	for j, route := range own {
+		fresh[j] = route
+	}
+	return slices.Insert(routes, i, fresh...)
+}
+
+// earlier tells that one Service's own routes stand before another's: by the name of
+// the Service, and then by the rest, which is the same for all that it has before one
+// route.
+func earlier(a, b map[string]any) bool {
+	x, _ := ownName(a)
+	y, _ := ownName(b)
+	xService, xRest, _ := strings.Cut(x, ".")
+	yService, yRest, _ := strings.Cut(y, ".")
+	return cmp.Or(cmp.Compare(xService, yService), cmp.Compare(xRest, yRest)) < 0
 }
 
 // headerMatches adds the header to each of a route's conditions. Conditions that

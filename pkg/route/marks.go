@@ -25,7 +25,10 @@ import (
 //	^v2=*:<ids>   it had subset v2 and is one of several; its weight and the canary's are its own
 //	^v2,=*:<ids>  the first destination that is the Service had subset v2, the second none
 //
-// and ids are of fixed length, one after the other.
+// and ids are of fixed length, one after the other. Two are of no route:
+//
+//	>v2=10:       copies of 10% of the requests are sent to v2
+//	@serin-web:   destinations set the cookie serin-web
 type mark struct {
 	kind   byte   // added, unweighted or pinned
 	subset string // of a pinned route what joinSubsets makes

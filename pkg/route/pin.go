@@ -31,8 +31,8 @@ func planned(doc map[string]any, svc Service, t canary.Traffic) map[string]any {
 	return doc
 }
 
-// Unpin takes off what Apply put on with Pin: the header routes, everything that
-// leads to the canary, and stable's subset, for which each destination gets back
+// Unpin takes off what Apply put on with Pin: routes of our own, copies, cookies,
+// everything that leads to the canary, and stable's subset, for which each destination gets back
 // the one it had. All weight goes to stable, and a lone destination gets back the
 // weight that was written. Where the marks are lost, or a route is no longer the
 // one that was marked, a destination is left without a subset and a lone one
@@ -40,7 +40,7 @@ func planned(doc map[string]any, svc Service, t canary.Traffic) map[string]any {
 // Service then.
 func Unpin(doc map[string]any, svc Service, stable, canarySubset string, marks []string) map[string]any {
 	out := cloneObject(doc)
-	stripHeaders(out, svc)
+	strip(out, svc, marks)
 	for _, r := range Find(out, svc, stable, canarySubset) {
 		if len(r.besides(canarySubset)) == 0 {
 			name(object(httpOf(out)[r.Index]), r.at(canarySubset)[0], stable)
@@ -70,7 +70,7 @@ func pin(doc map[string]any, svc Service, t canary.Traffic, old map[string]mark,
 			before = mark{}
 		}
 		switch {
-		case r.Header:
+		case r.Own():
 			continue
 		case len(users) == 0: // a hand led it to the canary alone
 			if before.kind == pinned {

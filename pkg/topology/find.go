@@ -72,7 +72,7 @@ func byKey(all []VirtualService) {
 // count adds up how the VirtualService's routes share their requests out.
 func (m *Map) count(vs VirtualService) {
 	for _, r := range m.routes(vs, "", "") {
-		if r.Header || headerOnly(vs.Doc, r) {
+		if r.Own() || headerOnly(vs.Doc, r) {
 			continue
 		}
 		sum := 0

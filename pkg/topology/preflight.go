@@ -293,7 +293,7 @@ func (p preflight) alone() []canary.Finding {
 	var found []canary.Finding
 	for _, vs := range p.m.VirtualServices {
 		for _, r := range p.routes(vs) {
-			if r.Header || r.Adopted || len(r.Destinations) != 1 || r.Destinations[0].Subset != p.q.Canary.Subset {
+			if r.Own() || r.Adopted || len(r.Destinations) != 1 || r.Destinations[0].Subset != p.q.Canary.Subset {
 				continue
 			}
 			found = append(found, canary.Finding{

@@ -25,27 +25,87 @@ type Target struct{ Host, Subset string }
 // chance are left out. It is empty if no route matches.
 type Distribution map[Target]float64
 
-// Answer finds the first route that matches and shares the request out by its
-// weights. It is an error if the document uses a condition the model lacks, or
-// weights that Istio refuses.
+// Reply is what becomes of a request.
+type Reply struct {
+	To      Distribution
+	Copies  Distribution      // whom copies are sent to, and the share of requests that are copied
+	Cookies map[Target]string // what each target's answer sets besides its own, whole
+}
+
+// Answer tells where a request goes; see Serve.
 func Answer(doc map[string]any, q Request) (Distribution, error) {
+	reply, err := Serve(doc, q)
+	return reply.To, err
+}
+
+// Serve finds the first route that matches and shares the request out by its
+// weights. It is an error if the document uses a condition the model lacks, or
+// weights or mirrors that Istio refuses.
+func Serve(doc map[string]any, q Request) (Reply, error) {
 	spec, _ := doc["spec"].(map[string]any)
 	routes, _ := spec["http"].([]any)
 	for i, r := range routes {
 		entry, _ := r.(map[string]any)
 		ok, err := matchesAny(entry, q)
 		if err != nil {
-			return nil, fmt.Errorf("spec.http[%d]: %w", i, err)
+			return Reply{}, fmt.Errorf("spec.http[%d]: %w", i, err)
 		}
 		if ok {
 			d, err := share(entry)
 			if err != nil {
-				return nil, fmt.Errorf("spec.http[%d]: %w", i, err)
+				return Reply{}, fmt.Errorf("spec.http[%d]: %w", i, err)
 			}
-			return d, nil
+			reply := Reply{To: d, Cookies: cookies(entry)}
+			if reply.Copies, err = copies(entry); err != nil {
+				return Reply{}, fmt.Errorf("spec.http[%d]: %w", i, err)
+			}
+			return reply, nil
 		}
 	}
-	return Distribution{}, nil
+	return Reply{To: Distribution{}}, nil
+}
+
+// copies are those of a route's mirrors, of which Istio takes one or a list, not both.
+func copies(entry map[string]any) (Distribution, error) {
+	out := Distribution{}
+	mirrors, _ := entry["mirrors"].([]any)
+	if single, found := entry["mirror"]; found {
+		if len(mirrors) > 0 {
+			return nil, fmt.Errorf("it has a mirror, and a list of mirrors")
+		}
+		mirrors = []any{map[string]any{"destination": single, "percentage": entry["mirrorPercentage"]}}
+	}
+	for _, m := range mirrors {
+		policy, _ := m.(map[string]any)
+		to, _ := policy["destination"].(map[string]any)
+		host, _ := to["host"].(string)
+		subset, _ := to["subset"].(string)
+		part := 1.0
+		if percentage, _ := policy["percentage"].(map[string]any); percentage != nil {
+			part = weight(map[string]any{"weight": percentage["value"]}) / 100
+		}
+		out[Target{host, subset}] += part
+	}
+	return out, nil
+}
+
+// cookies are what destinations add to answers.
+func cookies(entry map[string]any) map[Target]string {
+	out := map[Target]string{}
+	destinations, _ := entry["route"].([]any)
+	for _, d := range destinations {
+		item, _ := d.(map[string]any)
+		where, _ := item["destination"].(map[string]any)
+		host, _ := where["host"].(string)
+		subset, _ := where["subset"].(string)
+		headers, _ := item["headers"].(map[string]any)
+		response, _ := headers["response"].(map[string]any)
+		add, _ := response["add"].(map[string]any)
+		if value, _ := add["set-cookie"].(string); value != "" {
+			out[Target{host, subset}] = value
+		}
+	}
+	return out
 }
 
 func share(entry map[string]any) (Distribution, error) {

@@ -1,0 +1,185 @@
+package route
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"serin.dev/serin/pkg/canary"
+)
+
+// This file sends the canary copies of requests, and ends it. Istio's list of
+// mirrors is used, and never the single mirror beside it, so that what is ours is
+// one field of a route: there is none of the user's, or the order is refused.
+
+// mirrorFields are all fields of a route by which Istio sends copies. Of the single
+// mirror and the list it takes one only, and each share is of one of them.
+var mirrorFields = []string{"mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent"}
+
+// mirrorField is the field that is ours.
+const mirrorField = "mirrors"
+
+// mirrorsTo lists whom a route sends copies of its requests, with the share in
+// percent: 100 where none is written.
+func mirrorsTo(entry map[string]any) (to []map[string]any, shares []float64) {
+	if single := object(entry["mirror"]); single != nil {
+		to, shares = append(to, single), append(shares, percentage(entry["mirrorPercentage"]))
+	}
+	for _, item := range list(entry[mirrorField]) {
+		policy := object(item)
+		to, shares = append(to, object(policy["destination"])), append(shares, percentage(policy["percentage"]))
+	}
+	return to, shares
+}
+
+func percentage(field any) float64 {
+	written := object(field)
+	if written == nil {
+		return 100
+	}
+	if whole, ok := number(written["value"]); ok {
+		return float64(whole)
+	}
+	share, _ := written["value"].(float64)
+	return share
+}
+
+// mirrored is the greatest share, in percent, of the users' requests of which a
+// subset is sent a copy. One that is not nothing is 1 at least.
+func mirrored(doc map[string]any, routes []Route, svc Service, subset string) int {
+	most := 0.0
+	for _, r := range routes {
+		if !r.Serves() {
+			continue
+		}
+		to, shares := mirrorsTo(object(httpOf(doc)[r.Index]))
+		for i, destination := range to {
+			if svc.Matches(text(destination["host"]), namespaceOf(doc)) && text(destination["subset"]) == subset {
+				most = max(most, shares[i])
+			}
+		}
+	}
+	return int(math.Ceil(most))
+}
+
+// mirrorMark remembers a mirror of ours: >v2=10: for one to v2 of 10%. It is of no
+// route: what it says is on each that is edited, and an entry that says the same is
+// ours.
+type mirrorMark struct {
+	subset string
+	share  int
+}
+
+func (m mirrorMark) String() string { return fmt.Sprintf(">%s=%d:", m.subset, m.share) }
+
+func parseMirrorMarks(marks []string) []mirrorMark {
+	var out []mirrorMark
+	for _, s := range marks {
+		rest, found := strings.CutPrefix(strings.TrimSuffix(s, ":"), ">")
+		subset, share, _ := strings.Cut(rest, "=")
+		if n, err := strconv.Atoi(share); found && err == nil {
+			out = append(out, mirrorMark{subset, n})
+		}
+	}
+	return out
+}
+
+// stripMirrors takes the mirrors out that the marks tell of. Those of anybody else,
+// who may have added one beside ours, stay.
+func stripMirrors(doc map[string]any, svc Service, marks []mirrorMark) {
+	if len(marks) == 0 {
+		return
+	}
+	for _, r := range Find(doc, svc, "", "") {
+		entry := object(httpOf(doc)[r.Index])
+		all := list(entry[mirrorField])
+		kept := slices.DeleteFunc(slices.Clone(all), func(item any) bool {
+			policy := object(item)
+			destination, share := object(policy["destination"]), percentage(policy["percentage"])
+			return svc.Matches(text(destination["host"]), namespaceOf(doc)) && slices.ContainsFunc(marks, func(m mirrorMark) bool {
+				return text(destination["subset"]) == m.subset && share == float64(m.share)
+			})
+		})
+		switch {
+		case len(kept) == len(all):
+		case len(kept) == 0:
+			delete(entry, mirrorField)
+		default:
+			entry[mirrorField] = kept
+		}
+	}
+}
+
+// placeMirrors has each serving route send copies to the canary's destination. It
+// gives the mark, and reports whether each has one. It is for documents without
+// mirrors of ours.
+func placeMirrors(doc map[string]any, svc Service, t canary.Traffic) (mark string, complete bool) {
+	complete = true
+	for _, r := range Find(doc, svc, t.Stable, t.Canary) {
+		if !r.Serves() {
+			continue
+		}
+		entry := object(httpOf(doc)[r.Index])
+		if len(r.at(t.Canary)) == 0 || takenMirror(entry) != "" {
+			complete = false
+			continue
+		}
+		to := object(object(list(entry["route"])[r.at(t.Canary)[0]])["destination"])
+		entry[mirrorField] = []any{map[string]any{
+			"destination": cloneObject(to),
+			"percentage":  map[string]any{"value": int64(t.Mirror)},
+		}}
+		mark = mirrorMark{t.Canary, t.Mirror}.String()
+	}
+	return mark, complete
+}
+
+// takenMirror is a field by which a route sends copies already; empty: none. An empty
+// one counts, for nothing would tell that it had been there.
+func takenMirror(entry map[string]any) string {
+	for _, field := range mirrorFields {
+		if _, found := entry[field]; found {
+			return field
+		}
+	}
+	return ""
+}
+
+const (
+	mirrorTaken = "the route sends copies of its requests already, and those to the canary would stand in their place"
+	mirrorMend  = "take the mirror steps out of serin.dev/steps, or the %s out of the route while there is a release"
+)
+
+// fitsMirror tells why a route cannot send copies to the canary, and the mend.
+func fitsMirror(entry map[string]any, r Route) error {
+	field := takenMirror(entry)
+	if field == "" || !r.Serves() {
+		return nil
+	}
+	return fmt.Errorf("%s.%s: %s: "+mirrorMend, r.Path, field, mirrorTaken, field)
+}
+
+// Mirroring finds the routes that cannot send copies of their requests to the canary,
+// since they send copies already. It blocks. Mirrors of ours, as the marks tell, don't
+// count. With t.Pin it is of the routes as they would be pinned.
+func Mirroring(doc map[string]any, svc Service, t canary.Traffic, marks []string) []canary.Finding {
+	bare := cloneObject(doc)
+	stripMirrors(bare, svc, parseMirrorMarks(marks))
+	var out []canary.Finding
+	for _, r := range Find(planned(bare, svc, t), svc, t.Stable, t.Canary) {
+		field := takenMirror(object(httpOf(bare)[r.Index]))
+		if field == "" || !r.Serves() {
+			continue
+		}
+		out = append(out, canary.Finding{
+			Reason: canary.MirrorTaken, Blocking: true, Object: KeyOf(doc),
+			Field: r.Path + "." + field, Problem: mirrorTaken, Mend: sentence(fmt.Sprintf(mirrorMend, field)),
+		})
+	}
+	return out
+}
+
+// sentence is a mend as a sentence of its own.
+func sentence(mend string) string { return strings.ToUpper(mend[:1]) + mend[1:] + "." }
