@@ -66,6 +66,17 @@ type Vocabulary struct {
 	// Channels are what the annotation notify may name; nil: it isn't known here, and
 	// any name may be one.
 	Channels []string
+	// Gates are what the annotation gates may name; nil: it isn't known here, and any
+	// name may be one.
+	Gates []Gate
+}
+
+// Gate is a gate that the operator defined.
+type Gate struct {
+	Name string
+	// Stages are those at which it is asked where a team names none; at least one, in
+	// the order of canary.GateStages.
+	Stages []canary.Stage
 }
 
 // Metric is a metric that the operator defined.
@@ -108,10 +119,10 @@ func Parse(annotations map[string]string, v Vocabulary) (Parsed, error) {
 
 // ParseDefaults reads defaults for all Deployments, in the grammar of the
 // annotations and over Defaults. The values' keys are bare names like "steps";
-// errors name them with the prefix given, like "defaults.". The error joins
-// all mistakes.
-func ParseDefaults(values map[string]string, prefix string) (canary.Spec, error) {
-	d, mistakes := parse(values, Vocabulary{Defaults: Defaults()}, asDefault)
+// errors name them with the prefix given, like "defaults.". Gates are what the key
+// gates may name. The error joins all mistakes.
+func ParseDefaults(values map[string]string, prefix string, gates []Gate) (canary.Spec, error) {
+	d, mistakes := parse(values, Vocabulary{Defaults: Defaults(), Gates: gates}, asDefault)
 	if len(mistakes) > 0 {
 		return canary.Spec{}, join(mistakes, prefix)
 	}
@@ -133,13 +144,14 @@ type draft struct {
 	metrics []Metric // that may be named
 	// channels may be named; nil: any
 	channels []string
+	gates    []Gate        // may be named; nil: any
 	steps    []step        // as written; nil when not written
 	bake     time.Duration // as written; 0 when not written
 }
 
 // parse reads values by bare name. It reads all of them, whatever is wrong.
 func parse(values map[string]string, v Vocabulary, at place) (draft, []Mistake) {
-	d := draft{spec: v.Defaults, metrics: v.Metrics, channels: v.Channels}
+	d := draft{spec: v.Defaults, metrics: v.Metrics, channels: v.Channels, gates: v.Gates}
 	mistakes := unknown(values, at)
 	for _, key := range table {
 		value, written := values[key.Name]
@@ -162,8 +174,8 @@ func parse(values map[string]string, v Vocabulary, at place) (draft, []Mistake) 
 
 // read trims and bounds a value before its parser sees it.
 func (k Key) read(value string, d *draft) []fault {
-	if len(value) > maxValue {
-		return one(fmt.Sprintf("is %d bytes long, at most %d are allowed", len(value), maxValue), k.like())
+	if most := cmp.Or(k.most, maxValue); len(value) > most {
+		return one(fmt.Sprintf("is %d bytes long, at most %d are allowed", len(value), most), k.like())
 	}
 	if !utf8.ValidString(value) {
 		return one("is no UTF-8 text", k.like())

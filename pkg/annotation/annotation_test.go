@@ -104,7 +104,7 @@ func TestStepsAndBakes(t *testing.T) {
 func TestTheConfiguredDefaultsAreKept(t *testing.T) {
 	defaults, err := annotation.ParseDefaults(map[string]string{
 		"steps": "0%/5m, 1%/10m, 50%, 100%", "bake": "4m", "header": "none", "on-inconclusive": "hold",
-	}, "defaults.")
+	}, "defaults.", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestTheConfiguredDefaultsAreKept(t *testing.T) {
 }
 
 func TestDefaultsAreCheckedLikeAnnotations(t *testing.T) {
-	_, err := annotation.ParseDefaults(map[string]string{"steps": "5%", "command": "abort", "bak": "2m"}, "defaults.")
+	_, err := annotation.ParseDefaults(map[string]string{"steps": "5%", "command": "abort", "bak": "2m"}, "defaults.", nil)
 	want := []string{
 		`defaults.steps: "5%" ends at 5%; add "100%" as the last step`,
 		`defaults.command: "abort" belongs to one Deployment and has no default; write it as the annotation serin.dev/command there`,
@@ -171,7 +171,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestLimitsOfTheConfigurationCountAsWritten(t *testing.T) {
-	defaults, err := annotation.ParseDefaults(map[string]string{"max-p99": "2s"}, "defaults.")
+	defaults, err := annotation.ParseDefaults(map[string]string{"max-p99": "2s"}, "defaults.", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestWhoGaveACommand(t *testing.T) {
 			t.Errorf("%.20q without a command: got %+v, %v", noted, p.Command, err)
 		}
 	}
-	_, err := annotation.ParseDefaults(map[string]string{"command-by": "jane"}, "defaults.")
+	_, err := annotation.ParseDefaults(map[string]string{"command-by": "jane"}, "defaults.", nil)
 	if got := annotation.Mistakes(err); len(got) != 1 || !strings.Contains(got[0], "is not a key of this release") {
 		t.Errorf("as a default: %q", got)
 	}
@@ -528,7 +528,7 @@ func TestTheGuardsMarkIsNoMistake(t *testing.T) {
 			t.Errorf("%.20q: %v", value, err)
 		}
 	}
-	_, err := annotation.ParseDefaults(map[string]string{"held": "true"}, "defaults.")
+	_, err := annotation.ParseDefaults(map[string]string{"held": "true"}, "defaults.", nil)
 	if got := annotation.Mistakes(err); len(got) != 1 || !strings.Contains(got[0], "is not a key of this release") {
 		t.Errorf("as a default: %q", got)
 	}
@@ -543,7 +543,7 @@ func TestTheTableTellsTheTruth(t *testing.T) {
 			if !key.Defaultable || key.Default == annotation.Discovered {
 				return
 			}
-			got, err := annotation.ParseDefaults(map[string]string{key.Name: key.Default}, "")
+			got, err := annotation.ParseDefaults(map[string]string{key.Name: key.Default}, "", nil)
 			l, usual := &got.Limits, annotation.Defaults().Limits
 			if binds := *l != usual; binds != key.Binding {
 				t.Errorf("written it binds: %v", binds)

@@ -12,6 +12,7 @@ import (
 
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/smoke"
 )
 
 // fuzz feeds values to one key: whatever comes, the result is an error with
@@ -70,6 +71,17 @@ func valid(t *testing.T, p annotation.Parsed) {
 		if !slices.Contains([]string{canary.ApproveTest, canary.ApproveSteps, canary.ApprovePromotion}, a) || slices.Contains(s.Approval[:i], a) || a == canary.ApproveSteps && len(s.Approval) > 1 {
 			t.Errorf("approval %q", s.Approval)
 		}
+	}
+	for i, g := range s.Gates {
+		twice := slices.ContainsFunc(s.Gates[:i], func(other canary.GateUse) bool { return other.Name == g.Name })
+		if g.Name == "" || twice || len(g.Stages) == 0 || !slices.IsSortedFunc(g.Stages, func(a, b canary.Stage) int {
+			return slices.Index(canary.GateStages, a) - slices.Index(canary.GateStages, b)
+		}) {
+			t.Errorf("gates %+v", s.Gates)
+		}
+	}
+	if _, mistakes := smoke.Parse(s.Smoke); s.Smoke != "" && mistakes != nil {
+		t.Errorf("smoke %q: %v", s.Smoke, mistakes)
 	}
 	pattern, matched := strings.CutPrefix(s.Tags, canary.TagsRegex)
 	if matched && regexp.MustCompile(pattern) == nil || !matched && !slices.Contains([]string{"", canary.TagsNamed, canary.TagsSemVer}, s.Tags) {
@@ -153,3 +165,19 @@ func FuzzTogether(f *testing.F) {
 		}
 	})
 }
+
+func FuzzGates(f *testing.F) {
+	f.Add("hours, migration@before-start+after-rollback")
+	f.Add("a@b+c, a, none")
+	f.Add("hours@, @before-step, x@before-step+before-step")
+	known := []annotation.Gate{{Name: "hours", Stages: canary.GateStages[:3]}, {Name: "migration", Stages: canary.GateStages[:1]}}
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, gates := range [][]annotation.Gate{nil, {}, known} {
+			p, err := annotation.Parse(prefixed(map[string]string{"gates": value}), annotation.Vocabulary{Defaults: annotation.Defaults(), Gates: gates})
+			if err == nil {
+				valid(t, p)
+			}
+		}
+	})
+}
+func FuzzSmoke(f *testing.F) { fuzz(f, "smoke", "GET /a; POST /b {} then GET /c", "GET", "none") }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/gate/alertmanager/matcher"
 )
 
 // Key is one annotation of this release.
@@ -19,6 +20,7 @@ type Key struct {
 	// limit that stable itself breaks then stops a release.
 	Binding bool
 
+	most  int // bytes of a value; 0: as many as of most keys
 	parse func(value string, into *draft) []fault
 }
 
@@ -35,6 +37,7 @@ const (
 	keyMaxP99       = "max-p99"
 	keyMode         = "mode"
 	keyOnRollback   = "on-rollback"
+	keyGates        = "gates"
 )
 
 // keyHeld is the mark of Serin's own guard. It is no order, and so not in the table.
@@ -89,6 +92,12 @@ var table = []Key{
 		Name: "approval", Example: "test, promotion", Default: none, Defaultable: true, parse: parseApproval,
 		Meaning: "Where a release waits for a person, who lets it go on with the command `approve`: `test`, before the first user; `every-step`, before each raise; `promotion`, before 100%. `none` is nowhere. A canary that breaks its limits meanwhile is still rolled back.",
 	}, {
+		Name: keyGates, Example: "hours, security, migration@before-start+before-rollback", Default: none, Defaultable: true, parse: parseGates,
+		Meaning: "Which [gates](gates.md) of [the configuration](config.md#gates) are asked, at most 8, and behind an `@` when: `before-start`, `before-step`, `before-promotion`, `before-rollback` (of a rollback that a person orders), `after-rollback`; otherwise when the operator said. Whoever doesn't answer holds a release, and never passes nor fails it.",
+	}, {
+		Name: "smoke", Example: `GET /healthz; POST /api/items {"name": "x"} 201 take id=.id then GET /api/items/{id} <300ms contains x`, Default: none, Defaultable: true, most: canary.MaxSmokeBytes, parse: parseSmoke,
+		Meaning: "[Smoke checks](smoke.md), at most 10: what the canary's pods are asked before any user comes, and stable's after a rollback. One that fails keeps users away.",
+	}, {
 		Name: "tags", Example: "semver", Default: canary.TagsNamed, Defaultable: true, parse: parseTags,
 		Meaning: "How the images of a release must be named; one that isn't keeps it from starting. `named`: by a digest, or any tag but `latest`. `semver`: by a tag like `1.4.2` or `v1.4.2-rc.1`. `regex:v[0-9]+`: by a tag that matches as a whole (RE2). `any`: anyhow.",
 	}, {
@@ -97,6 +106,9 @@ var table = []Key{
 	}, {
 		Name: "max-restarts", Example: "1", Default: "3", Defaultable: true, parse: parseMaxRestarts,
 		Meaning: "So many restarts of the canary's containers in a release, killed for want of memory or ended otherwise, take it back. 1 to 1000; `none`: only a pod that crashes again and again does.",
+	}, {
+		Name: "alerts", Example: "default; alertname=~\"Checkout.*\"", Default: matcher.Default, Defaultable: true, parse: parseAlerts,
+		Meaning: "Which active [alerts](alerts.md) hold a release or take it back, where the operator named an Alertmanager: its matchers between commas, alternatives between semicolons. `default`: those about the namespace together with the Service, its Deployments or their pods. `none`: no alert.",
 	}, {
 		Name: keyMode, Example: "in-place", Default: Discovered, parse: parseMode,
 		Meaning: "`in-place`: this one Deployment is released, [and updated as always](in-place.md). `pair`: two Deployments, told apart by subsets, take turns. Discovered as `in-place` where the Deployment is the only one behind its Service.",
@@ -132,7 +144,8 @@ func Keys() []Key { return append([]Key(nil), table...) }
 func Markdown(folder string) string {
 	var b strings.Builder
 	pages := strings.NewReplacer("(config.md", "("+folder+"config.md", "(in-place.md", "("+folder+"in-place.md",
-		"(messages.md", "("+folder+"messages.md")
+		"(messages.md", "("+folder+"messages.md", "(alerts.md", "("+folder+"alerts.md",
+		"(gates.md", "("+folder+"gates.md", "(smoke.md", "("+folder+"smoke.md")
 	b.WriteString("| Annotation | Example | Default | Meaning |\n|---|---|---|---|\n")
 	for _, k := range table {
 		value := "`" + k.Default + "`"

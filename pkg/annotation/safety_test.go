@@ -42,7 +42,7 @@ func TestWhatKeepsAReleaseSafe(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(p.Spec, c.want) {
 				t.Errorf("got %+v, %v", p.Spec, err)
 			}
-			defaults, err := annotation.ParseDefaults(map[string]string{c.key: c.value}, "defaults.")
+			defaults, err := annotation.ParseDefaults(map[string]string{c.key: c.value}, "defaults.", nil)
 			if defaults.Bake = 0; err != nil || !reflect.DeepEqual(defaults, c.want) {
 				t.Errorf("as a default: got %+v, %v", defaults, err)
 			}

@@ -214,7 +214,7 @@ func applyDefaults(c *Config, section map[string]any) []error {
 			errs = append(errs, fmt.Errorf("%s.%s: %s is no text; write it as in the annotation, like %q", defaultsPath, key, written(value), "5%, 100%"))
 		}
 	}
-	defaults, err := annotation.ParseDefaults(values, defaultsPath+".")
+	defaults, err := annotation.ParseDefaults(values, defaultsPath+".", nil)
 	if err != nil {
 		return append(errs, err)
 	}
