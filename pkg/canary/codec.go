@@ -132,8 +132,20 @@ func compact(s State) (string, error) {
 
 // DecodeState reads what EncodeState made. It is strict: an unknown field, a
 // value out of range or anything behind the JSON is an error; for a state of a
-// newer version the error is ErrNewerState, whatever else it holds.
+// newer version the error is ErrNewerState, whatever else it holds. The same text
+// is read once, as long as it is remembered; what is returned shares nothing.
 func DecodeState(text string) (State, error) {
+	if s, known := read.get(text); known {
+		return s, nil
+	}
+	s, err := decodeState(text)
+	if err == nil {
+		read.put(text, s)
+	}
+	return s, err
+}
+
+func decodeState(text string) (State, error) {
 	var head struct {
 		Version int `json:"v"`
 	}
