@@ -42,6 +42,7 @@ func (m *memory) put(text string, s State) {
 // clone is a copy that shares nothing that can be changed.
 func (s State) clone() State {
 	s.Legs, s.Digests, s.Marks = slices.Clone(s.Legs), slices.Clone(s.Digests), slices.Clone(s.Marks)
+	s.Approvals = slices.Clone(s.Approvals)
 	spec := &s.Spec
 	spec.Steps, spec.Custom, spec.Header.Values = slices.Clone(spec.Steps), slices.Clone(spec.Custom), slices.Clone(spec.Header.Values)
 	spec.Approval, spec.VirtualServices, spec.Notify = slices.Clone(spec.Approval), slices.Clone(spec.VirtualServices), slices.Clone(spec.Notify)
