@@ -31,6 +31,7 @@ var kinds = []kind{
 	{name: "Pod", version: "v1", resource: "pods", status: true},
 	{name: "Service", version: "v1", resource: "services", status: true},
 	{name: "Namespace", version: "v1", resource: "namespaces", status: true},
+	{name: "ConfigMap", version: "v1", resource: "configmaps"},
 	{name: "ResourceQuota", version: "v1", resource: "resourcequotas", status: true},
 	{name: "Event", version: "events.k8s.io/v1", resource: "events"},
 	{name: "Lease", version: "coordination.k8s.io/v1", resource: "leases", guarded: true},

@@ -363,7 +363,23 @@ func reduceRevision(o any) (any, error) {
 	m.Labels = map[string]string{ServiceLabel: r.Labels[ServiceLabel]}
 	full := r.DeepCopy()
 	full.ManagedFields = nil
+	full.Data.Raw = withoutSnapshot(full.Data.Raw)
 	return &revision{ObjectMeta: m, full: full}, nil
+}
+
+// withoutSnapshot is a record's data without what was there before its release: that
+// is for people, and most of it.
+func withoutSnapshot(text []byte) []byte {
+	var parts map[string]json.RawMessage
+	if json.Unmarshal(text, &parts) != nil || parts["before"] == nil {
+		return text
+	}
+	delete(parts, "before")
+	short, err := json.Marshal(parts)
+	if err != nil {
+		return text
+	}
+	return short
 }
 
 func (c *Cache) reduceRoutes(o any) (any, error) {

@@ -81,6 +81,12 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 		return c.snap(ctx, s, p, urgent)
 	}
 	c.progress.settled(s.key)
+	c.begin(ctx, s)
+	if p.Record != nil && p.Record.Reason == canary.StateLost {
+		if err := c.fresh(ctx, s); err != nil {
+			return catchUp, err // of a state that only the informer has not seen, nothing is lost
+		}
+	}
 	if err := c.record(ctx, s, p); err != nil {
 		return 0, err
 	}
@@ -99,6 +105,9 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	}
 	if writes[0].Key.Kind == virtualService {
 		defer c.own.wrote(s.key)
+	}
+	if p.Next.Phase.Active() && p.Next.Rollout != s.state.Rollout {
+		c.begun.seen(s, p.Next.Rollout)
 	}
 	if err := c.write(ctx, writes[0]); err != nil {
 		return catchUp, describe(writes[0], err)
@@ -345,7 +354,7 @@ func (c *Controller) fresh(ctx context.Context, s situation) error {
 	return nil
 }
 
-// record keeps a finished release, and lets the oldest go. A release that ends
+// record keeps the end of a release, and lets the oldest go. A release that ends
 // a second time gets its new result: a promotion may be rolled back later.
 func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) error {
 	k, r := s.key, p.Record
@@ -356,38 +365,41 @@ func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) err
 	defer cancel()
 	kept := c.cache.Revisions(k)
 	owner := history.Owner{Namespace: k.Namespace, Name: k.Name, UID: s.objects.ServiceFound.UID}
-	revision, err := history.Revision(*r, owner, history.Next(kept))
-	if err != nil {
-		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
-	}
-	client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
-	_, err = client.Create(ctx, revision, metav1.CreateOptions{FieldManager: mode.FieldManager})
-	if apierrors.IsAlreadyExists(err) {
-		if !p.Last {
-			return nil // only the informer is behind, and the record knows more than is known now
+	if c.recordOf(k, owner.UID, r.Rollout) == nil {
+		revision, err := history.Revision(*r, owner, history.Next(kept))
+		if err != nil {
+			return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
 		}
-		err = c.amend(ctx, k, revision.Name, *r)
+		client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
+		_, err = client.Create(ctx, revision, metav1.CreateOptions{FieldManager: mode.FieldManager})
+		if err == nil {
+			c.prune(ctx, k, append(kept, revision))
+			return nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
+		}
 	}
-	if err != nil {
+	if err := c.amend(ctx, k, *r, p.Last); err != nil {
 		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
 	}
-	c.prune(ctx, k, append(kept, revision))
+	c.prune(ctx, k, kept)
 	return nil
 }
 
-// amend gives a release that is kept the end that it came to, unless it has that
-// one: the informer may only be behind.
-func (c *Controller) amend(ctx context.Context, k cluster.Key, name string, r canary.Release) error {
-	client := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace)
-	held, err := client.Get(ctx, name, metav1.GetOptions{})
+// amend gives a release that is recorded the end that it came to, unless it has that
+// one: the informer may only be behind. An end that is recorded is only replaced by
+// the last write of a release, for the record may know more than is known now.
+func (c *Controller) amend(ctx context.Context, k cluster.Key, r canary.Release, last bool) error {
+	held, err := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace).Get(ctx, history.Name(k.Name, r.Rollout), metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	if kept, unreadable := history.Releases([]*appsv1.ControllerRevision{held}); unreadable == nil && recorded(kept, r) {
+	kept, unreadable := history.Releases([]*appsv1.ControllerRevision{held})
+	if unreadable == nil && recorded(kept, r) || !last && !history.UnderWay(held) {
 		return nil
 	}
-	_, err = client.Patch(ctx, name, types.MergePatchType, history.Result(r), metav1.PatchOptions{FieldManager: mode.FieldManager})
-	return err
+	return c.annotateRecord(ctx, k, held.Name, history.Result(r, held))
 }
 
 // recorded tells that a release is kept with this end already: several passes may

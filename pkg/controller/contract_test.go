@@ -58,8 +58,8 @@ func TestARequestThatTheContractDoesNotCoverIsTold(t *testing.T) {
 		if err := end(); err != nil {
 			t.Error(err)
 		}
-		if got := contract.Uncovered(recorder.Shapes()); len(got) != 1 || !strings.Contains(got[0], "secrets") {
-			t.Errorf("told are %q, want the one for Secrets", got)
+		if got := contract.Uncovered(recorder.Shapes()); len(got) == 0 || slices.ContainsFunc(got, func(s string) bool { return !strings.Contains(s, "secrets") }) {
+			t.Errorf("told are %q, want those for Secrets", got)
 		}
 	})
 }

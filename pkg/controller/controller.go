@@ -88,6 +88,7 @@ type Controller struct {
 	own        *ownWrites
 	pace       *pace
 	progress   *progress
+	begun      *beginnings
 
 	mu      sync.Mutex
 	views   map[cluster.Key]canary.View
@@ -119,6 +120,7 @@ func New(o Options) (*Controller, error) {
 		own:        newOwnWrites(),
 		pace:       newPace(),
 		progress:   newProgress(o.Meter),
+		begun:      newBeginnings(),
 		views:      map[cluster.Key]canary.View{}, watched: map[cluster.Key]canary.State{},
 	}
 	c.queue = newQueue(c.rank, o.Queue)
@@ -318,6 +320,7 @@ func (c *Controller) forget(k cluster.Key) {
 	c.pace.forget(k)
 	c.progress.forget(k)
 	c.own.forget(k)
+	c.begun.forget(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.views, k)

@@ -45,6 +45,7 @@ func (c *Controller) observe(ctx context.Context, k cluster.Key) (situation, err
 
 	s := situation{key: k, objects: objects}
 	o := canary.Observation{History: kept}
+	o.Begun, _ = history.Begun(revisions) // those that cannot be read are in nobody's way
 	s.state, o.Newer, o.Lost = mode.FindState(objects)
 	if o.Lost {
 		o.Unreadable = mode.Unreadable(objects)

@@ -46,6 +46,7 @@ func release(rollout string) canary.Release {
 
 func TestARecordOfAnEarlierSerinIsRead(t *testing.T) {
 	revision := recorded(t, release("r1"), 1)
+	delete(revision.Annotations, "serin.dev/course")
 	revision.Data.Raw = []byte(`{"v":1,"rollout":"r1","canary":{"d":"web-v2","s":"v2","t":"5d8f"},"stable":{"d":"web-v1","s":"v1","t":"77aa"},` +
 		`"spec":{"steps":[{"w":5,"b":120000000000},{"w":100,"b":120000000000}],"test":0,"stepDeadline":1800000000000,"onInconclusive":"proceed",` +
 		`"limits":{"errorRate":0.01,"p99":2000000000},"header":{"name":"","match":""}},"started":"2026-03-01T10:00:00Z"}`)
@@ -85,7 +86,10 @@ func TestAReleaseComesBackAsItWas(t *testing.T) {
 	far.Started = far.Started.In(time.FixedZone("far", 3600))
 	inPlace := release("r4")
 	inPlace.InPlace, inPlace.Handled, inPlace.Stable.Pods = true, "retry#7", "5f6d"
-	for _, want := range []canary.Release{plain, far, release("r3"), inPlace} {
+	unverified := release("r5")
+	unverified.Unverified = "a smoke check on stable fails"
+	unverified.Approvals = []canary.Approval{{Step: 1, By: "jane", At: far.Ended}}
+	for _, want := range []canary.Release{plain, far, release("r3"), inPlace, unverified} {
 		got, err := history.Release(sent(t, recorded(t, want, 3)))
 		want.Started = want.Started.UTC()
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -102,7 +106,7 @@ func TestALaterResultCarriesTheVerbThatItCameBy(t *testing.T) {
 	var patch struct {
 		Metadata struct{ Annotations map[string]string }
 	}
-	if err := json.Unmarshal(history.Result(r), &patch); err != nil {
+	if err := json.Unmarshal(history.Result(r, revision), &patch); err != nil {
 		t.Fatal(err)
 	}
 	maps.Copy(revision.Annotations, patch.Metadata.Annotations)
@@ -155,9 +159,12 @@ func TestUnreadableRevisionsAreToldAndInNobodysWay(t *testing.T) {
 	}{
 		{"no data", func(r *appsv1.ControllerRevision) { r.Data.Raw = nil }, "data: "},
 		{"data of another program", func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{"spec":{"template":{}}}`) }, "data has version 0"},
-		{"a newer version", func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{"v":2}`) }, "data has version 2, this Serin knows 1 to 1"},
+		{"a newer version", func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{"v":3}`) }, "data has version 3, this Serin knows 1 to 2"},
+		{"the course of another release", func(r *appsv1.ControllerRevision) { r.Annotations["serin.dev/course"] = `{"rollout":"r9"}` }, `annotation serin.dev/course is of release "r9", the data of "bad"`},
+		{"a course that is no JSON", func(r *appsv1.ControllerRevision) { r.Annotations["serin.dev/course"] = "?" }, "annotation serin.dev/course: "},
 		{"an unknown outcome", func(r *appsv1.ControllerRevision) { r.Annotations["serin.dev/outcome"] = "Fine" }, `annotation serin.dev/outcome is "Fine"`},
 		{"annotations taken off", func(r *appsv1.ControllerRevision) { r.Annotations = nil }, `annotation serin.dev/ended is "", no time`},
+		{"approvals that are no list", func(r *appsv1.ControllerRevision) { r.Annotations["serin.dev/approvals"] = "jane" }, "annotation serin.dev/approvals: "},
 		{"a count below zero", func(r *appsv1.ControllerRevision) { r.Annotations["serin.dev/errors"] = "-1" }, `annotation serin.dev/errors is "-1", no count`},
 	}
 	for _, c := range cases {
@@ -177,7 +184,7 @@ func TestUnreadableRevisionsAreToldAndInNobodysWay(t *testing.T) {
 
 func TestFieldsOfALaterReleaseAreNoObstacle(t *testing.T) {
 	revision := recorded(t, release("r1"), 1)
-	revision.Data.Raw = []byte(strings.Replace(string(revision.Data.Raw), `{"v":1`, `{"later":true,"v":1`, 1))
+	revision.Data.Raw = []byte(strings.Replace(string(revision.Data.Raw), `{"v":2`, `{"later":true,"v":2`, 1))
 	if _, err := history.Release(revision); err != nil {
 		t.Error(err)
 	}
@@ -200,9 +207,9 @@ func TestPrune(t *testing.T) {
 		succeeded []int
 		want      []string
 	}{
-		{"ten are kept", 10, nil, nil},
-		{"what is older goes", 12, []int{11}, []string{"serin-web-r2", "serin-web-r1"}},
-		{"the last promoted stays however old it is", 13, []int{1, 2}, []string{"serin-web-r3", "serin-web-r1"}},
+		{"five are kept", 5, nil, nil},
+		{"what is older goes", 7, []int{6}, []string{"serin-web-r2", "serin-web-r1"}},
+		{"the last promoted stays however old it is", 8, []int{1, 2}, []string{"serin-web-r3", "serin-web-r1"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -225,7 +232,7 @@ func TestPruneNeverNamesTheUnreadable(t *testing.T) {
 	foreign := &appsv1.ControllerRevision{}
 	foreign.Name = "web-6b7c"
 	revisions := []*appsv1.ControllerRevision{foreign}
-	for i := range 11 {
+	for i := range 6 {
 		revisions = append(revisions, recorded(t, release(fmt.Sprintf("r%d", i+1)), int64(i+1)))
 	}
 	if got := history.Prune(revisions); !slices.Equal(got, []string{"serin-web-r1"}) {

@@ -84,6 +84,25 @@ var clients = []sentence{
 			c.Errorf("a second time: %v", err)
 		}
 	}},
+	{"what a release is recorded with is read by name", func(c *client) {
+		kube, trees := c.libraries(c.server.Transport)
+		if _, err := kube.CoreV1().ConfigMaps(c.ns).Get(c.Context(), "settings", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			c.Errorf("a ConfigMap that is not there: %v", err)
+		}
+		c.make(configMaps, "settings", nil)
+		read, err := kube.CoreV1().ConfigMaps(c.ns).Get(c.Context(), "settings", metav1.GetOptions{})
+		if err != nil {
+			c.Fatal(err)
+		}
+		c.same("its data", read.Data, map[string]string{"key": "value"})
+		c.make(destinationRules, "web", nil)
+		c.make(destinationRules, "other", nil)
+		list, err := trees.Resource(destinationRules.kindOf()).Namespace(c.ns).List(c.Context(), metav1.ListOptions{FieldSelector: "metadata.name=web"})
+		if err != nil || len(list.Items) != 1 {
+			c.Fatalf("of two DestinationRules that named web: %v, %v", list, err)
+		}
+		c.same("the host", at(list.Items[0].Object, "spec", "host"), "web")
+	}},
 	{"a typed client tells an Event", func(c *client) {
 		kube, _ := c.libraries(c.server.Transport)
 		told, err := kube.EventsV1().Events(c.ns).Create(c.Context(), &eventsv1.Event{

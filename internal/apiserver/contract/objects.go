@@ -49,6 +49,9 @@ var (
 	quotas = resource{"ResourceQuota", "v1", "resourcequotas", func() tree {
 		return tree{"spec": tree{"hard": tree{"configmaps": "9"}}}
 	}}
+	configMaps = resource{"ConfigMap", "v1", "configmaps", func() tree {
+		return tree{"data": tree{"key": "value"}}
+	}}
 )
 
 // written are the kinds that Serin replaces over a version that it has read.
