@@ -106,10 +106,19 @@ func (e edit) routes(old canary.State) (doc map[string]any, marks []string, err 
 	} else {
 		err = verify(e.vs.Doc, doc, e.service, e.sides(), e.ordered())
 	}
-	if err != nil {
+	if err = errors.Join(err, verifyBeside(e.vs.Doc, doc, e.service, e.sides(), e.beside())); err != nil {
 		return nil, nil, fmt.Errorf("refusing to write: %w", err)
 	}
 	return doc, marks, nil
+}
+
+// beside is the routing that is ordered, as far as it says what stands on routes for a
+// while.
+func (e edit) beside() (t canary.Traffic) {
+	if e.plan.Traffic != nil && !e.plan.Clean && !e.backAtStable() {
+		t = *e.plan.Traffic
+	}
+	return t
 }
 
 // pins tells that the release is one in place, which takes every destination of
@@ -219,9 +228,15 @@ func (e edit) write(doc map[string]any) (Write, error) {
 	after := route.Read(doc, e.service, s.Stable, s.Canary)
 	return Write{
 		Verb: verb, Key: e.vs.Key, ResourceVersion: e.vs.ResourceVersion, Body: body,
-		Urgent: after.Max < before.Max || after.Min < before.Min || e.leaked(),
+		Urgent: lowers(before, after) || e.leaked(),
 		Why:    e.plan.Next.Reason,
 	}, nil
+}
+
+// lowers tells that the canary gets less by a write: of the users somewhere, or of the
+// copies, and then no user more.
+func lowers(before, after canary.Seen) bool {
+	return after.Max < before.Max || after.Min < before.Min || after.Mirror < before.Mirror && after.Max <= before.Max
 }
 
 // leaked tells that somebody has led users past the pins since the release began,

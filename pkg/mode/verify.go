@@ -12,7 +12,8 @@ import (
 // verify is the last look at our own work before it is written: whatever went
 // wrong before, a bad split never leaves this room. Weights keep their sums, the
 // canary is never the only destination by our doing, its share is the ordered
-// one (-1: the one it had), and nothing else changed.
+// one (-1: the one it had), and nothing else changed but what stands there for a
+// while: verifyBeside looks at that.
 func verify(before, after map[string]any, svc route.Service, s Sides, share int) error {
 	if !route.Equal(withoutHTTP(before), withoutHTTP(after)) {
 		return errors.New("something besides spec.http changed")
@@ -26,13 +27,6 @@ func verify(before, after map[string]any, svc route.Service, s Sides, share int)
 	for i := range old {
 		if err := verifyRoute(old[i], now[i], s, share); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", old[i].path, err))
-		}
-	}
-	for _, r := range route.Find(after, svc, s.Stable, s.Canary) {
-		for _, d := range r.Destinations {
-			if r.Header && (!d.ToService || d.Subset == "") {
-				errs = append(errs, fmt.Errorf("%s: our header route leads to something else than a version", r.Path))
-			}
 		}
 	}
 	return errors.Join(errs...)
@@ -99,10 +93,14 @@ func with(m map[string]any, key string, value any) map[string]any {
 	return out
 }
 
-// userRoute is a route that isn't our header route.
+// userRoute is a route that isn't one of our own.
 type userRoute struct {
 	path  string
-	entry map[string]any
+	entry map[string]any // but for what stands there for a while:
+
+	copies  []any    // the entries of its mirrors that are the canary's
+	cookies []string // that its destinations add; empty where one adds none
+
 	ours  bool // leads to the Service, so that its weights are ours to move
 	route route.Route
 }
@@ -117,11 +115,22 @@ func userRoutes(doc map[string]any, svc route.Service, s Sides) []userRoute {
 	var all []userRoute
 	for i, item := range items {
 		r, ours := found[i]
-		if r.Header {
+		if r.Own() {
 			continue
 		}
 		entry, _ := item.(map[string]any)
-		all = append(all, userRoute{fmt.Sprintf("spec.http[%d]", i), entry, ours, r})
+		u := userRoute{path: fmt.Sprintf("spec.http[%d]", i), entry: entry, ours: ours, route: r}
+		if ours {
+			u.entry = plain(entry, r, svc, namespaceOf(doc), s)
+			mirrors, _ := entry["mirrors"].([]any)
+			u.copies = slices.DeleteFunc(slices.Clone(mirrors), func(m any) bool { return !toCanary(m, svc, namespaceOf(doc), s) })
+			items, _ := entry["route"].([]any)
+			for _, to := range items {
+				destination, _ := to.(map[string]any)
+				u.cookies = append(u.cookies, cookieOf(destination))
+			}
+		}
+		all = append(all, u)
 	}
 	return all
 }
@@ -135,6 +144,8 @@ func verifyRoute(old, now userRoute, s Sides, share int) error {
 		return errors.New("a route that is not ours to move changed")
 	case !route.Equal(without(old.entry, "route"), without(now.entry, "route")):
 		return errors.New("something besides the destinations changed")
+	case !comes(now, old, s) || !comes(old, now, s):
+		return errors.New("a destination was changed besides its subset and its weight")
 	case !route.Equal(extras(old, s), extras(now, s)):
 		return errors.New("a destination that is neither stable nor canary changed")
 	case old.route.Sum != now.route.Sum:
@@ -152,6 +163,30 @@ func verifyRoute(old, now userRoute, s Sides, share int) error {
 		return errors.New("the canary is the only destination")
 	}
 	return nil
+}
+
+// comes tells that each version's destination of a route is, but for its subset and its
+// weight, one of another.
+func comes(now, old userRoute, s Sides) bool {
+	from, to := versions(old, s), versions(now, s)
+	for _, d := range to {
+		if !slices.ContainsFunc(from, func(o map[string]any) bool { return route.Equal(d, o) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// versions are a route's destinations of either side, without subset and weight.
+func versions(r userRoute, s Sides) (out []map[string]any) {
+	items, _ := r.entry["route"].([]any)
+	for _, d := range r.route.Destinations {
+		if item, _ := items[d.Index].(map[string]any); d.ToService && (d.Subset == s.Stable || d.Subset == s.Canary) {
+			to, _ := item["destination"].(map[string]any)
+			out = append(out, without(with(item, "destination", without(to, "subset")), "weight"))
+		}
+	}
+	return out
 }
 
 // extras are the destinations that belong to neither side.

@@ -45,7 +45,6 @@ func TestVerifyRefuses(t *testing.T) {
 		"a timeout changed":                         {[]change{{"timeout: 3s", "timeout: 4s"}}, 25, "besides the destinations"},
 		"a host changed":                            {[]change{{"hosts: [web]", "hosts: [web, www]"}}, 25, "besides spec.http"},
 		"a route lost":                              {[]change{{"  - match: [{uri: {prefix: /pay}}]\n    route:\n    - destination: {host: pay}\n", ""}}, 25, "of 2 routes 1 are left"},
-		"a header route to something else":          {[]change{{"  - name: main", "  - name: serin-canary.web\n    match: [{headers: {x: {exact: y}}}]\n    route:\n    - destination: {host: web}\n  - name: main"}}, 25, "leads to something else"},
 		"the canary left as the only destination":   {[]change{{"    - destination: {host: web, subset: v1}\n      weight: 60\n", ""}, {"    - destination: {host: cart}\n      weight: 20\n", ""}}, 100, "changed"},
 		"a whole section of the document taken off": {[]change{{"metadata: {name: web, namespace: shop}", "metadata: {name: web, namespace: shop}\nstatus: {}"}}, 25, "besides spec.http"},
 	} {

@@ -32,7 +32,7 @@ func wanted(t canary.Traffic) *canary.Sticky {
 
 // plainWord is what neither a cookie, nor a regular expression, nor Envoy's formats of
 // header values understand as anything but itself; but for the dot, which is escaped.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9._-]{1,300}$`)
 
 func checkSticky(s canary.Sticky) error {
 	var errs []error
