@@ -208,7 +208,7 @@ func (d draft) together(defaults canary.Spec) canary.Spec {
 	spec.Test = common(defaults.Test)
 	spec.Steps = make([]canary.Step, len(defaults.Steps))
 	for i, s := range defaults.Steps {
-		spec.Steps[i] = canary.Step{Weight: s.Weight, Bake: common(s.Bake)}
+		spec.Steps[i] = canary.Step{Weight: s.Weight, Bake: common(s.Bake), Mirror: s.Mirror}
 	}
 	return spec
 }
@@ -253,7 +253,7 @@ func contradictions(values map[string]string, spec canary.Spec) []Mistake {
 		}
 		key := firstWritten(values, keyStepDeadline, keyBake, keySteps)
 		mistakes = append(mistakes, Mistake{Key: key, Value: values[key], fault: fault{
-			fmt.Sprintf("the step %d%% bakes %s, which its deadline of %s cuts off", s.Weight, show(s.Bake), show(spec.StepDeadline)),
+			fmt.Sprintf("the step %s bakes %s, which its deadline of %s cuts off", step{weight: s.Weight, mirror: s.Mirror}, show(s.Bake), show(spec.StepDeadline)),
 			fmt.Sprintf("write a %s above every bake, like %q", keyStepDeadline, show(2*s.Bake)),
 		}})
 		break

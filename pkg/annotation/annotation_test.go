@@ -86,6 +86,8 @@ func TestStepsAndBakes(t *testing.T) {
 		{"a single step is a release at once", map[string]string{"steps": "100%"}, "100/2m0s"},
 		{"testers first, for a time", map[string]string{"steps": "0%/5m, 100%"}, "test 5m0s 100/2m0s"},
 		{"testers first, for the bake", map[string]string{"steps": "0%, 100%", "bake": "3m"}, "test 3m0s 100/3m0s"},
+		{"copies first", map[string]string{"steps": "mirror 10%/5m, mirror  50%, 5%, 100%"}, "mirror10/5m0s mirror50/2m0s 5/2m0s 100/2m0s"},
+		{"testers, then copies", map[string]string{"steps": "0%/5m, mirror 100%, 100%", "bake": "3m"}, "test 5m0s mirror100/3m0s 100/3m0s"},
 		{"days are understood", map[string]string{"steps": "5%/1d12h, 100%", "step-deadline": "3d"}, "5/36h0m0s 100/2m0s"},
 	}
 	for _, c := range cases {
@@ -101,9 +103,29 @@ func TestStepsAndBakes(t *testing.T) {
 	}
 }
 
+func TestStickyUsers(t *testing.T) {
+	defaults, err := annotation.ParseDefaults(map[string]string{"sticky": "cookie"}, "defaults.", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for written, want := range map[string]string{"": canary.StickyCookie, "cookie": canary.StickyCookie, "none": ""} {
+		annotations := map[string]string{"serin.dev/canary": "true", "serin.dev/sticky": written}
+		if written == "" {
+			delete(annotations, "serin.dev/sticky")
+		}
+		p, err := annotation.Parse(annotations, annotation.Vocabulary{Defaults: defaults})
+		if err != nil || p.Spec.Sticky != want {
+			t.Errorf("%q: sticky %q, error %v, want %q", written, p.Spec.Sticky, err, want)
+		}
+	}
+	if annotation.Defaults().Sticky != "" {
+		t.Error("users are kept where nobody asked for it")
+	}
+}
+
 func TestTheConfiguredDefaultsAreKept(t *testing.T) {
 	defaults, err := annotation.ParseDefaults(map[string]string{
-		"steps": "0%/5m, 1%/10m, 50%, 100%", "bake": "4m", "header": "none", "on-inconclusive": "hold",
+		"steps": "0%/5m, mirror 10%, 1%/10m, 50%, 100%", "bake": "4m", "header": "none", "on-inconclusive": "hold",
 	}, "defaults.", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -112,13 +134,13 @@ func TestTheConfiguredDefaultsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := outline(p.Spec), "test 5m0s 1/10m0s 50/6m0s 100/6m0s"; got != want {
+	if got, want := outline(p.Spec), "test 5m0s mirror10/6m0s 1/10m0s 50/6m0s 100/6m0s"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if p.Spec.OnInconclusive != canary.HoldInconclusive || p.Spec.Header.Name != "" {
 		t.Errorf("got %+v", p.Spec)
 	}
-	if got := outline(defaults); got != "test 5m0s 1/10m0s 50/4m0s 100/4m0s" {
+	if got := outline(defaults); got != "test 5m0s mirror10/4m0s 1/10m0s 50/4m0s 100/4m0s" {
 		t.Errorf("the defaults were changed: %s", got)
 	}
 }
@@ -374,6 +396,17 @@ func TestMistakes(t *testing.T) {
 		{"steps that end early", "steps", "5%, 50%", `ends at 50%; add "100%" as the last step`},
 		{"only testers", "steps", "0%", `ends at 0%`},
 		{"testers later", "steps", "5%, 0%, 100%", `goes from 5% to 0%`},
+		{"copies once users are there", "steps", "5%, mirror 10%, 100%", `goes from 5% to mirror 10%; write at most 3 ascending shares of copies before all users' shares, like "mirror 10%/5m, 5%, 100%"`},
+		{"fewer copies", "steps", "mirror 10%, mirror 5%, 100%", `goes from mirror 10% to mirror 5%`},
+		{"as many copies", "steps", "mirror 10%, mirror 10%, 100%", `goes from mirror 10% to mirror 10%`},
+		{"too many steps of copies", "steps", "mirror 1%, mirror 2%, mirror 3%, mirror 4%, 100%", `has 4 steps of copies`},
+		{"copies of nothing", "steps", "mirror 0%, 100%", `has the step "mirror 0%", which copies nothing`},
+		{"copies of more than there is", "steps", "mirror 101%, 100%", `has the step "mirror 101%" above 100%`},
+		{"copies of no whole percent", "steps", "mirror 10, 100%", `has the step "mirror 10", which is no whole percent; write at most 3`},
+		{"testers after copies", "steps", "mirror 10%, 0%/5m, 100%", `goes from mirror 10% to 0%`},
+		{"only copies", "steps", "mirror 10%", `ends at mirror 10%; add "100%" as the last step`},
+		{"a near way to keep users", "sticky", "cookies", `"cookies" is none of the choices; did you mean "cookie"?`},
+		{"no way to keep users", "sticky", "ip-hash", `"ip-hash" is none of the choices; write cookie or none`},
 		{"broken percents", "steps", "2.5%, 100%", `has the step "2.5%", which is no whole percent`},
 		{"a negative percent", "steps", "-5%, 100%", `has the step "-5%", which is no whole percent`},
 		{"a trailing comma", "steps", "5%, 100%,", `has the step "", which is no whole percent`},
@@ -382,6 +415,7 @@ func TestMistakes(t *testing.T) {
 		{"too many steps", "steps", many(21), `has 21 steps, at most 20 are allowed`},
 		{"a bake above the deadline", "bake", "45m", `the step 5% bakes 45m, which its deadline of 30m cuts off; write a step-deadline above every bake, like "1h30m"`},
 		{"a step's bake above the deadline", "steps", "5%/2h, 100%", `the step 5% bakes 2h, which its deadline of 30m cuts off`},
+		{"a bake of copies above the deadline", "steps", "mirror 10%/2h, 100%", `the step mirror 10% bakes 2h, which its deadline of 30m cuts off`},
 		{"a deadline below the bake", "step-deadline", "1m", `"1m" the step 5% bakes 2m, which its deadline of 1m cuts off`},
 		{"a bake too short", "bake", "10ms", `is not between 1s and 7d`},
 		{"a bake too long", "bake", "8d", `is not between 1s and 7d`},
@@ -594,6 +628,10 @@ func outline(s canary.Spec) string {
 		parts = append(parts, "test "+s.Test.String())
 	}
 	for _, step := range s.Steps {
+		if step.Mirror > 0 {
+			parts = append(parts, fmt.Sprintf("mirror%d/%s", step.Mirror, step.Bake))
+			continue
+		}
 		parts = append(parts, fmt.Sprintf("%d/%s", step.Weight, step.Bake))
 	}
 	return strings.Join(parts, " ")

@@ -43,9 +43,13 @@ func fuzz(f *testing.F, key string, seeds ...string) {
 func valid(t *testing.T, p annotation.Parsed) {
 	t.Helper()
 	s := p.Spec
-	last := 0
+	last, copied := 0, 0
 	for _, step := range s.Steps {
-		if step.Weight <= last || step.Bake < time.Second || step.Bake >= s.StepDeadline {
+		if step.Mirror > 0 && step.Weight == 0 && last == 0 && step.Mirror > copied && step.Mirror <= 100 {
+			copied = step.Mirror
+			continue
+		}
+		if step.Mirror > 0 || step.Weight <= last || step.Bake < time.Second || step.Bake >= s.StepDeadline {
 			t.Errorf("step %+v after %d%%, deadline %s", step, last, s.StepDeadline)
 		}
 		last = step.Weight
@@ -104,7 +108,9 @@ func valid(t *testing.T, p annotation.Parsed) {
 	}
 }
 
-func FuzzSteps(f *testing.F)        { fuzz(f, "steps", "0%/5m, 1%/1d, 100%", "5, 25") }
+func FuzzSteps(f *testing.F) {
+	fuzz(f, "steps", "0%/5m, 1%/1d, 100%", "5, 25", "mirror 10%/5m, mirror 20%, 5%, 100%")
+}
 func FuzzBake(f *testing.F)         { fuzz(f, "bake", "1d2h", "1e9h", "99999d", "2562047h48m") }
 func FuzzStepDeadline(f *testing.F) { fuzz(f, "step-deadline", "30d", "1d-1h") }
 func FuzzMaxErrorRate(f *testing.F) { fuzz(f, "max-error-rate", "1%, 2x", "0.0001%", "1e-3%") }

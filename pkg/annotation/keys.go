@@ -36,6 +36,7 @@ const (
 	keyMetrics      = "metrics"
 	keyMaxP99       = "max-p99"
 	keyMode         = "mode"
+	keySticky       = "sticky"
 	keyOnRollback   = "on-rollback"
 	keyGates        = "gates"
 )
@@ -60,7 +61,7 @@ var table = []Key{
 		Meaning: "`true` asks for canary releases of this Deployment; it is all that is needed. `observe`: people set the weights by hand, and Serin only tells what it sees and what it would have done. `false`, or taking the key away, ends it: traffic goes back to stable and what Serin added to the routes is removed.",
 	}, {
 		Name: keySteps, Example: "5%/10m, 25%, 100%", Default: "5%, 25%, 100%", Defaultable: true, parse: parseSteps,
-		Meaning: "The canary's shares in whole percent, ascending, the last one 100%, at most 20. A step may carry its own bake: `5%/10m`. A first step of `0%/5m` gives testers at least 5 minutes with the header route before any user comes.",
+		Meaning: "The canary's shares in whole percent, ascending, the last one 100%, at most 20. A step may carry its own bake: `5%/10m`. A first step of `0%/5m` gives testers at least 5 minutes with the header route before any user comes. `mirror 10%/5m` before the first share, at most 3 such steps, sends the canary [copies of 10% of the requests](shadow.md) for 5 minutes, and no user.",
 	}, {
 		Name: keyBake, Example: "10m", Default: "2m", Defaultable: true, parse: parseBake,
 		Meaning: "The least time at each step that names none of its own, counted in time covered by metrics. 1s to 7d.",
@@ -110,6 +111,9 @@ var table = []Key{
 		Name: "alerts", Example: "default; alertname=~\"Checkout.*\"", Default: matcher.Default, Defaultable: true, parse: parseAlerts,
 		Meaning: "Which active [alerts](alerts.md) hold a release or take it back, where the operator named an Alertmanager: its matchers between commas, alternatives between semicolons. `default`: those about the namespace together with the Service, its Deployments or their pods. `none`: no alert.",
 	}, {
+		Name: keySticky, Example: "cookie", Default: "none", Defaultable: true, parse: parseSticky,
+		Meaning: "`cookie`: [users stay on the version](sticky.md) that they met first while the release goes on, by a cookie that the routes set. `none`: each request is sent anew by the weights.",
+	}, {
 		Name: keyMode, Example: "in-place", Default: Discovered, parse: parseMode,
 		Meaning: "`in-place`: this one Deployment is released, [and updated as always](in-place.md). `pair`: two Deployments, told apart by subsets, take turns. Discovered as `in-place` where the Deployment is the only one behind its Service.",
 	}, {
@@ -144,7 +148,7 @@ func Keys() []Key { return append([]Key(nil), table...) }
 func Markdown(folder string) string {
 	var b strings.Builder
 	pages := strings.NewReplacer("(config.md", "("+folder+"config.md", "(in-place.md", "("+folder+"in-place.md",
-		"(messages.md", "("+folder+"messages.md", "(alerts.md", "("+folder+"alerts.md",
+		"(messages.md", "("+folder+"messages.md", "(shadow.md", "("+folder+"shadow.md", "(sticky.md", "("+folder+"sticky.md", "(alerts.md", "("+folder+"alerts.md",
 		"(gates.md", "("+folder+"gates.md", "(smoke.md", "("+folder+"smoke.md")
 	b.WriteString("| Annotation | Example | Default | Meaning |\n|---|---|---|---|\n")
 	for _, k := range table {

@@ -16,6 +16,7 @@ import (
 const (
 	maxValue    = 512
 	maxSteps    = 20
+	maxMirrors  = 3
 	minBake     = time.Second
 	maxBake     = 7 * day
 	maxDeadline = 30 * day
@@ -53,6 +54,15 @@ func parseJudge(value string, d *draft) []fault {
 type step struct {
 	weight int
 	bake   time.Duration
+	mirror int
+}
+
+// String is the step as people write it, without its bake.
+func (s step) String() string {
+	if s.mirror > 0 {
+		return fmt.Sprintf("mirror %d%%", s.mirror)
+	}
+	return fmt.Sprintf("%d%%", s.weight)
 }
 
 func resolve(written []step, bake time.Duration) (steps []canary.Step, test time.Duration) {
@@ -60,16 +70,19 @@ func resolve(written []step, bake time.Duration) (steps []canary.Step, test time
 		if s.bake == 0 {
 			s.bake = bake
 		}
-		if s.weight == 0 {
+		if s.weight == 0 && s.mirror == 0 {
 			test = s.bake
 			continue
 		}
-		steps = append(steps, canary.Step{Weight: s.weight, Bake: s.bake})
+		steps = append(steps, canary.Step{Weight: s.weight, Bake: s.bake, Mirror: s.mirror})
 	}
 	return steps, test
 }
 
-const stepsMend = `write ascending shares, like "5%, 25%, 100%" or "5%/10m, 100%"`
+const (
+	stepsMend  = `write ascending shares, like "5%, 25%, 100%" or "5%/10m, 100%"`
+	mirrorMend = `write at most 3 ascending shares of copies before all users' shares, like "mirror 10%/5m, 5%, 100%"`
+)
 
 func parseSteps(value string, d *draft) []fault {
 	parts := list(value)
@@ -99,33 +112,63 @@ var wholePercent = regexp.MustCompile(`^[0-9]{1,3}%$`)
 func parseStep(part string) (step, []fault) {
 	share, bake, timed := strings.Cut(part, "/")
 	share, bake = strings.TrimSpace(share), strings.TrimSpace(bake)
+	mend := stepsMend
+	copied, isMirror := strings.CutPrefix(share, "mirror ")
+	if isMirror {
+		share, mend = strings.TrimSpace(copied), mirrorMend
+	}
 	if !wholePercent.MatchString(share) {
-		return step{}, one(fmt.Sprintf("has the step %q, which is no whole percent", part), stepsMend)
+		return step{}, one(fmt.Sprintf("has the step %q, which is no whole percent", part), mend)
 	}
-	weight, _ := strconv.Atoi(strings.TrimSuffix(share, "%"))
-	if weight > 100 {
-		return step{}, one(fmt.Sprintf("has the step %q above 100%%", part), stepsMend)
+	percent, _ := strconv.Atoi(strings.TrimSuffix(share, "%"))
+	s := step{weight: percent}
+	if isMirror {
+		s = step{mirror: percent}
 	}
-	if !timed {
-		return step{weight: weight}, nil
+	switch {
+	case percent > 100:
+		return step{}, one(fmt.Sprintf("has the step %q above 100%%", part), mend)
+	case isMirror && percent == 0:
+		return step{}, one(fmt.Sprintf("has the step %q, which copies nothing", part), mend)
+	case !timed:
+		return s, nil
 	}
 	t, err := Duration(bake, minBake, maxBake)
 	if err != nil {
 		return step{}, one(fmt.Sprintf("has the step %q, whose bake %s", part, err), `write a bake like "10m" behind the slash`)
 	}
-	return step{weight, t}, nil
+	s.bake = t
+	return s, nil
 }
 
-// order demands ascending weights that end at 100.
+// order demands ascending weights that end at 100, and ascending mirrors before them;
+// testers may come before those.
 func order(steps []step) []fault {
 	var faults []fault
-	for i := 1; i < len(steps); i++ {
-		if before, here := steps[i-1].weight, steps[i].weight; here <= before {
-			faults = append(faults, fault{fmt.Sprintf("goes from %d%% to %d%%", before, here), stepsMend})
+	mirrors := 0
+	for i, here := range steps {
+		if here.mirror > 0 {
+			mirrors++
+		}
+		if i == 0 {
+			continue
+		}
+		before, mend := steps[i-1], stepsMend
+		if here.mirror > 0 {
+			mend = mirrorMend
+		}
+		switch {
+		case here.mirror > 0 && (before.weight > 0 || before.mirror >= here.mirror),
+			here.mirror == 0 && before.mirror > 0 && here.weight == 0,
+			here.mirror == 0 && before.mirror == 0 && here.weight <= before.weight:
+			faults = append(faults, fault{fmt.Sprintf("goes from %s to %s", before, here), mend})
 		}
 	}
-	if last := steps[len(steps)-1].weight; last != 100 {
-		faults = append(faults, fault{fmt.Sprintf("ends at %d%%", last), `add "100%" as the last step`})
+	if mirrors > maxMirrors {
+		faults = append(faults, fault{fmt.Sprintf("has %d steps of copies", mirrors), mirrorMend})
+	}
+	if last := steps[len(steps)-1]; last.weight != 100 {
+		faults = append(faults, fault{fmt.Sprintf("ends at %s", last), `add "100%" as the last step`})
 	}
 	return faults
 }
@@ -268,6 +311,18 @@ func parseOnInconclusive(value string, d *draft) []fault {
 		return one("is none of the choices", meant(value, choices, "write proceed, hold or rollback"))
 	}
 	d.spec.OnInconclusive = value
+	return nil
+}
+
+func parseSticky(value string, d *draft) []fault {
+	choices := []string{canary.StickyCookie, "none"}
+	if !slices.Contains(choices, value) {
+		return one("is none of the choices", meant(value, choices, "write cookie or none"))
+	}
+	d.spec.Sticky = ""
+	if value == canary.StickyCookie {
+		d.spec.Sticky = canary.StickyCookie
+	}
 	return nil
 }
 
