@@ -1,0 +1,325 @@
+// Package probe runs smoke checks on the pods of a release. Whatever a check or an
+// answer says, it reaches the addresses it is given and nothing else: it connects to
+// the address of the pod, or to the operator's proxy, and follows no redirect.
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/safetext"
+	"serin.dev/serin/pkg/smoke"
+)
+
+// Options say how pods are reached.
+type Options struct {
+	// Proxy is an HTTP proxy by which all pods are asked; nil: they are asked directly.
+	Proxy *url.URL
+	// Timeout is how long one check may take, with all tries to connect; > 0.
+	Timeout time.Duration
+	// Total is how long all checks of one question may take; > 0.
+	Total time.Duration
+	// Domain is the cluster's, with which the Service's host name ends that pods are
+	// asked by; empty: they are asked by their address. By a proxy they always are.
+	Domain string
+}
+
+const (
+	// MaxPods is how many pods of a track are asked, the first by name.
+	MaxPods = 10
+	// maxBody is how much of an answer is read, in bytes.
+	maxBody = 1 << 20
+	// maxHeaders bounds an answer's headers, in bytes.
+	maxHeaders = 64 << 10
+	// atOnce is how many sequences run at a time, of all releases.
+	atOnce = 16
+
+	// The pauses between tries to connect.
+	firstPause = 200 * time.Millisecond
+	longPause  = 2 * time.Second
+)
+
+// Prober runs checks. It is safe for concurrent use.
+type Prober struct {
+	options Options
+	turns   chan struct{}
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// New makes a prober; it connects to nobody yet.
+func New(o Options) *Prober {
+	return &Prober{options: o, turns: make(chan struct{}, atOnce), dial: new(net.Dialer).DialContext}
+}
+
+// Target is a pod that is asked.
+type Target struct {
+	Pod     string // its name
+	Address string // IP and port
+}
+
+// Batch is checks, and on whom they run.
+type Batch struct {
+	Checks  smoke.Checks
+	Targets []Target
+	Host    string // header of the same name; empty: the target's address
+	Rollout string // what the application's logs can be searched for
+}
+
+// errProxy tells that the proxy can't be used, so that nothing is known of the pods.
+var errProxy = errors.New("the proxy for smoke checks")
+
+// Run runs all checks on all targets, sequences beside each other. The results are in
+// the order of targets and of checks. It fails when ctx ends, and when the proxy can't
+// be used: then the results say nothing about the pods.
+func (p *Prober) Run(ctx context.Context, b Batch) ([]canary.Check, error) {
+	within, cancel := context.WithTimeout(ctx, p.options.Total)
+	defer cancel()
+	per := b.Checks.Count()
+	results := make([]canary.Check, per*len(b.Targets))
+	failures := make([]error, len(results))
+	var wg sync.WaitGroup
+	at := 0
+	for _, t := range b.Targets {
+		c := p.client(t)
+		for _, sequence := range b.Checks {
+			r := run{prober: p, client: c, target: t, batch: b, first: at}
+			into, fails := results[at:at+len(sequence)], failures[at:at+len(sequence)]
+			wg.Go(func() { fails[0] = r.sequence(within, sequence, into) })
+			at += len(sequence)
+		}
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return results, fmt.Errorf("run the smoke checks: %w", err)
+	}
+	for _, err := range failures {
+		if err != nil {
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// client speaks HTTP with one pod. Whatever address it is told, it connects to the
+// pod's, or to the proxy.
+func (p *Prober) client(t Target) *http.Client {
+	reach, through := t.Address, http.ProxyURL(nil)
+	if proxy := p.options.Proxy; proxy != nil {
+		reach, through = addressOf(proxy), http.ProxyURL(proxy)
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: through,
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return p.dial(ctx, network, reach)
+			},
+			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeaders,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// addressOf is a proxy's host and port.
+func addressOf(proxy *url.URL) string {
+	if proxy.Port() != "" {
+		return proxy.Host
+	}
+	if proxy.Scheme == "https" {
+		return net.JoinHostPort(proxy.Hostname(), "443")
+	}
+	return net.JoinHostPort(proxy.Hostname(), "80")
+}
+
+// run is a sequence on one target.
+type run struct {
+	prober *Prober
+	client *http.Client
+	target Target
+	batch  Batch
+	first  int // number of its first check in the batch
+}
+
+const (
+	afterFailure = "not asked, for the check before it failed"
+	afterTime    = "not asked, for the checks took all the time they have"
+	outOfTime    = "no whole answer in what was left of the time that all checks have"
+)
+
+// sequence runs checks until one fails. It fails itself only where nothing is known of
+// the pod.
+func (r run) sequence(ctx context.Context, checks smoke.Sequence, into []canary.Check) error {
+	for i, c := range checks {
+		into[i] = canary.Check{Name: c.Name() + " on " + r.target.Pod, Sentence: afterFailure}
+	}
+	select {
+	case r.prober.turns <- struct{}{}:
+		defer func() { <-r.prober.turns }()
+	case <-ctx.Done():
+	}
+	values := map[string]string{}
+	for i, c := range checks {
+		if ctx.Err() != nil {
+			into[i].Sentence = afterTime
+			return nil
+		}
+		a, sentence, err := r.check(ctx, c, values, i)
+		into[i].Sentence, into[i].Took, into[i].Passed = sentence, a.Took, err == nil
+		if errors.Is(err, errProxy) {
+			return err
+		}
+		if err != nil {
+			return nil //nolint:nilerr // a check that failed is a result
+		}
+	}
+	return nil
+}
+
+// errFailed tells that a check failed; why is in its sentence.
+var errFailed = errors.New("the check failed")
+
+// check runs one check and takes its values.
+func (r run) check(ctx context.Context, c smoke.Check, values map[string]string, number int) (smoke.Answer, string, error) {
+	request, err := c.Fill(values)
+	if err != nil {
+		return smoke.Answer{}, "not asked: " + err.Error(), errFailed
+	}
+	answer, err := r.send(ctx, request, number)
+	if ctx.Err() != nil {
+		return answer, outOfTime, errFailed
+	}
+	if r.prober.options.Proxy != nil && unconnected(err) {
+		err = fmt.Errorf("%w can't be reached: %s", errProxy, innermost(err))
+	}
+	if errors.Is(err, errProxy) {
+		return answer, "not asked: " + errProxy.Error() + " can't be used", err
+	}
+	if err != nil {
+		return answer, r.prober.failure(err), errFailed
+	}
+	seen, passed := c.Judge(answer, values)
+	if !passed {
+		return answer, seen, errFailed
+	}
+	for _, take := range c.Take {
+		value, err := take.From(answer, request.Target)
+		if err != nil {
+			return answer, seen + ", but with " + err.Error(), errFailed
+		}
+		values[take.Name] = value
+	}
+	return answer, seen, nil
+}
+
+// send sends a request and reads the answer. As long as there is no connection, it
+// tries again: a pod may be ready a moment before its port is, and nothing was sent.
+func (r run) send(ctx context.Context, request smoke.Request, number int) (smoke.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.prober.options.Timeout)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		answer, err := r.once(ctx, request, number)
+		if !unconnected(err) || ctx.Err() != nil {
+			return answer, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return answer, err
+		}
+	}
+}
+
+func unconnected(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
+}
+
+func (r run) once(ctx context.Context, request smoke.Request, number int) (smoke.Answer, error) {
+	sent, err := r.request(ctx, request, number)
+	if err != nil {
+		return smoke.Answer{}, err
+	}
+	began := time.Now()
+	response, err := r.client.Do(sent)
+	if err != nil {
+		return smoke.Answer{}, err
+	}
+	defer response.Body.Close()
+	if r.prober.options.Proxy != nil && response.StatusCode == http.StatusProxyAuthRequired {
+		return smoke.Answer{}, fmt.Errorf("%w wants to know who asks", errProxy)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	if err != nil {
+		return smoke.Answer{}, err
+	}
+	return smoke.Answer{
+		Status: response.StatusCode, Header: response.Header.Get, Took: time.Since(began),
+		Body: body[:min(len(body), maxBody)], Cut: len(body) > maxBody,
+	}, nil
+}
+
+func (r run) request(ctx context.Context, request smoke.Request, number int) (*http.Request, error) {
+	target, err := url.ParseRequestURI(request.Target)
+	if err != nil || target.Host != "" {
+		return nil, fmt.Errorf("%q is no path", request.Target)
+	}
+	target.Scheme, target.Host = "http", r.target.Address
+	sent, err := http.NewRequestWithContext(ctx, request.Method, target.String(), strings.NewReader(request.Body))
+	if err != nil {
+		return nil, err
+	}
+	// A proxy would be led elsewhere by another host than the pod's.
+	if r.prober.options.Proxy == nil {
+		sent.Host = r.batch.Host
+	}
+	rollout := safetext.ASCII(r.batch.Rollout)
+	sent.Header.Set("User-Agent", "serin-smoke")
+	sent.Header.Set("X-Serin-Rollout", rollout)
+	sent.Header.Set("X-Request-Id", "serin-"+rollout+"-"+strconv.Itoa(r.first+number+1))
+	if request.Type != "" {
+		sent.Header.Set("Content-Type", request.Type)
+	}
+	return sent, nil
+}
+
+// maxError is how much of an error is shown, in bytes.
+const maxError = 80
+
+// failure says what became of a request that had no answer.
+func (p *Prober) failure(err error) string {
+	var u *url.Error
+	switch {
+	case unconnected(err):
+		return "no connection within " + p.options.Timeout.String() + ": " + innermost(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no whole answer within " + p.options.Timeout.String()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection ended without a whole answer"
+	case errors.As(err, &u):
+		err = u.Err
+	}
+	words := safetext.Line(strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: "))
+	return "no answer: " + words[:min(len(words), maxError)]
+}
+
+// innermost is what the system said, without the addresses around it.
+func innermost(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return safetext.Line(err.Error())
+		}
+		err = inner
+	}
+}
