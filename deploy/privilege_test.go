@@ -40,9 +40,10 @@ var (
 		{"networking.istio.io/virtualservices", "get", "the same look at the route itself"},
 		{"networking.istio.io/virtualservices", "update", "weights, the header route, and the state that is written with them; bounded by the policy `serin-routes`"},
 		{"apps/controllerrevisions", "list watch", "the history of releases, owned by the Service"},
-		{"apps/controllerrevisions", "get", "whether the end of a release is recorded already, after a restart just then"},
+		{"apps/controllerrevisions", "get", "what is recorded of a release that ends"},
 		{"apps/controllerrevisions", "create patch", "a release that begins is recorded, and how it ends"},
 		{"apps/controllerrevisions", "delete", "old records go"},
+		{"/configmaps", "get", "the ones that a released pod template names, of which a hash is kept: by it people see before a rollback what has changed since. Without this right only the names are kept"},
 		{"events.k8s.io/events", "create", "people are told"},
 	}
 	needsOfLeader = []need{

@@ -44,6 +44,13 @@ func TestImageID(t *testing.T) {
 	}
 }
 
+func TestAnImageThatIsNamedByItsDigestHasThatOne(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("ab", 32)
+	if got := imageID("app", container1("registry:5000/shop/web:v1"+digest, "VERSION", "v2")); got != "registry:5000/shop/web"+digest {
+		t.Errorf("image id %s", got)
+	}
+}
+
 func TestImageIDIgnoresWhatDiffersBetweenPods(t *testing.T) {
 	c := container1("web:v1")
 	plain := imageID("app", c)

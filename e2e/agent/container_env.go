@@ -80,8 +80,11 @@ func envValue(pod *corev1.Pod, e corev1.EnvVar, ip string) (string, error) {
 // imageID names what the container runs by a digest, as a container runtime
 // does. All containers run the same program, so it is taken over that program
 // and all that makes it behave as it does: the same for all pods of a version,
-// another one for another version.
+// another one for another version. An image that is named by its digest has that one.
 func imageID(program string, spec *corev1.Container) string {
+	if _, digest, named := strings.Cut(spec.Image, "@"); named {
+		return repository(spec.Image) + "@" + digest
+	}
 	var env []string
 	for _, e := range spec.Env {
 		if e.ValueFrom == nil {
