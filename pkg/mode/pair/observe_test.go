@@ -362,3 +362,80 @@ func TestCheckSpec(t *testing.T) {
 		t.Errorf("a condition on the same header: %v", found)
 	}
 }
+
+// stepOrder is order for any step.
+func stepOrder(s canary.State, step int, why canary.Reason) canary.Plan {
+	p := order(s, canary.Progressing, s.Spec.Steps[step-1].Weight, why)
+	p.Next.Step = step
+	t := canary.TrafficOf(p.Next)
+	p.Traffic = &t
+	return p
+}
+
+func TestCheckSpecOfCopiesAndCookies(t *testing.T) {
+	tracks := canary.Tracks{Canary: canary.Track{Subset: "v2"}, Stable: canary.Track{Subset: "v1"}}
+	spec := canary.Spec{Steps: []canary.Step{{Mirror: 10}, {Weight: 5}, {Weight: 100}}, Sticky: canary.StickyCookie}
+	if found := CheckSpec(shop(t), tracks, spec); len(found) != 0 {
+		t.Error(found)
+	}
+	taken := shop(t, change{theRoute, "    - destination: {host: web, subset: v1}\n      headers: {response: {add: {set-cookie: a=b}}}\n    mirror: {host: audit}\n"})
+	found := CheckSpec(taken, tracks, spec)
+	if len(found) != 2 || found[0].Reason != canary.MirrorTaken || found[1].Reason != canary.StickyImpossible || !found[0].Blocking || !found[1].Blocking {
+		t.Errorf("a mirror and a cookie of the user's: %v", found)
+	}
+	spec.Steps, spec.Sticky = spec.Steps[1:], ""
+	if found := CheckSpec(taken, tracks, spec); len(found) != 0 {
+		t.Errorf("nothing of it is asked for: %v", found)
+	}
+}
+
+// TestCopiesOfOthersAreNoFindingOnceOursAreOver has a person add a mirror at a step
+// with users: there is nothing left that it is in the way of.
+func TestCopiesOfOthersAreNoFindingOnceOursAreOver(t *testing.T) {
+	tracks := canary.Tracks{Canary: canary.Track{Subset: "v2"}, Stable: canary.Track{Subset: "v1"}}
+	spec := canary.Spec{Steps: []canary.Step{{Mirror: 10, Bake: time.Minute}, {Weight: 5, Bake: time.Minute}, {Weight: 100, Bake: time.Minute}}}
+	for step, want := range map[int]int{1: 1, 2: 0} {
+		w := newWorld(t)
+		s := release()
+		s.Spec = spec
+		w.do("step", stepOrder(s, step, canary.StepStarted))
+		if found := CheckSpec(w.o, tracks, spec); len(found) != 0 {
+			t.Errorf("step %d: of our own copies: %v", step, found)
+		}
+		http := w.o.VirtualServices[0].Doc["spec"].(map[string]any)["http"].([]any)
+		http[len(http)-1].(map[string]any)["mirror"] = map[string]any{"host": "audit"}
+		if found := CheckSpec(w.o, tracks, spec); len(found) != want {
+			t.Errorf("step %d: found %v, want %d", step, found, want)
+		}
+	}
+}
+
+// TestCopiesAreTakenOffAtOnce tells what is urgent: an end to copies, and not the step
+// with users that comes after them.
+func TestCopiesAreTakenOffAtOnce(t *testing.T) {
+	w := newWorld(t)
+	rest := route.Clone(w.o.VirtualServices[0].Doc)
+	s := release()
+	s.Spec.Steps = []canary.Step{{Mirror: 50, Bake: time.Minute}, {Weight: 5, Bake: time.Minute}, {Weight: 100, Bake: time.Minute}}
+	copies := stepOrder(s, 1, canary.StepStarted)
+	w.do("copies", copies)
+	if seen := Observe(w.o, copies.Next).Traffic[w.o.VirtualServices[0].Key]; seen.Mirror != 50 || seen.MirrorLost || seen.Max != 0 {
+		t.Errorf("copies read as %+v", seen)
+	}
+	s = copies.Next
+	raise, err := Render(stepOrder(s, 2, canary.StepPassed), w.o, w.now)
+	if err != nil || len(raise) != 1 || raise[0].Urgent {
+		t.Errorf("a raise: %+v, %v", raise, err)
+	}
+	back, err := Render(order(s, canary.RollingBack, 0, canary.ErrorRateTooHigh), w.o, w.now)
+	if err != nil || len(back) != 1 || !back[0].Urgent {
+		t.Errorf("the way back: %+v, %v", back, err)
+	}
+	w.do("back", order(s, canary.RollingBack, 0, canary.ErrorRateTooHigh))
+	done := order(s, canary.RolledBack, 0, canary.RollbackVerified)
+	done.Last = true
+	w.do("done", done)
+	if got := w.o.VirtualServices[0].Doc["spec"]; !route.Equal(got, rest["spec"]) {
+		t.Errorf("at rest the routes are %v", got)
+	}
+}
