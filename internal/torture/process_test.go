@@ -80,11 +80,13 @@ func (w *world) start(name string, elect bool) *process {
 		panic(err)
 	}
 	kube := kubernetes.NewForConfigOrDie(config)
+	defaults := annotation.Defaults()
+	defaults.Tags = "" // images are words here
 	o := controller.Options{
 		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config),
 		Query: query, Logger: zap.New(&ears{w: w, LevelEnabler: zapcore.ErrorLevel}),
 		ClusterDomain: "cluster.local", RootNamespace: "istio-system",
-		Defaults: annotation.Defaults(), Interval: 15 * time.Second, InPlace: w.s.inPlace,
+		Defaults: defaults, Interval: 15 * time.Second, InPlace: w.s.inPlace,
 	}
 	if *verbose {
 		o.Logger = zap.New(&ears{w: w, LevelEnabler: zapcore.DebugLevel})

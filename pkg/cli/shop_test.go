@@ -319,6 +319,7 @@ func (s *shop) startSerin() {
 	s.mu.Unlock()
 	defaults := annotation.Defaults()
 	defaults.Settle = 100 * time.Millisecond
+	defaults.Tags = "" // images are words here
 	c, err := controller.New(controller.Options{
 		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config), Query: query, Logger: zap.NewNop(),
 		ClusterDomain: "cluster.local", RootNamespace: "istio-system", Defaults: defaults, Interval: shopScrape, InPlace: guarded,

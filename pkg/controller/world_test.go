@@ -166,10 +166,12 @@ func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controlle
 	if lease != nil {
 		lease.Client = kube.CoordinationV1()
 	}
+	defaults := annotation.Defaults()
+	defaults.Tags = "" // images are words here
 	c, err := New(Options{
 		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config),
 		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
-		Defaults: annotation.Defaults(), Interval: 3 * interval, Templates: w.templates,
+		Defaults: defaults, Interval: 3 * interval, Templates: w.templates,
 		Elect: lease, Meter: w.meter, InPlace: w.inPlace, Listener: w.listener, Channels: w.channels,
 	})
 	if err != nil {
