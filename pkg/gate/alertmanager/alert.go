@@ -129,13 +129,11 @@ func podOf(pod string, track canary.Party) bool {
 // about are the alerts that count for a release, those first that end it. With any
 // severity all count that the rule's own matchers mean.
 func (p *Poller) about(rule matcher.Rule, s canary.Subject, alerts []alert, anySeverity bool) []canary.Alert {
-	named, byDefault := rule, false
-	if rule.Default && len(p.usual.Sets) > 0 { // the operator said what default means
+	named := rule
+	if rule.Default { // which the operator may have said the meaning of
 		named.Sets = slices.Concat(rule.Sets, p.usual.Sets)
-		byDefault = p.usual.Default
-	} else {
-		byDefault = rule.Default
 	}
+	byDefault := rule.Default && p.usual.Default
 	meant := named.For(map[string]string{"namespace": s.Namespace, "service": s.Service, "canary": s.Canary.Deployment, "stable": s.Stable.Deployment})
 	chosen := anySeverity || named.Names("severity")
 	var out []canary.Alert

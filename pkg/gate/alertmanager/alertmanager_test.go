@@ -238,12 +238,12 @@ func TestOnceAnIntervalForAllReleases(t *testing.T) {
 		if q := w.requests[0].URL.RawQuery; q != "active=true&silenced=false&inhibited=false" {
 			t.Errorf("asked for %s", q)
 		}
-		time.Sleep(alertmanager.DefaultInterval)
+		pass(alertmanager.DefaultInterval)
 		everybody()
 		if n := w.asked(); n != 2 {
 			t.Errorf("asked %d times for two intervals", n)
 		}
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if n := w.asked(); n != 2 {
 			t.Errorf("asked %d times though nobody wanted to know", n)
 		}
@@ -261,7 +261,7 @@ func TestWhoAskedFirstMayGo(t *testing.T) {
 		var second canary.Answer
 		done := make(chan struct{})
 		go func() {
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 			second = ask(p, subject())
 			close(done)
 		}()
@@ -308,7 +308,7 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 			if got := w.requests[len(w.requests)-1].Header.Get("Authorization"); got != c.header {
 				t.Errorf("sent %q", got)
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 		}
 		write("")
 		if a := ask(p, subject()); !a.Unreached || !strings.Contains(a.Sentence, "is empty or has several lines") || w.asked() != 2 {

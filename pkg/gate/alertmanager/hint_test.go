@@ -107,7 +107,7 @@ func (s *scene) ask() {
 func TestAHintHasAlertmanagerAskedAtOnce(t *testing.T) {
 	staged(t, func(s *scene) {
 		s.ask()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		s.world.says("a:9093", firing(since, "", "alertname=A,severity=critical,namespace=shop,service=web"))
 		s.Poke()
 		synctest.Wait()
@@ -117,7 +117,7 @@ func TestAHintHasAlertmanagerAskedAtOnce(t *testing.T) {
 		if a := ask(s.Poller, subject()); len(a.Alerts) != 1 || !a.Alerts[0].RollsBack || s.world.asked() != 2 {
 			t.Errorf("got %+v after %d requests", a, s.world.asked())
 		}
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		s.world.says("a:9093")
 		s.Poke()
 		synctest.Wait()
@@ -130,7 +130,7 @@ func TestAHintHasAlertmanagerAskedAtOnce(t *testing.T) {
 func TestAHintMakesUpNoAlert(t *testing.T) {
 	staged(t, func(s *scene) {
 		s.ask()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(message))
 		r.Header.Set("Authorization", "Bearer s3cret")
 		alertmanager.Handler(func() (string, error) { return "s3cret", nil }, s.Poke).ServeHTTP(httptest.NewRecorder(), r)
@@ -149,9 +149,9 @@ func TestHintsAreFollowedOnceASecond(t *testing.T) {
 		s.ask()
 		for range 1000 {
 			s.Poke()
-			time.Sleep(10 * time.Millisecond)
+			pass(10 * time.Millisecond)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if n := s.world.asked(); n != 11 && n != 12 {
 			t.Errorf("asked %d times in 11 seconds", n)
 		}
@@ -163,9 +163,9 @@ func TestAHintDuringARequestIsFollowedAfterIt(t *testing.T) {
 	staged(t, func(s *scene) {
 		s.world.takes = 3 * time.Second
 		go s.ask()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		s.Poke()
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		if n := s.world.asked(); n != 2 {
 			t.Errorf("asked %d times", n)
 		}
@@ -175,14 +175,14 @@ func TestAHintDuringARequestIsFollowedAfterIt(t *testing.T) {
 func TestHintsAskNobodyWhileNoReleaseAsks(t *testing.T) {
 	staged(t, func(s *scene) {
 		s.Poke()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if n := s.world.asked(); n != 0 {
 			t.Errorf("asked %d times though nobody ever wanted to know", n)
 		}
 		s.ask()
-		time.Sleep(11 * time.Minute)
+		pass(11 * time.Minute)
 		s.Poke()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if n := s.world.asked(); n != 1 {
 			t.Errorf("asked %d times though nobody wants to know any more", n)
 		}
@@ -192,7 +192,7 @@ func TestHintsAskNobodyWhileNoReleaseAsks(t *testing.T) {
 func TestAHintThatAlertmanagerDoesNotAnswerWakesNobody(t *testing.T) {
 	staged(t, func(s *scene) {
 		s.ask()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		delete(s.world.answers, "a:9093")
 		s.Poke()
 		synctest.Wait()

@@ -100,3 +100,8 @@ func poller(t *testing.T, w *world, change ...func(*alertmanager.Options)) *aler
 func ask(p *alertmanager.Poller, s canary.Subject) canary.Answer {
 	return p.Ask(context.Background(), question, s)
 }
+
+// pass lets time go by in a bubble.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest nobody waits
+}
