@@ -183,9 +183,10 @@ func readyPod(doc map[string]any) bool {
 	return false
 }
 
+// imageOf is the tag of a pod's image.
 func imageOf(doc map[string]any) string {
 	for _, c := range list(in(doc, "spec", "containers")) {
-		return str(tree(c)["image"])
+		return strings.TrimPrefix(str(tree(c)["image"]), repository)
 	}
 	return ""
 }

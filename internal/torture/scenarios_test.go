@@ -163,7 +163,12 @@ func (w *world) deployment(name, version, image string, notes map[string]any) {
 	}})
 }
 
-func container(image string) map[string]any { return map[string]any{"name": "web", "image": image} }
+// repository is what the name of every image begins with. Scenarios name the tag.
+const repository = "web:"
+
+func container(tag string) map[string]any {
+	return map[string]any{"name": "web", "image": repository + tag}
+}
 
 // runs tells that so many pods of an image are ready.
 func (w *world) runs(image string, wanted int) bool {
