@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -34,28 +35,49 @@ type Deployments struct {
 	// changes is held.
 	Guarded bool
 
-	seen int64 // how often workloads had changed at the last look that changed nothing
+	seen int64         // how often workloads had changed at the last look that changed nothing
+	news chan struct{} // has something when they changed since
 }
 
 // Manage has Deployments led from now on, until the context ends.
 func (s *Server) Manage(ctx context.Context) *Deployments {
-	m := &Deployments{Grace: 3 * time.Second, Broken: map[string]bool{}, Guarded: true, seen: -1}
+	m := &Deployments{Grace: 3 * time.Second, Broken: map[string]bool{}, Guarded: true, seen: -1, news: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.deployments = m
+	m.wake() // for what is there already
 	s.mu.Unlock()
 	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(time.Second):
-				s.mu.Lock()
-				m.look(s)
-				s.mu.Unlock()
-			}
+		for began := time.Now(); m.wait(ctx, began); {
+			s.mu.Lock()
+			m.look(s)
+			s.mu.Unlock()
 		}
 	}()
 	return m
+}
+
+// wait is until the next full second since the beginning, of which an hour in which
+// nothing happens has none; false when the context has ended.
+func (m *Deployments) wait(ctx context.Context, began time.Time) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-m.news:
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Second - time.Since(began)%time.Second):
+		return true
+	}
+}
+
+// wake tells that there is something to look at.
+func (m *Deployments) wake() {
+	select {
+	case m.news <- struct{}{}:
+	default:
+	}
 }
 
 // guard is the mutation of the admission policy in deploy/in-place.
@@ -102,6 +124,9 @@ func (m *Deployments) look(s *Server) {
 	}
 	if m.seen = -1; s.concerning == before {
 		m.seen = before
+	}
+	if m.seen < 0 || m.going(s) {
+		m.wake()
 	}
 }
 
@@ -276,9 +301,15 @@ func podOf(s *Server, set *appsv1.ReplicaSet) corev1.Pod {
 	p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))}
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
 	for _, c := range p.Spec.Containers {
-		p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, ImageID: "sha256:" + c.Image})
+		p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, Image: c.Image, ImageID: imageID(c.Image)})
 	}
 	return p
+}
+
+// imageID is an image as a kubelet reports it: by the digest of what it pulled.
+func imageID(image string) string {
+	name, _, _ := strings.Cut(image, ":")
+	return fmt.Sprintf("%s@sha256:%x", name, sha256.Sum256([]byte(image)))
 }
 
 func podReady(p corev1.Pod) bool {

@@ -131,6 +131,9 @@ func (s *Server) publish(c change) {
 	k := c.now.kind
 	if c.before == nil || c.deleted || slices.Contains(workloads, k.name) {
 		s.concerning++
+		if s.deployments != nil {
+			s.deployments.wake()
+		}
 	}
 	h := s.past[k]
 	if h == nil {
