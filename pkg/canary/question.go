@@ -65,6 +65,8 @@ type Answer struct {
 	// Unreached tells that nobody answered; Said is Wait then, never anything else.
 	Unreached bool      `json:"unreached,omitempty"`
 	At        time.Time `json:"at"`               // when it was said
+	// RetryAfter is in what time whoever says wait wants to be asked again; 0: as usual.
+	RetryAfter time.Duration `json:"-"`
 	Checks    []Check   `json:"checks,omitempty"` // one by one, where there are several
 	Alerts    []Alert   `json:"alerts,omitempty"` // of AskAlerts
 	Rate      float64   `json:"rate,omitempty"`   // of AskResidual: requests per second, >= 0
@@ -129,10 +131,14 @@ type Subject struct {
 	Started   time.Time `json:"started,omitzero"`
 	Reason    Reason    `json:"reason,omitempty"` // of a rollback
 	Message   string    `json:"message,omitempty"`
-	By        string    `json:"by,omitempty"` // who ordered it, where a person did
+	By        string    `json:"by,omitempty"`   // who ordered it, where a person did
+	Since     time.Time `json:"since,omitzero"` // when its phase or step was ordered
 
 	Smoke  string `json:"-"` // the team's smoke checks, as written
 	Alerts string `json:"-"` // the team's matchers of alerts, as written
+
+	Width        time.Duration `json:"-"` // of the blocks by which it is judged; 0: unknown
+	MaxErrorRate float64       `json:"-"` // the limit that stable is expected to keep, 0..1; 0: none
 }
 
 // Party is one track, as somebody outside is told of it.

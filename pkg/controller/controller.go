@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"serin.dev/serin/pkg/annotation"
+	"serin.dev/serin/pkg/ask"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/prom"
@@ -63,6 +64,11 @@ type Options struct {
 
 	// Elect makes this one of several replicas, of which one works; nil: alone.
 	Elect *Lease
+	// Gates are the operator's, which annotations may name; nil: any.
+	Gates []annotation.Gate
+	// Askers answer what is asked outside, by the kind of question. A kind that nobody
+	// answers is asked in vain where a team asks for it, and left out elsewhere.
+	Askers map[canary.QuestionKind]ask.Asker
 	// Meter counts what is done; nil: nobody counts.
 	Meter Meter
 	// Queue measures how many Services wait to be looked at and for how long; nil:
@@ -84,6 +90,8 @@ type Controller struct {
 	cache      *cluster.Cache
 	queue      workqueue.TypedRateLimitingInterface[cluster.Key]
 	bench      *bench
+	desk       *ask.Desk[cluster.Key]
+	askable    map[canary.QuestionKind]bool
 	told       *teller
 	own        *ownWrites
 	pace       *pace
@@ -126,6 +134,8 @@ func New(o Options) (*Controller, error) {
 	c.queue = newQueue(c.rank, o.Queue)
 	c.told = newTeller(o.Kube, o.Logger, o.Meter, o.Listener)
 	c.bench = newBench(c.benchOptions())
+	c.desk = newDesk(o, c.queue.Add)
+	c.askable = c.desk.Askable()
 	watched.OnChange(c.queue.Add)
 	return c, nil
 }
@@ -156,7 +166,7 @@ func newQueue(rank func(cluster.Key) rank, measured workqueue.MetricsProvider) w
 // vocabulary is what annotations build on: the defaults, the channels, and the metrics
 // there are templates of.
 func vocabulary(o Options) annotation.Vocabulary {
-	v := annotation.Vocabulary{Defaults: o.Defaults, Channels: o.Channels}
+	v := annotation.Vocabulary{Defaults: o.Defaults, Channels: o.Channels, Gates: o.Gates}
 	for _, t := range o.Templates {
 		v.Metrics = append(v.Metrics, annotation.Metric{Name: t.Name, Gauge: t.Gauge != "", Bad: t.Bad != ""})
 	}
@@ -225,6 +235,7 @@ func (c *Controller) work(ctx context.Context) {
 		})
 	}
 	wg.Go(func() { c.bench.run(ctx) })
+	wg.Go(func() { c.desk.Run(ctx) })
 	<-ctx.Done()
 	c.queue.ShutDown()
 	wg.Wait()
@@ -282,7 +293,9 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 	}
 	now := time.Now()
 	s.observation.Verdict = c.bench.verdict(k, s.state, now)
+	s.observation.Answers, s.observation.Askable = c.desk.Answers(k), c.askable
 	plan := canary.Decide(s.spec, s.state, s.observation, now)
+	c.desk.Put(k, plan.Ask, subjectOf(s, plan), now)
 	if plan.Next.Phase == canary.Watched {
 		c.keepWatched(k, s, plan.Next)
 	} else {
@@ -316,6 +329,7 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 func (c *Controller) forget(k cluster.Key) {
 	c.cache.Follow(k, false)
 	c.bench.drop(k)
+	c.desk.Forget(k)
 	c.told.forget(k)
 	c.pace.forget(k)
 	c.progress.forget(k)

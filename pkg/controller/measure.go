@@ -28,6 +28,8 @@ type Meter interface {
 	Snapped(took time.Duration)
 	// Asked counts an answer of Prometheus about one rollout; err is why there was none.
 	Asked(err error)
+	// Answered counts what somebody outside said to a question, with the time it took.
+	Answered(q canary.Question, a canary.Answer, took time.Duration)
 	// Served counts answers that canaries gave, and how many of them were bad, in
 	// blocks that were closed since this replica leads.
 	Served(requests, bad int64)
@@ -47,9 +49,11 @@ func (unmetered) Wrote(mode.Verb, string, time.Duration, error) {}
 func (unmetered) Snapped(time.Duration)                         {}
 func (unmetered) Asked(error)                                   {}
 func (unmetered) Served(_, _ int64)                             {}
-func (unmetered) Told(error)                                    {}
-func (unmetered) Renewed(error)                                 {}
-func (unmetered) Reconciled(time.Duration)                      {}
+func (unmetered) Answered(canary.Question, canary.Answer, time.Duration) {
+}
+func (unmetered) Told(error)               {}
+func (unmetered) Renewed(error)            {}
+func (unmetered) Reconciled(time.Duration) {}
 
 // progress measures rollouts over several passes: how they move, and how long it
 // takes until a canary that goes back has no users.

@@ -32,6 +32,7 @@ const (
 	eventsName      = "serin_events_total"
 	answersName     = "serin_prometheus_answers_total"
 	queriesName     = "serin_prometheus_queries_total"
+	questionsName   = "serin_questions_total"
 	messagesName    = "serin_notifications_total"
 	lastAnswerName  = "serin_prometheus_last_answer_timestamp_seconds"
 	reconcilesName  = "serin_reconcile_duration_seconds"
@@ -151,6 +152,7 @@ var families = []family{
 	{writeTimesName, histogram, "How long the API server takes to answer a write of a route or a workload.", []string{"verb", "kind", "result"}, nil},
 	{eventsName, counter, "Events for people, by result: ok, or error when one was refused or too many waited. What is lost here is in the log.", []string{"result"}, nil},
 	{queriesName, counter, "Queries sent to Prometheus, by result: ok or error.", []string{"result"}, nil},
+	{questionsName, counter, "Answers to what is asked outside of releases, by kind (gate, smoke, alerts, endpoints, series, residual, images), the gate's name, and what was said: allow, deny, wait, approve, or unreached.", []string{"kind", "name", "said"}, nil},
 	{messagesName, counter, "Messages to people and programs, by channel and result: sent, retried (and then sent or dropped) or dropped.", []string{"channel", "result"}, nil},
 	{answersName, counter, "Times a rollout's judge was served with data, by result: ok or error. One query serves many rollouts.", []string{"result"}, nil},
 	{lastAnswerName, gauge, "When Prometheus last served a judge with data, in seconds since 1970; missing until it did.", nil, nil},

@@ -24,7 +24,7 @@ type Metrics struct {
 	build  Build
 	descs  map[string]*prometheus.Desc
 
-	decisions, transitions, served, writes, events, answers, queries, messages, renewals *prometheus.CounterVec
+	decisions, transitions, served, writes, events, answers, queries, questions, messages, renewals *prometheus.CounterVec
 
 	snaps, reconciles, waits prometheus.Histogram
 	writeTimes               *prometheus.HistogramVec
@@ -44,10 +44,11 @@ type Build struct{ Version, Revision, GoVersion string }
 
 // The results by which counters are split.
 const (
-	resultOK       = "ok"
-	resultBad      = "bad"
-	resultConflict = "conflict"
-	resultError    = "error"
+	resultOK        = "ok"
+	resultBad       = "bad"
+	resultConflict  = "conflict"
+	resultError     = "error"
+	resultUnreached = "unreached"
 )
 
 // The bounds of histograms, in seconds. A canary should lose its users within one
@@ -71,6 +72,7 @@ func New(source Source, build Build) *Metrics {
 	m.events = newCounter(eventsName, resultOK, resultError)
 	m.answers = newCounter(answersName, resultOK, resultError)
 	m.queries = newCounter(queriesName, resultOK, resultError)
+	m.questions = newCounter(questionsName)
 	m.messages = newCounter(messagesName)
 	m.renewals = newCounter(renewalsName, resultOK, resultError)
 	m.snaps = newHistogram(snapsName, snapBounds)
@@ -124,6 +126,19 @@ func (m *Metrics) Asked(err error) {
 	if err == nil {
 		m.answered.Store(time.Now().UnixMilli())
 	}
+}
+
+// Answered counts what somebody outside said to a question.
+func (m *Metrics) Answered(q canary.Question, a canary.Answer, _ time.Duration) {
+	said := string(a.Said)
+	if a.Unreached {
+		said = resultUnreached
+	}
+	name := q.Name
+	if q.Kind != canary.AskGate { // only gates have names that the operator chose, and that are few
+		name = ""
+	}
+	m.questions.WithLabelValues(string(q.Kind), name, said).Inc()
 }
 
 // Served counts what canaries answered: requests, of which some were bad.
@@ -180,7 +195,7 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect is prometheus.Collector's.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
-		m.decisions, m.transitions, m.served, m.writes, m.events, m.answers, m.queries, m.messages, m.renewals,
+		m.decisions, m.transitions, m.served, m.writes, m.events, m.answers, m.queries, m.questions, m.messages, m.renewals,
 		m.snaps, m.reconciles, m.waits, m.writeTimes, m.depth,
 	} {
 		c.Collect(out)

@@ -333,6 +333,7 @@ func TestNamesFollowTheConventions(t *testing.T) {
 	m.Moved(canary.Testing, canary.Progressing, canary.StepStarted)
 	m.Wrote(mode.Update, "VirtualService", time.Millisecond, nil)
 	m.Asked(nil)
+	m.Answered(canary.Question{Kind: canary.AskGate, Name: "hours"}, canary.Answer{Said: canary.Allow}, time.Second)
 	m.Notified("ops", "sent")
 	for _, f := range metrics.Families() {
 		// Of what has no series nothing would be checked.
