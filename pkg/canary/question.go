@@ -64,13 +64,13 @@ type Answer struct {
 	Sentence string `json:"sentence"`
 	// Unreached tells that nobody answered; Said is Wait then, never anything else.
 	Unreached bool      `json:"unreached,omitempty"`
-	At        time.Time `json:"at"`               // when it was said
+	At        time.Time `json:"at"` // when it was said
 	// RetryAfter is in what time whoever says wait wants to be asked again; 0: as usual.
 	RetryAfter time.Duration `json:"-"`
-	Checks    []Check   `json:"checks,omitempty"` // one by one, where there are several
-	Alerts    []Alert   `json:"alerts,omitempty"` // of AskAlerts
-	Rate      float64   `json:"rate,omitempty"`   // of AskResidual: requests per second, >= 0
-	Images    []Image   `json:"images,omitempty"` // of AskImages
+	Checks     []Check       `json:"checks,omitempty"` // one by one, where there are several
+	Alerts     []Alert       `json:"alerts,omitempty"` // of AskAlerts
+	Rate       float64       `json:"rate,omitempty"`   // of AskResidual: requests per second, >= 0
+	Images     []Image       `json:"images,omitempty"` // of AskImages
 }
 
 // AnswerKind is what an answer comes to.

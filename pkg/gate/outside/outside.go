@@ -5,6 +5,7 @@
 package outside
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -141,9 +143,20 @@ var errTooLong = errors.New("the answer is too long")
 // Get asks for JSON and reads at most so many bytes of it into a value. The error is a
 // Refusal where the server answered with something else than 200.
 func (c *Client) Get(ctx context.Context, address string, header map[string]string, most int64, into any) error {
+	return c.ask(ctx, http.MethodGet, address, http.NoBody, header, most, into)
+}
+
+// Post is Get with JSON that is sent.
+func (c *Client) Post(ctx context.Context, address string, header map[string]string, body []byte, most int64, into any) error {
+	all := map[string]string{"Content-Type": "application/json; charset=utf-8"}
+	maps.Copy(all, header)
+	return c.ask(ctx, http.MethodPost, address, bytes.NewReader(body), all, most, into)
+}
+
+func (c *Client) ask(ctx context.Context, method, address string, body io.Reader, header map[string]string, most int64, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, method, address, body)
 	if err != nil {
 		return errors.New("its address is no URL")
 	}
