@@ -287,6 +287,7 @@ func (d *Desk[K]) take(k K, q canary.Question, a canary.Answer, now time.Time) b
 // alike tells that two answers say the same, whenever they were given.
 func alike(a, b canary.Answer) bool {
 	a.At, b.At = time.Time{}, time.Time{}
+	a.RetryAfter, b.RetryAfter = 0, 0
 	for _, checks := range []*[]canary.Check{&a.Checks, &b.Checks} {
 		plain := make([]canary.Check, len(*checks))
 		copy(plain, *checks)

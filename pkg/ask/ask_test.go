@@ -126,6 +126,28 @@ func TestWhoDoesNotAnswerIsAskedLessAndLessOften(t *testing.T) {
 	})
 }
 
+func TestWhoSaysWhenIsAskedThen(t *testing.T) {
+	for wants, want := range map[time.Duration]string{
+		0: "10s", 20 * time.Second: "20s", time.Millisecond: "3s", time.Hour: "1m0s",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := run(t, func(_ canary.Question, n int) canary.Answer {
+				if n > 1 {
+					return canary.Answer{Said: canary.Allow}
+				}
+				return canary.Answer{Said: canary.Wait, RetryAfter: wants}
+			})
+			d.put("web", gate("board"))
+			time.Sleep(time.Minute + time.Second)
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if len(d.asked) < 2 || d.asked[1] != "gate web/board at "+want {
+				t.Errorf("who wants %s is asked as %q", wants, d.asked)
+			}
+		})
+	}
+}
+
 func TestWhatIsFinalIsNotAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := run(t, func(_ canary.Question, n int) canary.Answer {

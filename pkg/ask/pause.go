@@ -37,7 +37,11 @@ func pause(q canary.Question, a canary.Answer, failures int) (again time.Duratio
 	case canary.AskGate:
 	}
 	if a.Said == canary.Wait {
-		return often, false
+		if a.RetryAfter == 0 {
+			return often, false
+		}
+		// No longer than that, for answers stand for some minutes only.
+		return min(max(a.RetryAfter, soon), seldom), false
 	}
 	return seldom, false
 }
