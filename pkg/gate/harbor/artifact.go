@@ -3,7 +3,6 @@ package harbor
 import (
 	"encoding/json"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -145,19 +144,11 @@ func read(image canary.Image) reference {
 	return r
 }
 
-// The grammar of names, as registries have it: what is written otherwise is no image,
-// and could lead to something else in Harbor's API.
-var (
-	repositoryName = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagName        = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
-	digestName     = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-)
-
-// valid reports whether the reference names an artifact of Harbor.
+// valid reports whether the reference names an artifact of Harbor. What is written
+// otherwise is no image, and could lead to something else in Harbor's API.
 func (r reference) valid() bool {
-	empty := func(text string, grammar *regexp.Regexp) bool { return text == "" || grammar.MatchString(text) }
-	return !strings.Contains(r.project, "/") && repositoryName.MatchString(r.project) && repositoryName.MatchString(r.repository) &&
-		empty(r.tag, tagName) && empty(r.written, digestName) && empty(r.runs, digestName)
+	return !strings.Contains(r.project, "/") && outside.IsRepository(r.project) && outside.IsRepository(r.repository) &&
+		(r.tag == "" || outside.IsTag(r.tag)) && (r.written == "" || outside.IsDigest(r.written)) && (r.runs == "" || outside.IsDigest(r.runs))
 }
 
 // key is the same for containers of the same image.
