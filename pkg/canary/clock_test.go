@@ -27,7 +27,7 @@ func TestTimesThatLieAheadAreReplaced(t *testing.T) {
 			if c.phase == Testing || c.phase == RollingBack {
 				w.state.Step, w.state.Weight = 0, 0
 			}
-			w.state.Legs = []Leg{{1, 5, now.Add(-2 * time.Hour), now.Add(-time.Hour - time.Minute)}, {1, 5, now, w.now}}
+			w.state.Legs = []Leg{{Step: 1, Weight: 5, From: now.Add(-2 * time.Hour), To: now.Add(-time.Hour - time.Minute)}, {Step: 1, Weight: 5, From: now, To: w.now}}
 			w.state.Reason, w.state.Message = PausedByPerson, "held"
 			for key := range w.o.Traffic {
 				w.o.Traffic[key] = Seen{Rollout: w.state.Rollout, Sequence: w.state.Sequence, At: w.now, Min: w.state.Weight, Max: w.state.Weight}

@@ -28,7 +28,21 @@ func stored() State {
 			Header:         Header{Name: "x-app-version", Match: MatchExact, Values: []string{"canary"}},
 		},
 		Width: 15 * time.Second, Marks: []string{"a1b2"},
-		Legs: []Leg{{1, 5, start.Add(time.Second), start.Add(time.Minute)}},
+		Legs: []Leg{{Step: 1, Weight: 5, From: start.Add(time.Second), To: start.Add(time.Minute)}},
+	}
+}
+
+func TestALegOfCopiesSurvivesTheAnnotation(t *testing.T) {
+	want := stored()
+	want.Version = StateVersion
+	want.Spec.Steps = append([]Step{{Mirror: 10, Bake: time.Minute}}, want.Spec.Steps...)
+	want.Legs[0].Weight, want.Legs[0].Mirror = 0, 10
+	text, err := EncodeState(want)
+	if err != nil || !strings.Contains(text, `"1/m10/`) {
+		t.Fatal(err, text)
+	}
+	if got, err := DecodeState(text); err != nil || !reflect.DeepEqual(got.Legs, want.Legs) {
+		t.Errorf("got %+v, %v", got.Legs, err)
 	}
 }
 
@@ -74,6 +88,9 @@ func TestDecodeStateRefuses(t *testing.T) {
 		"a leg without an end":         {swap(`"legs":["1/5/1772600768000/1772600827000"]`, `"legs":["1/5/1772600768000"]`), "not step/weight/from/to"},
 		"a leg that ends at its begin": {swap(`1772600827000`, `1772600768000`), "leg 1/5/1772600768000/1772600768000 is none"},
 		"a leg without weight":         {swap(`"1/5/`, `"1/0/`), "leg 1/0/1772600768000/1772600827000 is none"},
+		"a leg of no copies":           {swap(`"1/5/`, `"1/m0/`), "leg 1/0/1772600768000/1772600827000 is none"},
+		"a leg of too many copies":     {swap(`"1/5/`, `"1/m101/`), "leg 1/m101/1772600768000/1772600827000 is none"},
+		"copies in another spelling":   {swap(`"1/5/`, `"1/m05/`), `"05", which is no whole number`},
 		"a leg in another spelling":    {swap(`"1/5/`, `"1/05/`), `"05", which is no whole number`},
 		"a leg within another":         {swap(`1772600827000"]`, `1772600827000","1/5/1772600826999/1772600828000"]`), "leg 2 begins before the end"},
 		"more legs than are kept":      {swap(`["1/5/`, `[`+strings.Repeat(`"1/5/1/2",`, MaxLegs)+`"1/5/`), "legs are 41, at most 40"},
@@ -257,7 +274,7 @@ func largest() State {
 	s.Legs = nil
 	for i := range MaxLegs {
 		from := s.Started.Add(time.Duration(i) * time.Hour)
-		s.Legs = append(s.Legs, Leg{i/2 + 1, 5 * (i/2 + 1), from, from.Add(59 * time.Minute)})
+		s.Legs = append(s.Legs, Leg{Step: i/2 + 1, Weight: 5 * (i/2 + 1), From: from, To: from.Add(59 * time.Minute)})
 	}
 	return s
 }

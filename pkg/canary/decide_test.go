@@ -106,7 +106,7 @@ func checkLegs(t *testing.T, seed uint64, w *world, p Plan) {
 	if from.IsZero() || !from.Before(w.now) {
 		return
 	}
-	want := Leg{s.Step, s.Weight, from, w.now}
+	want := Leg{Step: s.Step, Weight: s.Weight, From: from, To: w.now}
 	if n := len(next.Legs); n == 0 || next.Legs[n-1] != want {
 		t.Fatalf("seed %d: %s at %d%%: want the leg %v at the end of %v", seed, s.Phase, s.Weight, want, next.Legs)
 	}
@@ -222,7 +222,7 @@ func TestARecordHoldsWhatAReplayNeeds(t *testing.T) {
 		w.pass()
 	}
 	at := func(seconds int) time.Time { return w.state.Started.Add(time.Duration(seconds) * time.Second) }
-	want := []Leg{{1, 5, at(0), at(60)}, {2, 25, at(60), at(120)}, {3, 100, at(120), at(180)}}
+	want := []Leg{{Step: 1, Weight: 5, From: at(0), To: at(60)}, {Step: 2, Weight: 25, From: at(60), To: at(120)}, {Step: 3, Weight: 100, From: at(120), To: at(180)}}
 	r := w.o.History[0]
 	if r.Outcome != Succeeded || r.Width != time.Second || !reflect.DeepEqual(r.Legs, want) {
 		t.Errorf("got %s, blocks of %s, legs %v", r.Outcome, r.Width, r.Legs)

@@ -51,7 +51,7 @@ type State struct {
 	Spec  Spec          `json:"spec"`  // what is in force; a valid change of the annotations replaces it
 	Width time.Duration `json:"width"` // the grid of the blocks, so that a replay uses the same; 0 before the first step
 
-	// Legs are the stretches with weight before the present one, oldest first, at
+	// Legs are the stretches with weight or copies before the present one, oldest first, at
 	// most MaxLegs, so that a replay knows them. One after another may be of the
 	// same step and weight: every order that is written ends one.
 	Legs []Leg `json:"legs,omitempty"`
@@ -78,9 +78,10 @@ type State struct {
 	Marks []string `json:"marks,omitempty"`
 }
 
-// Leg is a stretch of a rollout at one step and weight.
+// Leg is a stretch of a rollout at one step and weight, or one share of copies.
 type Leg struct {
 	Step, Weight int
+	Mirror       int // share of requests of which the canary was sent a copy, percent; then Weight is 0
 	// From is when the last VirtualService was given the order, To when another
 	// was given. From is before To. Whole milliseconds, UTC.
 	From, To time.Time
@@ -96,7 +97,7 @@ func SettingsOf(s State) judge.Settings {
 	}
 	return judge.Settings{
 		Rules: rules, Limits: s.Spec.Limits, Custom: s.Spec.Custom,
-		Steps: len(s.Spec.Steps), Deadline: s.Spec.StepDeadline,
+		Steps: len(s.Spec.Steps), Deadline: s.Spec.StepDeadline, Sticky: s.Spec.Sticky != "",
 	}
 }
 

@@ -255,6 +255,7 @@ type verdicts struct {
 	verdict judge.Verdict
 	rollout string
 	weight  int
+	mirror  int
 	at      time.Time
 }
 
@@ -265,14 +266,15 @@ const judgeAgain = 5 * time.Second
 // says why Prometheus can't be asked; it is asked once.
 func (j *verdicts) of(ctx context.Context, s *session, seen sight) (judge.Verdict, bool, error) {
 	state := seen.state
-	if !state.Phase.Active() || state.Weight == 0 {
+	mirror := canary.TrafficOf(state).Mirror
+	if !state.Phase.Active() || state.Weight == 0 && mirror == 0 {
 		return judge.Verdict{}, false, nil
 	}
 	if j.failed != nil {
 		return judge.Verdict{}, false, j.failed
 	}
 	now := s.program.Now()
-	if j.rollout == state.Rollout && j.weight == state.Weight && now.Sub(j.at) < judgeAgain {
+	if j.rollout == state.Rollout && j.weight == state.Weight && j.mirror == mirror && now.Sub(j.at) < judgeAgain {
 		return j.verdict, true, nil
 	}
 	release := explain.Release{Namespace: seen.key.Namespace, Service: seen.key.Name, State: state}
@@ -292,7 +294,7 @@ func (j *verdicts) of(ctx context.Context, s *session, seen sight) (judge.Verdic
 		j.failed = err
 		return judge.Verdict{}, false, err
 	}
-	j.rollout, j.weight, j.at, j.verdict = state.Rollout, state.Weight, now, judge.Verdict{}
+	j.rollout, j.weight, j.mirror, j.at, j.verdict = state.Rollout, state.Weight, mirror, now, judge.Verdict{}
 	if n := len(story.Looks); n > 0 && !story.Looks[n-1].Block.End().Before(now.Add(-canary.Freshness(state.Width))) {
 		j.verdict = story.Looks[n-1].Verdict
 	}

@@ -124,7 +124,7 @@ func (b *bench) proven(k cluster.Key) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.trials[k]
-	return t != nil && t.kind == judge.Rollback && t.state.Weight > 0
+	return t != nil && t.kind == judge.Rollback && exposed(t.state)
 }
 
 // ruled is when the judge came to roll a rollout back; zero when it has not.

@@ -102,7 +102,7 @@ func (t *trial) verdict(s canary.State, now time.Time) judge.Verdict {
 	// A block of a step was read, if only one without data, where the case knows the step.
 	here := v.Step == s.Step && v.Weight == s.Weight && (s.Step > 0 || !v.At.IsZero())
 	switch {
-	case v.Open && s.Weight > 0: // only the present step is looked at before its blocks are closed
+	case v.Open && exposed(s): // only the present step is looked at before its blocks are closed
 		v.Step, v.Weight = s.Step, s.Weight
 		return v
 	case here && v.Kind == judge.Rollback:
@@ -111,7 +111,7 @@ func (t *trial) verdict(s canary.State, now time.Time) judge.Verdict {
 		return judge.Verdict{} // nothing of now is known, and soon will be
 	case here:
 		return v
-	case s.Weight == 0 && !s.Phase.Drains():
+	case !exposed(s) && !s.Phase.Drains():
 		return judge.Verdict{} // there is nothing to judge
 	}
 	// Evidence without a block does not know of which step it is, and the
@@ -151,10 +151,14 @@ func (t *trial) wait(now time.Time) {
 // beat is how often the open block is looked at.
 func (t *trial) beat() time.Duration { return max(quickestPeek, t.state.Width/beatsPerBlock) }
 
-// watched tells whether open blocks are looked at: the canary has users, and the
+// exposed tells that the canary is sent requests by which it is judged: of users, or
+// copies of theirs.
+func exposed(s canary.State) bool { return s.Weight > 0 || canary.TrafficOf(s).Mirror > 0 }
+
+// watched tells whether open blocks are looked at: the canary is judged, and the
 // present step is being read.
 func (t *trial) watched() bool {
-	return t.state.Weight > 0 && !t.state.Phase.Drains() && t.reading.Present() &&
+	return exposed(t.state) && !t.state.Phase.Drains() && t.reading.Present() &&
 		t.reading.Case().Settings().Mode == judge.ModeEvidence
 }
 

@@ -11,6 +11,9 @@ type Block struct {
 	Width  time.Duration // > 0, about one scrape interval
 	Step   int           // index of the step in force, >= 0
 	Weight int           // the canary's intended share in percent, 0..100
+	// Mirror is the share of requests, in percent, of which the canary is sent a copy
+	// that nobody waits for; then Weight is 0, and copies are what its part counts.
+	Mirror int
 
 	Stable Sample
 	Canary Sample
@@ -24,6 +27,10 @@ type Block struct {
 	// block is no data: neither a pass nor a failure.
 	Missing string
 }
+
+// judged tells that the canary is sent requests by which it is judged. Whoever is sent
+// to a canary without weight and copies tries it out.
+func (b *Block) judged() bool { return b.Weight > 0 || b.Mirror > 0 }
 
 // End is the exclusive end of the block.
 func (b Block) End() time.Time { return b.Start.Add(b.Width) }

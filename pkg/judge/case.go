@@ -46,7 +46,7 @@ func Open(s Settings) *Case {
 	if s.Deadline <= 0 {
 		s.Deadline = 30 * time.Minute
 	}
-	return &Case{settings: s, before: newBaseline(s)}
+	return &Case{settings: s, before: newBaseline(s), ledger: ledger{sticky: s.Sticky}}
 }
 
 // Settings are those the case was opened with; Levels, Steps and Deadline are

@@ -96,12 +96,12 @@ func (e *evidence) begin(b Block) {
 }
 
 // beginLeg begins another step or weight. What the open look proved of it stays.
-// Without weight there is nothing to judge, and no leg is used up.
+// Without weight and copies there is nothing to judge, and no leg is used up.
 func (e *evidence) beginLeg(b *Block) {
-	if b.Weight > 0 {
+	if b.judged() {
 		e.leg++
 	}
-	if b.Weight <= 0 || e.proven.leg != e.leg {
+	if !b.judged() || e.proven.leg != e.leg {
 		e.proven = breach{}
 	}
 	e.errors.begin()
@@ -113,8 +113,8 @@ func (e *evidence) beginLeg(b *Block) {
 }
 
 func (e *evidence) accept(b Block, l *ledger) {
-	if b.Weight <= 0 {
-		return // whoever is sent to a canary without weight tries it out
+	if !b.judged() {
+		return
 	}
 	bet, start, k := e.bet(&b, l.covered-b.Width), e.plan.at(0, 0, 0), knownOf(&b, l.idle())
 	e.foldErrors(&b, bet, start, k)
@@ -122,7 +122,9 @@ func (e *evidence) accept(b Block, l *ledger) {
 	e.foldCustom(&b, bet, start)
 	e.refused.fold(b.Canary.refused(), b.Stable.refused(), bet, start, k)
 	e.left.fold(b.Canary.left(), b.Stable.left(), bet, start, k)
-	e.starving.fold(&b, e.plan, e.usual())
+	if !e.settings.Sticky {
+		e.starving.fold(&b, e.plan, e.usual())
+	}
 	e.stable.gather(b.Stable.Latency)
 	e.conclude(&b, k)
 }
@@ -231,7 +233,7 @@ func (e *evidence) would(b Block, l *ledger) bool {
 // there.
 func (e *evidence) proves(b Block, l *ledger) (breach, bool) {
 	k := knownOf(&b, l.idle())
-	if b.Weight <= 0 || e.proven.proven || k == later {
+	if !b.judged() || e.proven.proven || k == later {
 		return breach{}, false
 	}
 	trial, from := *e, l.covered

@@ -11,6 +11,8 @@ const recentBlocks = 10
 type ledger struct {
 	begun        bool
 	step, weight int
+	mirror       int
+	sticky       bool
 	end          time.Time // of the newest block folded, usable or not
 	at           time.Time // end of the newest accepted block, also of a step before
 	width        time.Duration
@@ -36,7 +38,7 @@ type recent struct {
 
 // another tells that the block belongs to another step or weight.
 func (l *ledger) another(b Block) bool {
-	return !l.begun || b.Step != l.step || b.Weight != l.weight
+	return !l.begun || b.Step != l.step || b.Weight != l.weight || b.Mirror != l.mirror
 }
 
 // begin begins the bake anew.
@@ -47,7 +49,7 @@ func (l *ledger) begin(b Block) {
 	if l.kind == Rollback && l.since.After(b.Start) { // what the open look proved of this step
 		kind, since = l.kind, l.since
 	}
-	*l = ledger{begun: true, step: b.Step, weight: b.Weight, end: l.end, at: l.at, answered: l.answered, total: total, kind: kind, since: since}
+	*l = ledger{begun: true, step: b.Step, weight: b.Weight, mirror: b.Mirror, sticky: l.sticky, end: l.end, at: l.at, answered: l.answered, total: total, kind: kind, since: since}
 }
 
 // fold enters the block, and tells whether it was accepted.
@@ -144,10 +146,16 @@ func (l *ledger) noWorse(limits Limits, traffic bool) bool {
 const dueRequests = 4
 
 // due tells that some requests should have come to the canary. With all the
-// traffic, whatever the service gets should have.
+// traffic, whatever the service gets should have; of users who stay on a version
+// nobody knows how many came to it.
 func (l *ledger) due(traffic bool) bool {
-	if l.weight >= 100 {
+	switch {
+	case l.weight >= 100:
 		return traffic
+	case l.mirror > 0:
+		return l.total.stable.Requests*int64(l.mirror) >= dueRequests*100
+	case l.sticky:
+		return false
 	}
 	return l.total.stable.Requests*int64(l.weight) >= dueRequests*int64(100-l.weight)
 }

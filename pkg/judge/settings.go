@@ -73,7 +73,10 @@ type Settings struct {
 	Rules
 	Limits Limits
 	Custom []Custom
-	// Steps is how many steps with weight the release has, >= 1, and Deadline
+	// Sticky tells that users stay on a version, so that the canary's share of the
+	// requests is not its weight: a smaller one is no sign of requests that hang.
+	Sticky bool
+	// Steps is how many steps with weight or copies the release has, >= 1, and Deadline
 	// how long each may take: over them the odds are spread.
 	Steps    int
 	Deadline time.Duration

@@ -61,7 +61,9 @@ func (e *checks) odds() (against, forth float64) { return 0, 0 }
 func (e *checks) accept(b Block, l *ledger) {
 	e.check.add(tracks{b.Stable.Counts, b.Canary.Counts})
 	e.closeCheck(l)
-	e.starve = e.starve.fold(b, e.settings)
+	if !e.settings.Sticky {
+		e.starve = e.starve.fold(b, e.settings)
+	}
 }
 
 // ruling is a list read from top to bottom.

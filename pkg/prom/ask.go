@@ -39,8 +39,12 @@ type Ask struct {
 	To           time.Time     // blocks that end later are not wanted; zero: there is no end
 	Width        time.Duration // of the blocks, >= 1 s, whole milliseconds, about one scrape interval
 	Step, Weight int           // written into the blocks
-	Reporter     Reporter
-	Custom       []Custom // the operator's metrics, in the order of Block.Custom
+	// Mirror is the share of requests of which the canary is sent a copy, in percent;
+	// 0: none. It is written into the blocks. Nobody but the servers' proxies counts
+	// copies, so that Destination is asked then, whatever Reporter says.
+	Mirror   int
+	Reporter Reporter
+	Custom   []Custom // the operator's metrics, in the order of Block.Custom
 }
 
 // Custom is a metric of the operator's, for one release: what the template says
@@ -254,6 +258,14 @@ func (a Ask) check() error {
 		return fmt.Errorf("ask for blocks of %q: %w", a.Key, errors.Join(errs...))
 	}
 	return nil
+}
+
+// asked is whose telemetry is asked for.
+func (a Ask) asked() Reporter {
+	if a.Mirror > 0 {
+		return Destination
+	}
+	return a.Reporter
 }
 
 func (a Ask) stable() track { return track{a.Namespace, a.StableWorkload} }

@@ -9,7 +9,7 @@ import (
 
 // block is what both tracks did between borders i-1 and i.
 func (v *view) block(a Ask, i int) judge.Block {
-	b := judge.Block{Start: v.grid.border(i - 1), Width: v.grid.width, Step: a.Step, Weight: a.Weight}
+	b := judge.Block{Start: v.grid.border(i - 1), Width: v.grid.width, Step: a.Step, Weight: a.Weight, Mirror: a.Mirror}
 	around := between{i - 1, i}
 	r := v.reporter(a, around)
 	s := v.sides[r]

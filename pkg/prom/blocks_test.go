@@ -99,6 +99,17 @@ func TestBlocks(t *testing.T) {
 `,
 		},
 		{
+			name:    "copies are counted by the servers alone, whoever is asked",
+			ask:     func(a *Ask) { a.Weight, a.Mirror, a.Reporter = 0, 10, Source },
+			proxies: func() []*envoy { return append(twoServers(), oneGateway()...) },
+			does:    func(i int, p []*envoy) { ordinary(i, p); p[2].answers(30, "200", "0", "-", 50) },
+			want: `
+ 10s stable 30; canary 10
+ 20s stable 30; canary 10
+ 30s stable 30; canary 10
+`,
+		},
+		{
 			name: "the two views are never summed", proxies: func() []*envoy { return append(twoServers(), oneGateway()...) },
 			does: func(i int, p []*envoy) { ordinary(i, p); ordinary(i, p[2:]) },
 			want: `

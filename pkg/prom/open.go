@@ -131,7 +131,7 @@ func (v *view) open(a Ask) (judge.Block, bool) {
 	if canaries.to <= 0 || !v.clear(a, r, canaries) {
 		return judge.Block{}, false
 	}
-	b := judge.Block{Start: v.grid.border(0), Width: v.grid.border(end).Sub(v.grid.border(0)), Step: a.Step, Weight: a.Weight}
+	b := judge.Block{Start: v.grid.border(0), Width: v.grid.border(end).Sub(v.grid.border(0)), Step: a.Step, Weight: a.Weight, Mirror: a.Mirror}
 	s := v.sides[r].requests
 	b.Canary = v.sample(a.canary(), r, s.change(a.canary(), canaries), canaries, v.charge(a, canaries).canary)
 	b.Canary.Live = true

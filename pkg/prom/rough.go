@@ -144,7 +144,7 @@ func (v *view) readSums(asks []Ask) error {
 // rough is a block of everything; a missing one where counters fell, for some
 // of what was before may be clear to Open.
 func (v *view) rough(a Ask) []judge.Block {
-	b := judge.Block{Start: v.grid.border(0), Width: v.grid.width, Step: a.Step, Weight: a.Weight}
+	b := judge.Block{Start: v.grid.border(0), Width: v.grid.width, Step: a.Step, Weight: a.Weight, Mirror: a.Mirror}
 	r := v.reporter(a, overall)
 	side := v.sides[r].requests
 	stable, canary := side.change(a.stable(), overall), side.change(a.canary(), overall)

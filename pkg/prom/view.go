@@ -85,7 +85,7 @@ func inTurn(steps ...func() error) error {
 // reportedBy picks the asks that may be answered by the reporter's telemetry.
 func reportedBy(r Reporter) func(Ask) bool {
 	return func(a Ask) bool {
-		return a.Reporter != Source && r == Destination || a.Reporter != Destination && r == Source
+		return a.asked() != Source && r == Destination || a.asked() != Destination && r == Source
 	}
 }
 
@@ -101,8 +101,8 @@ func pick(asks []Ask, wanted func(Ask) bool) []Ask {
 
 // reporter is whose telemetry counts for what happened between two borders.
 func (v *view) reporter(a Ask, b between) Reporter {
-	if a.Reporter == Source || a.Reporter == Destination {
-		return a.Reporter
+	if asked := a.asked(); asked == Source || asked == Destination {
+		return asked
 	}
 	d := v.sides[Destination].requests
 	if d.now.presentAround(a.stable(), b) || d.now.presentAround(a.canary(), b) {

@@ -35,6 +35,7 @@ func WidthOf(interval, assumed time.Duration) time.Duration {
 type Stretch struct {
 	Before       bool          // stable's hour before the release
 	Step, Weight int           // of the canary; 0 and 0 before the release
+	Mirror       int           // share of requests of which it is sent a copy, percent
 	From, To     time.Time     // whole milliseconds, UTC; To is zero while the stretch goes on
 	Width        time.Duration // of its blocks
 }
@@ -42,7 +43,7 @@ type Stretch struct {
 // Stretches are all stretches of a rollout, in the order of time: stable's hour
 // before it, its legs, and the present one. from is when the last VirtualService
 // was given the present state; zero if that is not known yet. A stretch without
-// weight has nothing to judge, but for one in which the canary's traffic
+// weight and copies has nothing to judge, but for one in which the canary's traffic
 // is watched going to zero. Until the width of the blocks is known
 // (Testing) there is only the hour before.
 func Stretches(s canary.State, from time.Time) []Stretch {
@@ -52,14 +53,14 @@ func Stretches(s canary.State, from time.Time) []Stretch {
 		return all
 	}
 	for _, l := range s.Legs {
-		if l.Weight > 0 {
-			all = append(all, Stretch{Step: l.Step, Weight: l.Weight, From: whole(l.From), To: whole(l.To), Width: s.Width})
+		if l.Weight > 0 || l.Mirror > 0 {
+			all = append(all, Stretch{Step: l.Step, Weight: l.Weight, Mirror: l.Mirror, From: whole(l.From), To: whole(l.To), Width: s.Width})
 		}
 	}
 	moves := s.Phase.Active() || s.Phase == canary.Watched
 	drains := s.Phase.Drains() && s.Peak > 0
-	if moves && (s.Weight > 0 || drains) && !from.IsZero() {
-		all = append(all, Stretch{Step: s.Step, Weight: s.Weight, From: whole(from), Width: s.Width})
+	if mirror := canary.TrafficOf(s).Mirror; moves && (s.Weight > 0 || mirror > 0 || drains) && !from.IsZero() {
+		all = append(all, Stretch{Step: s.Step, Weight: s.Weight, Mirror: mirror, From: whole(from), Width: s.Width})
 	}
 	return all
 }
@@ -74,7 +75,7 @@ func (s Stretch) Ask(namespace, service string, of canary.State, from time.Time)
 	return prom.Ask{
 		Namespace: namespace, Service: service,
 		StableWorkload: of.Stable.Deployment, CanaryWorkload: of.Canary.Deployment,
-		From: from, To: s.To, Width: s.Width, Step: s.Step, Weight: s.Weight,
+		From: from, To: s.To, Width: s.Width, Step: s.Step, Weight: s.Weight, Mirror: s.Mirror,
 	}
 }
 

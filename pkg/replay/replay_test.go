@@ -49,6 +49,13 @@ func TestStretchesAreAskedForInTheOrderOfTime(t *testing.T) {
 			},
 			at(5 * time.Minute), []Stretch{before, first, present},
 		},
+		"copies, now and before": {
+			func(s *canary.State) {
+				s.Spec.Steps = []canary.Step{{Mirror: 10}, {Mirror: 50}, {Weight: 100}}
+				s.Weight, s.Legs = 0, []canary.Leg{{Step: 1, Mirror: 10, From: at(time.Minute), To: at(4 * time.Minute)}}
+			},
+			at(5 * time.Minute), []Stretch{before, {Step: 1, Mirror: 10, From: at(time.Minute), To: at(4 * time.Minute), Width: 5 * time.Second}, {Step: 2, Mirror: 50, From: at(5 * time.Minute), Width: 5 * time.Second}},
+		},
 		"weight taken away by a person": {func(s *canary.State) { s.Phase, s.Weight = canary.Paused, 0 }, at(5 * time.Minute), []Stretch{before, first}},
 		"a rollback is watched going to zero": {
 			func(s *canary.State) { s.Phase, s.Weight = canary.RollingBack, 0 }, at(5 * time.Minute),
