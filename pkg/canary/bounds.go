@@ -76,7 +76,7 @@ func (c *checker) outside(s State) {
 	spec := s.Spec
 	c.need(len(s.Approvals) <= MaxApprovals, "approvals are %d, at most %d are kept", len(s.Approvals), MaxApprovals)
 	for _, a := range s.Approvals {
-		c.need(a.Step >= 1 && a.Step <= 100 && len(a.By) <= maxApprover, "an approval is of step %d by %q", a.Step, shorten(a.By, maxApprover))
+		c.need(a.Step >= 0 && a.Step <= 100 && len(a.By) <= maxApprover, "an approval is of step %d by %q", a.Step, shorten(a.By, maxApprover))
 	}
 	c.within("base.r", s.Base.Ready, mostPods)
 	c.within("base.x", s.Base.Restarts, mostPods)

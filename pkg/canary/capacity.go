@@ -29,15 +29,15 @@ func (m moment) carries() int {
 // within is a weight, as far as the pods carry it.
 func (m moment) within(weight int) int { return min(weight, m.carries()) }
 
-// short says how many pods a weight takes, and how many there are.
+// needs says how many pods a weight takes, and how many there are.
 func (m moment) needs(weight int) string {
 	c := m.o.Tracks.Canary
 	need := 1
 	for need < m.state.Base.Ready && Carries(need, m.state.Base.Ready, m.spec.Capacity) < weight {
 		need++
 	}
-	return fmt.Sprintf("%d%% takes %s of %s (stable had %d for all traffic, and one may carry %s of theirs), it has %d%s",
-		weight, howMany(need, "ready pod"), c.Deployment, m.state.Base.Ready, decimal(m.spec.Capacity)+" times that of one", c.Ready, because(c.Problem))
+	return fmt.Sprintf("%d%% takes %s of %s, it has %d%s (stable carried everything with %d; a pod is given at most %s times what one of those had)",
+		weight, howMany(need, "ready pod"), c.Deployment, c.Ready, because(c.Problem), m.state.Base.Ready, decimal(m.spec.Capacity))
 }
 
 // lowerToCapacity takes away what the pods that are left can't carry.
@@ -47,7 +47,7 @@ func lowerToCapacity(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	return m.aside(func(s *State) { s.Weight = most }, true, CapacityShort,
-		"Lowered to %d%%, which the pods of %s that are left can carry: %s", most, m.state.Canary.Deployment, m.needs(m.state.Weight)), true
+		"Lowered to %d%%, as far as the pods that are left carry it: %s", most, m.needs(m.state.Weight)), true
 }
 
 // growWithinStep raises to the step's weight as pods become ready, and waits for them.
@@ -60,7 +60,7 @@ func growWithinStep(m moment) (Plan, bool) {
 	weight := m.within(m.step().Weight)
 	if weight > m.state.Weight {
 		return m.move(func(s *State) { s.Weight = weight }, false, StepStarted,
-			"Step %d of %d: %d%% of the traffic goes to %s, as far as its pods carry %d%%", m.state.Step, len(m.spec.Steps), weight, m.state.Canary.Deployment, m.step().Weight), true
+			"Step %d of %d: %s", m.state.Step, len(m.spec.Steps), m.gives(m.state.Step)), true
 	}
 	late := m.now.Sub(m.state.Since) >= m.spec.StepDeadline
 	if late && m.spec.OnInconclusive == RollBack {

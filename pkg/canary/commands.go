@@ -37,7 +37,7 @@ func obeyVerb(m moment) (Plan, bool) {
 	}
 	switch verb {
 	case CommandApprove:
-		return m.approve()
+		return m.heedApproval()
 	case CommandRollback:
 		_, waits := m.orderedBack()
 		p := m.hold(AwaitingGate, "%s", waits)

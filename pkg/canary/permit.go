@@ -12,7 +12,7 @@ import (
 
 // Approval is a person's yes to a raise.
 type Approval struct {
-	Step int       `json:"n"`            // to which, 1-based
+	Step int       `json:"n"`            // to which, 1-based; 0: to the start
 	By   string    `json:"by,omitempty"` // as the API server noted it; empty: nobody did
 	At   time.Time `json:"at"`
 }
@@ -33,7 +33,7 @@ func (m moment) permit(step int, ordered bool) (Plan, bool) {
 		p.View.Checks = to.checks
 		return p, true
 	}
-	if why := m.approvalFor(step, to); why != "" && !ordered && !m.approved(step) {
+	if why := m.approvalFor(step, to); why != "" && !ordered && !m.approved(step) && !m.approves() {
 		if len(to.awaits) == 0 {
 			to.reason = AwaitingApproval
 		}
@@ -83,17 +83,31 @@ func (m moment) approved(step int) bool {
 	return slices.ContainsFunc(m.state.Approvals, func(a Approval) bool { return a.Step == step })
 }
 
-// approve takes a person's approval of the next raise.
-func (m moment) approve() (Plan, bool) {
+// approves tells that a person's yes to the next raise stands. It is taken with the
+// raise itself: a write of its own would begin the bake anew.
+func (m moment) approves() bool {
+	verb, new := m.verb()
+	return new && verb == CommandApprove
+}
+
+// heedApproval leaves a yes for the raise that it is about, and tells of one that is
+// about none.
+func (m moment) heedApproval() (Plan, bool) {
 	step := m.state.Step + 1
-	if m.state.Phase.Drains() || step > len(m.spec.Steps) || m.approved(step) || m.approvalFor(step, m.beforeRaise(step)) == "" {
-		return m.ignore("The command approve#%s approves of nothing that the release waits for, or will before its next step: ignored", m.o.Command.ID), true
+	if !m.state.Phase.Drains() && step <= len(m.spec.Steps) && m.approvalFor(step, m.beforeRaise(step)) != "" && !m.approved(step) {
+		return Plan{}, false
 	}
-	by := shorten(m.o.Command.By, maxApprover)
-	return m.aside(func(s *State) {
-		s.Approvals = append(slices.Clone(s.Approvals), Approval{Step: step, By: by, At: m.now.UTC().Truncate(time.Second)})
-		s.Approvals = s.Approvals[max(0, len(s.Approvals)-MaxApprovals):]
-	}, false, Approved, "Step %d (%s) was approved %s", step, m.spec.Steps[step-1].share(), m.o.Command.given()).handling(m.o.Command), true
+	return m.ignore("The command approve#%s approves of nothing that the release waits for, or will before its next step: ignored", m.o.Command.ID), true
+}
+
+// approve notes a person's yes with the raise that it is about; step 0 is the start.
+func (p Plan) approve(c *Command, step int, what string, now time.Time) Plan {
+	by := shorten(c.By, maxApprover)
+	all := append(slices.Clone(p.Next.Approvals), Approval{Step: step, By: by, At: now.UTC().Truncate(time.Second)})
+	p.Next.Approvals = all[max(0, len(all)-MaxApprovals):]
+	p.View.Approvals = p.Next.Approvals
+	p.Tell = append(p.Tell, Event{Reason: Approved, Sentence: what + " was approved " + c.given()})
+	return p.handling(c)
 }
 
 // tellWaiting tells people, each once and without what changes from look to look, that
@@ -137,12 +151,11 @@ func askBeforeStart(m moment) (Plan, bool) {
 	}
 	var to asks
 	m.gates(&to, BeforeStart, 0)
-	verb, new := m.verb()
 	var p Plan
-	switch approved := new && verb == CommandApprove; {
+	switch {
 	case len(to.denied) > 0:
 		p = m.leave(Blocked, to.reason, "%s", to.denied[0].Sentence).told(true)
-	case len(to.approve) > 0 && !approved:
+	case len(to.approve) > 0 && !m.approves():
 		p = m.leave(Waiting, AwaitingApproval, "%s. The release begins when somebody approves: kubectl canary approve %s, or the command approve#id", to.approve[0].Sentence, m.subjectName()).told(true)
 		to.awaits = append(to.awaits, Awaited{Kind: AwaitApproval, Sentence: p.View.Sentence})
 	case len(to.awaits) > 0:

@@ -3,6 +3,7 @@ package canary
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"serin.dev/serin/pkg/judge"
@@ -76,6 +77,9 @@ func (m moment) raise(step int, r Reason, format string, args ...any) Plan {
 			s.Width = m.o.Width
 		}
 	}, false, r, format, args...)
+	if m.approves() {
+		p = p.approve(m.o.Command, step, "Step "+strconv.Itoa(step)+" ("+m.spec.Steps[step-1].share()+")", m.now)
+	}
 	p.Tell = append(p.Tell, m.stableShrank()...)
 	if m.state.Step == 0 {
 		for _, over := range m.o.Baseline.Over {

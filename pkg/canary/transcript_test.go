@@ -142,6 +142,7 @@ func describe(p Plan) string {
 	if p.Clean {
 		out.WriteString("    takes all marks off\n")
 	}
+	out.WriteString(describeAsks(p))
 	out.WriteString(describePlace(p))
 	if p.Record != nil {
 		fmt.Fprintf(&out, "    records %s at most %d%%\n", p.Record.Outcome, p.Record.Weight)
@@ -277,13 +278,21 @@ func (w *world) do(args []string) error {
 	case "steps":
 		w.spec.Steps = nil
 		for _, arg := range args {
-			weight, err := strconv.Atoi(arg)
+			share, mirror := strings.CutPrefix(arg, "mirror:")
+			percent, err := strconv.Atoi(share)
 			if err != nil {
 				return err
 			}
-			w.spec.Steps = append(w.spec.Steps, Step{Weight: weight, Bake: time.Minute})
+			step := Step{Weight: percent, Bake: time.Minute}
+			if mirror {
+				step = Step{Mirror: percent, Bake: time.Minute}
+			}
+			w.spec.Steps = append(w.spec.Steps, step)
 		}
 	default:
+		if handled, err := w.doOutside(verb, args); handled {
+			return err
+		}
 		return w.doPlace(verb, args)
 	}
 	return nil
@@ -369,6 +378,10 @@ func change(t *Track, args []string) error {
 			t.Crashing, t.Problem = false, ""
 		case "problem":
 			t.Problem = value
+		case "restarts":
+			t.Restarts = n
+		case "killed":
+			t.Killed = n
 		case "digest":
 			t.Digests = []string{value}
 		default:

@@ -45,7 +45,7 @@ func (m moment) verification() verification {
 
 func (m moment) verify(to *asks, kind QuestionKind, while string) {
 	if m.o.Askable[kind] {
-		m.put(to, m.question(kind, "", AfterRollback, 0), smokeStands, while)
+		m.put(to, m.question(kind, "", AfterRollback, 0), residualWatch, while)
 	}
 }
 
