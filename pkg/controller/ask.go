@@ -47,8 +47,18 @@ func subjectOf(s situation, p canary.Plan) canary.Subject {
 
 func partyOf(o topology.Objects, t canary.Track) canary.Party {
 	p := canary.Party{Deployment: t.Deployment, Template: t.Template, Digests: t.Digests, Images: t.Images, Ready: t.Ready}
-	if d, found := topology.ByName(o, t.Deployment); found {
-		p.Addresses, p.Pods = topology.Addresses(o, d, podsOf(d, t))
+	d, found := topology.ByName(o, t.Deployment)
+	if !found {
+		return p
+	}
+	pods := podsOf(d, t)
+	if p.Addresses, p.Pods = topology.Addresses(o, d, pods); p.Addresses != nil {
+		return p
+	}
+	for _, one := range pods { // of a Service without HTTP
+		if one.Ready {
+			p.Pods = append(p.Pods, one.Name)
+		}
 	}
 	return p
 }
