@@ -70,6 +70,7 @@ spec:
     redirect: {uri: /}
   - name: other
     match: [{uri: {prefix: /other}}]
+    mirrors: [{destination: {host: audit}, percentage: {value: 5}}]
     route:
     - {destination: {host: web, subset: v1}, weight: 80}
     - {destination: {host: web.guard-routes.svc.cluster.local, subset: v2}, weight: 0}
@@ -175,6 +176,8 @@ func TestRoutePolicy(t *testing.T) {
 	})
 	t.Run("what Serin may write", func(t *testing.T) { g.mayRoute(t, doc) })
 	t.Run("what Serin may not write", func(t *testing.T) { g.mayNotRoute(t, doc) })
+	t.Run("other copies and cookies", func(t *testing.T) { g.mayNotCopyOrKeep(t, doc) })
+	t.Run("copies and cookies", func(t *testing.T) { g.mayCopyAndKeep(t, doc) })
 	t.Run("what people may write", func(t *testing.T) {
 		other := tree(route.Clone(doc))
 		other.spec()["hosts"] = []any{"other.example.com"}
@@ -250,6 +253,7 @@ func (g guardTest) mayNotRoute(t *testing.T, doc map[string]any) {
 		more     = "more would change in route "
 		others   = "others would come or go in route "
 		shares   = "shares would change in route "
+		copies   = "Serin sends copies to a destination of the route without users, by one mirror, and others would come or go in route "
 		unlike   = "stands before no route that it is like"
 		astray   = "leads elsewhere than the route behind it"
 		grasping = "takes other requests than those of the route behind it with a header"
@@ -288,7 +292,7 @@ func (g guardTest) mayNotRoute(t *testing.T, doc map[string]any) {
 		"requests are mirrored elsewhere":       {func(d tree) { d.at(2)["mirror"] = map[string]any{"host": "evil"} }, more + "2"},
 		"a mirror comes": {func(d tree) {
 			d.at(5)["mirrors"] = written(`m: [{destination: {host: evil}, percentage: {value: 100}}]`)["m"]
-		}, more + "5"},
+		}, copies + "5"},
 		"a fault is injected":                    {func(d tree) { d.at(5)["fault"] = written(`f: {abort: {httpStatus: 500, percentage: {value: 1}}}`)["f"] }, more + "5"},
 		"paths are rewritten":                    {func(d tree) { d.at(5)["rewrite"] = map[string]any{"uri": "/evil"} }, more + "5"},
 		"a redirect leads elsewhere":             {func(d tree) { d.at(3)["redirect"] = map[string]any{"authority": "evil.example.com"} }, more + "3"},
@@ -316,6 +320,144 @@ func (g guardTest) mayNotRoute(t *testing.T, doc map[string]any) {
 		"its own route takes all paths":          {func(d tree) { d.at(0)["match"] = written(`m: [{headers: {x-app-version: {exact: canary}}}]`)["m"] }, grasping},
 		"its own route takes another path":       {func(d tree) { d.at(0)["match"] = append(d.at(0)["match"].([]any), under("/admin")...) }, grasping},
 		"its own route forgets another's header": {func(d tree) { d.own(2, func(r tree) { r["route"] = []any{map[string]any(d.to(2, 0))} }) }, grasping},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := tree(route.Clone(doc))
+			c.change(d)
+			err := g.put(t.Context(), d)
+			if err == nil || !strings.Contains(err.Error(), "serin-routes") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+// mirrored is a canary beside the last route's destination, which is sent copies.
+func (d tree) mirrored(to string, weights ...int) {
+	d.split(5, "v2")
+	d.weigh(5, weights...)
+	d.at(5)["mirrors"] = written("m: [" + to + "]")["m"]
+}
+
+// told has the destinations of the last route tell which version they are.
+func (d tree) told(cookies ...string) {
+	d.split(5, "v2")
+	d.weigh(5, 95, 5)
+	for j, c := range cookies {
+		d.to(5, j)["headers"] = map[string]any{"response": map[string]any{"add": map[string]any{"set-cookie": c}}}
+	}
+}
+
+// kept puts a route of Serin's before the last, for those who bring a cookie.
+func (d tree) kept(regex string) {
+	d.own(5, func(r tree) {
+		r["name"] = "serin-cookie.stable.web"
+		delete(r, "mirrors")
+		r["match"] = []any{map[string]any{"headers": map[string]any{"cookie": map[string]any{"regex": regex}}}}
+	})
+}
+
+const (
+	copiesOfTen  = "{destination: {host: web, subset: v2}, percentage: {value: 10}}"
+	cookieOfV1   = "serin-web=stable.r1.2.25; Max-Age=3600; Path=/; HttpOnly; SameSite=Lax"
+	cookieOfV2   = "serin-web=canary.r1; Max-Age=3600; Path=/; HttpOnly; SameSite=Lax"
+	regexOfV1    = `(?:.*; *)?serin-web=(?:stable\.r1\.2\.25)(?: *;.*)?`
+	sentElsehow  = "Serin sends copies to a destination of the route without users, by one mirror, and others would come or go in route 5"
+	otherHeaders = "Serin adds and removes subsets of the destinations that are there, and others would come or go in route 5"
+)
+
+// mayCopyAndKeep tries copies and cookies that are all right, and takes them off.
+func (g guardTest) mayCopyAndKeep(t *testing.T, doc map[string]any) {
+	defer g.stored(t, doc)
+	for name, change := range map[string]func(d tree){
+		"copies for the canary":      func(d tree) { d.mirrored(copiesOfTen, 100, 0) },
+		"testers before them":        func(d tree) { d.mirrored(copiesOfTen, 100, 0); d.own(5, func(r tree) { delete(r, "mirrors") }) },
+		"a version tells its cookie": func(d tree) { d.told(cookieOfV1, cookieOfV2) },
+		"users are kept by it":       func(d tree) { d.told(cookieOfV1, cookieOfV2); d.kept(regexOfV1) },
+		"testers before users who are kept": func(d tree) {
+			d.told(cookieOfV1, cookieOfV2)
+			d.kept(regexOfV1)
+			d.own(5, func(r tree) { r["name"] = "serin-canary.web" })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := tree(route.Clone(doc))
+			change(d)
+			if err := g.put(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			there := tree(g.stored(t, d))
+			back := tree(route.Clone(doc))
+			back.meta()["resourceVersion"] = there.meta()["resourceVersion"]
+			if err := g.put(t.Context(), back); err != nil {
+				t.Errorf("taken off: %v", err)
+			}
+			doc = g.stored(t, back)
+		})
+	}
+}
+
+// mayNotCopyOrKeep tries what copies and cookies could be abused for.
+func (g guardTest) mayNotCopyOrKeep(t *testing.T, doc map[string]any) {
+	for name, c := range map[string]struct {
+		change func(d tree)
+		want   string
+	}{
+		"copies to another host": {func(d tree) { d.mirrored("{destination: {host: evil, subset: v2}, percentage: {value: 10}}", 100, 0) }, sentElsehow},
+		"copies to another namespace": {func(d tree) {
+			d.mirrored("{destination: {host: web.bank, subset: v2}, percentage: {value: 10}}", 100, 0)
+		}, sentElsehow},
+		"copies to another port": {func(d tree) {
+			d.mirrored("{destination: {host: web, subset: v2, port: {number: 22}}, percentage: {value: 10}}", 100, 0)
+		}, sentElsehow},
+		"copies to all pods":      {func(d tree) { d.mirrored("{destination: {host: web}, percentage: {value: 10}}", 100, 0) }, sentElsehow},
+		"copies to stable":        {func(d tree) { d.mirrored("{destination: {host: web, subset: v1}, percentage: {value: 10}}", 100, 0) }, sentElsehow},
+		"copies to who has users": {func(d tree) { d.mirrored(copiesOfTen, 95, 5) }, sentElsehow},
+		"copies by two mirrors": {func(d tree) {
+			d.mirrored(copiesOfTen+", {destination: {host: web, subset: v2}, percentage: {value: 20}}", 100, 0)
+		}, sentElsehow},
+		"copies by the single mirror": {func(d tree) {
+			d.split(5, "v2")
+			d.weigh(5, 100, 0)
+			d.at(5)["mirror"] = map[string]any{"host": "web", "subset": "v2"}
+		}, "more would change in route 5"},
+		"copies of the user's go": {func(d tree) { delete(d.at(4), "mirrors") }, "by one mirror, and others would come or go in route 4"},
+		"copies of the user's change": {func(d tree) {
+			d.at(4)["mirrors"] = written("m: [{destination: {host: audit}, percentage: {value: 50}}]")["m"]
+		}, "others would come or go in route 4"},
+		"testers are copied": {func(d tree) {
+			d.split(5, "v2")
+			d.weigh(5, 100, 0)
+			d.own(5, func(r tree) { r["mirrors"] = written("m: [" + copiesOfTen + "]")["m"] })
+		}, "stands before no route that it is like"},
+		"another cookie":                   {func(d tree) { d.told("session=1; Max-Age=3600; Path=/; HttpOnly; SameSite=Lax") }, otherHeaders},
+		"a cookie for other hosts":         {func(d tree) { d.told(cookieOfV1 + "; Domain=example.com") }, otherHeaders},
+		"a cookie for scripts":             {func(d tree) { d.told(strings.Replace(cookieOfV1, "; HttpOnly", "", 1)) }, otherHeaders},
+		"a cookie that says what it likes": {func(d tree) { d.told(strings.Replace(cookieOfV1, "stable.", "%REQ(authorization)%.", 1)) }, otherHeaders},
+		"another header of answers": {func(d tree) {
+			d.told(cookieOfV1)
+			d.to(5, 0)["headers"] = written(`h: {response: {add: {x-frame-options: ALLOWALL}}}`)["h"]
+		}, otherHeaders},
+		"a header of answers goes": {func(d tree) {
+			d.told(cookieOfV1)
+			d.to(5, 0)["headers"] = written(`h: {response: {remove: [strict-transport-security]}}`)["h"]
+		}, otherHeaders},
+		"a header of requests": {func(d tree) {
+			d.told(cookieOfV1)
+			d.to(5, 0)["headers"] = written(`h: {request: {set: {x-user: admin}}}`)["h"]
+		}, otherHeaders},
+		"a cookie beside a lost header": {func(d tree) {
+			d.to(2, 0)["headers"] = written(`h: {response: {add: {set-cookie: "` + cookieOfV1 + `"}}}`)["h"]
+		}, "others would come or go in route 2"},
+		"testers are told a cookie": {func(d tree) {
+			d.told(cookieOfV1, cookieOfV2)
+			d.own(5, func(r tree) {
+				r["route"] = []any{route.Clone(d.to(5, 0))}
+				delete(r["route"].([]any)[0].(map[string]any), "weight")
+			})
+		}, "leads elsewhere than the route behind it"},
+		"users are kept by their session": {func(d tree) { d.told(cookieOfV1, cookieOfV2); d.kept(`(?:.*; *)?session=.*`) }, "takes other requests than those of the route behind it"},
+		"all users are kept":              {func(d tree) { d.told(cookieOfV1, cookieOfV2); d.kept(".*") }, "takes other requests than those of the route behind it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := tree(route.Clone(doc))
@@ -374,7 +516,13 @@ func (g guardTest) anyRoutes(t *testing.T) {
 				doc = g.stored(t, doc)
 				continue
 			}
-			traffic.Weight, traffic.Header = weight, m.header()
+			traffic.Weight, traffic.Header, traffic.Mirror, traffic.Sticky = weight, m.header(), 0, nil
+			if m.IntN(2) == 0 {
+				traffic.Sticky = &canary.Sticky{Cookie: "serin-web", Canary: "canary.r1", Stable: fmt.Sprintf("stable.r1.%d", weight), MaxAge: time.Hour}
+			}
+			if weight == 0 && m.IntN(2) == 0 {
+				traffic.Mirror = 1 + m.IntN(100)
+			}
 			next, now, err := route.Apply(doc, web, traffic, marks)
 			if err != nil {
 				continue // too coarse for such a share
@@ -409,7 +557,7 @@ func (m maker) document(name string) map[string]any {
 		if m.IntN(3) > 0 {
 			r["match"] = m.conditions()
 		}
-		if m.IntN(3) == 0 {
+		if m.IntN(4) == 0 {
 			r["timeout"], r["mirror"] = "3s", map[string]any{"host": "audit"}
 		}
 		if m.IntN(8) == 0 {
@@ -525,7 +673,9 @@ func (g guardTest) thousandRoutes(t *testing.T) {
 	tree(doc).meta()["name"] = "thousand"
 	tree(doc).setRoutes(routes)
 	doc = g.stored(t, doc)
-	traffic := canary.Traffic{Stable: "v1", Canary: "v2", Weight: 5, Header: &canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}}}
+	traffic := canary.Traffic{
+		Stable: "v1", Canary: "v2", Weight: 5, Header: &canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
+	}
 	first, marks, err := route.Apply(doc, web, traffic, nil)
 	if err != nil {
 		t.Fatal(err)
