@@ -9,6 +9,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
 COPY cmd ./cmd
 COPY pkg ./pkg
 COPY internal/operator ./internal/operator
+COPY internal/signature ./internal/signature
 COPY deploy ./deploy
 ARG VERSION=unknown
 ENV GOCACHE=/cache CGO_ENABLED=0

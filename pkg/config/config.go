@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,10 @@ import (
 type Config struct {
 	Defaults       canary.Spec // where a Deployment's annotations say nothing
 	Metrics        []Metric    // that annotations may name, sorted by name
+	Gates          []Gate      // that annotations may name, sorted by name
+	Alertmanager   Alertmanager
+	Smoke          Smoke
+	Registry       Registry
 	Notify         Notify
 	Links          Links
 	Namespaces     []string // to watch; empty: all
@@ -85,6 +90,9 @@ func Default() Config {
 		Prometheus: Prometheus{
 			URL: "http://prometheus.istio-system:9090", Interval: 15 * time.Second, Timeout: 10 * time.Second, Reporter: ReporterAuto,
 		},
+		Alertmanager: defaultAlertmanager(),
+		Smoke:        Smoke{Host: HostService, Timeout: 10 * time.Second, Total: time.Minute},
+		Registry:     Registry{Timeout: 10 * time.Second},
 		InPlace: InPlace{
 			Guard:   GuardPolicy,
 			Webhook: Webhook{Listen: ":8443", Certificate: "/etc/serin-webhook/tls.crt", Key: "/etc/serin-webhook/tls.key"},
@@ -201,7 +209,7 @@ func (c Config) contradictions() []error {
 	if p := c.Page.Listen; p != "" && (port(p) == port(c.Listen) || c.InPlace.Enabled && c.InPlace.Guard == GuardWebhook && port(p) == port(c.InPlace.Webhook.Listen)) {
 		errs = append(errs, fmt.Errorf("page.listen: %q has the port of another listener; write another one, like \"127.0.0.1:9092\"", p))
 	}
-	return append(errs, c.unknownChannels()...)
+	return slices.Concat(errs, c.unknownChannels(), c.outsideContradictions())
 }
 
 func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }

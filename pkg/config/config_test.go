@@ -63,6 +63,19 @@ judge:
   mode: threshold
   evidence: {falseRollbacks: 0.1%, falsePromotions: 2.5%, worseThanStable: 3x, negligible: 10%, clearlyBad: 1.5x, strict: true}
   threshold: {checks: 5, requests: 1000}
+alertmanager:
+  urls: [https://am-0.example.com, https://am-1.example.com/alerts]
+  credentials: /run/am
+  ca: /run/ca.crt
+  plaintext: true
+  interval: 5s
+  timeout: 2s
+  matchers: 'team="shop"'
+  rollback: []
+  hold: [page]
+  receiver: {listen: ":9095", token: /run/token}
+smoke: {proxy: "http://proxy.example.com:3128", host: address, timeout: 2s, total: 30s}
+registry: {hosts: [registry.example.com, "registry.example.com:5000"], credentials: /run/docker, ca: /run/ca.crt, insecure: ["registry.example.com:5000"], timeout: 1s}
 inPlace:
   enabled: true
   guard: webhook
@@ -94,7 +107,17 @@ listen: 127.0.0.1:9000
 			{Name: "queue-depth", Gauge: `depth{app="{{workload}}"}`, Description: "Jobs that wait"},
 		},
 		Prometheus: config.Prometheus{URL: "https://metrics.example.com/prometheus", Interval: 5 * time.Second, Timeout: 3 * time.Second, Reporter: config.ReporterSource},
-		InPlace:    config.InPlace{Enabled: true, Guard: config.GuardWebhook, Webhook: config.Webhook{Listen: ":9443", Certificate: "/run/tls.crt", Key: "/run/tls.key"}},
+		Alertmanager: config.Alertmanager{
+			URLs: []string{"https://am-0.example.com", "https://am-1.example.com/alerts"}, Credentials: "/run/am", CA: "/run/ca.crt", Plaintext: true,
+			Interval: 5 * time.Second, Timeout: 2 * time.Second, Matchers: `team="shop"`, Rollback: []string{}, Hold: []string{"page"},
+			Receiver: config.Receiver{Listen: ":9095", Token: "/run/token"},
+		},
+		Smoke: config.Smoke{Proxy: "http://proxy.example.com:3128", Host: config.HostAddress, Timeout: 2 * time.Second, Total: 30 * time.Second},
+		Registry: config.Registry{
+			Hosts: []string{"registry.example.com", "registry.example.com:5000"}, Credentials: "/run/docker", CA: "/run/ca.crt",
+			Insecure: []string{"registry.example.com:5000"}, Timeout: time.Second,
+		},
+		InPlace: config.InPlace{Enabled: true, Guard: config.GuardWebhook, Webhook: config.Webhook{Listen: ":9443", Certificate: "/run/tls.crt", Key: "/run/tls.key"}},
 
 		Page: config.Page{Listen: "10.0.0.1:9444", Access: config.AccessReviewed, Hosts: []string{"serin.example.com"}, Certificate: "/run/page.crt", Key: "/run/page.key"},
 
@@ -162,6 +185,22 @@ func TestMistakes(t *testing.T) {
 		{"no URL", "prometheus: {url: prometheus:9090}", `prometheus.url: "prometheus:9090" is no http or https URL`},
 		{"a URL with a query", "prometheus: {url: 'http://p:9090/?x=1'}", `has a query or fragment`},
 		{"no reporter", "prometheus: {reporter: desination}", `prometheus.reporter: "desination" is none of the choices; did you mean "destination"?`},
+		{"Alertmanager alone", "alertmanager: {urls: 'http://a:9093'}", `alertmanager.urls: "http://a:9093" is no list; write for example [http://alertmanager.monitoring:9093]`},
+		{"an Alertmanager without a scheme", "alertmanager: {urls: ['a:9093']}", `alertmanager.urls: a list or mapping holds what is no http or https URL`},
+		{"an Alertmanager twice", "alertmanager: {urls: ['http://a', 'http://a']}", `holds "http://a" twice; write it once`},
+		{"an Alertmanager with a query", "alertmanager: {urls: ['http://a?x=1']}", `holds what has a query, which can't be part of the address`},
+		{"credentials in the open", "alertmanager: {urls: ['http://a'], credentials: /run/am}", `alertmanager.urls: credentials would go unencrypted; write https, or alertmanager.plaintext: true`},
+		{"matchers that are none", "alertmanager: {matchers: 'team'}", `alertmanager.matchers: "team" has `},
+		{"a severity alone", "alertmanager: {hold: critical}", `alertmanager.hold: "critical" is no list; write for example [critical]`},
+		{"a severity with a sign", "alertmanager: {rollback: ['a b']}", `holds "a b", which is no valid name; write for example critical`},
+		{"a receiver that believes all", "alertmanager: {urls: ['http://a'], receiver: {listen: ':9095'}}", `alertmanager.receiver.token: it is missing; write the absolute path of a file with a token`},
+		{"a receiver for nobody", "alertmanager: {receiver: {listen: ':9095', token: /run/t}}", `alertmanager.receiver.listen: there is no Alertmanager to ask; write alertmanager.urls, or take it away`},
+		{"a receiver on the port of the metrics", "alertmanager: {urls: ['http://a'], receiver: {listen: ':8080', token: /run/t}}", `alertmanager.receiver.listen: ":8080" has the port of another listener; write another one, like ":9095"`},
+		{"a proxy with a path", "smoke: {proxy: 'http://p:3128/x'}", `smoke.proxy: what is written is no http or https URL of a host alone; write for example http://smoke-proxy.serin-system:3128`},
+		{"a host of no kind", "smoke: {host: public}", `smoke.host: "public" is none of the choices; write service or address`},
+		{"all checks sooner than one", "smoke: {timeout: 20s, total: 10s}", `smoke.total: all checks have 10s, which is less than the 20s of one`},
+		{"a registry with a scheme", "registry: {hosts: ['https://r.example.com']}", `registry.hosts: a list or mapping holds "https://r.example.com", which is no valid name; write for example registry.example.com`},
+		{"an insecure registry that isn't asked", "registry: {hosts: [r.example.com], insecure: [r.example.co]}", `registry.insecure: "r.example.co" is none of registry.hosts; did you mean "r.example.com"?`},
 		{"a judge that doesn't exist", "judge: {mode: oracle}", `judge.mode: "oracle" is none of the choices; write evidence or threshold`},
 		{"a judge twice", "defaults: {judge: evidence}\njudge: {mode: threshold}", `defaults.judge: "evidence" contradicts judge.mode, which is "threshold"; write one of them`},
 		{"a multiple the threshold mode can't judge", "defaults: {max-p99: '1s, 2x'}\njudge: {mode: threshold}", `defaults.max-p99: its multiple of stable's latency can't be judged by the threshold mode`},

@@ -24,6 +24,7 @@ func Example() string {
 		}
 	}
 	b.WriteString(metricsExample)
+	b.WriteString(gatesExample)
 	var open []string
 	for _, s := range settings {
 		parts := strings.Split(s.path, ".")
@@ -60,6 +61,34 @@ metrics: {}
 #  queue-depth:
 #    description: Jobs that wait
 #    gauge: worker_queue_depth{namespace="{{namespace}}", pod=~"{{pods}}"}
+`
+
+const gatesExample = `
+# Gates: whom releases ask whether they may go on, which annotations name: serin.dev/gates:
+# "hours, security, migration@before-start+before-rollback". at: when one is asked where annotations
+# don't say, of before-start, before-step, before-promotion, before-rollback and after-rollback.
+# docs/gates.md shows every type.
+gates: {}
+#  hours:
+#    type: window
+#    open: Mon-Thu 09:00-16:00, Fri 09:00-12:00
+#    zone: Europe/Berlin
+#    closed: ["2026-12-24..2027-01-02"]
+#  migration:
+#    type: webhook
+#    at: [before-start, before-rollback]
+#    url: https://gates.example.com/migration
+#    credentials: /etc/serin-secrets/migration-key
+#  security:
+#    type: harbor
+#    url: https://harbor.example.com
+#    credentials: /etc/serin-secrets/harbor
+#    critical: 0
+#    high: 3 else approval
+#    signed: cosign
+#  freeze:
+#    type: alertmanager
+#    matchers: alertname="ReleaseFreeze"
 `
 
 const channelsExample = `  # Where people are told of releases, which annotations name: serin.dev/notify: "team-shop, ops".

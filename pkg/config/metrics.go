@@ -18,13 +18,16 @@ type Metric struct {
 	Good, Bad, Total, Gauge string
 }
 
-// Vocabulary is what Deployments' annotations build on. Without any channel it lets
-// them name all: whoever was given no file, as kubectl, doesn't know which there are.
-// The controller does, by ChannelNames.
+// Vocabulary is what Deployments' annotations build on. Without any channel, or any
+// gate, it lets them name all: whoever was given no file, as kubectl, doesn't know which
+// there are. The controller does, by ChannelNames and GateVocabulary.
 func (c Config) Vocabulary() annotation.Vocabulary {
 	v := annotation.Vocabulary{Defaults: c.Defaults}
 	if len(c.Notify.Channels) > 0 {
 		v.Channels = c.ChannelNames()
+	}
+	if len(c.Gates) > 0 {
+		v.Gates = c.GateVocabulary()
 	}
 	v.Defaults.Notify = c.Notify.Default
 	for _, m := range c.Metrics {

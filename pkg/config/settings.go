@@ -29,12 +29,16 @@ type setting struct {
 const (
 	defaultsPath = "defaults"
 	metricsPath  = "metrics"
+	gatesPath    = "gates"
 	channelsPath = "notify.channels"
 )
 
 // settings are all leaves but those under defaults, which are the annotations,
-// and under metrics and notify.channels, whose names are the operator's.
-var settings = []setting{
+// and under the sections that are named, whose names are the operator's.
+var settings = slices.Concat(judging, outsideSettings, others)
+
+// judging are the leaves about what is watched, and how it is judged.
+var judging = []setting{
 	{"namespaces", `[]`, "The namespaces to watch; none given: all.", func(c *Config, v any) error {
 		return labels(v, &c.Namespaces)
 	}},
@@ -87,6 +91,10 @@ var settings = []setting{
 		c.Defaults.Rules.Threshold.Requests = n
 		return err
 	}},
+}
+
+// others are all other leaves.
+var others = []setting{
 	{"inPlace.enabled", `false`, "Whether a Deployment that is alone behind its Service is released in place: it is updated as always, and held until Serin has released the new template. This needs rights and a guard that two Deployments don't: deploy/in-place brings them, and sets this.", func(c *Config, v any) error {
 		return truth(v, &c.InPlace.Enabled)
 	}},
@@ -166,11 +174,11 @@ var settings = []setting{
 // apply walks the tree below path and sets what it finds.
 func apply(c *Config, path string, tree map[string]any) []error {
 	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(tree)) {
+	for _, key := range inOrder(path, tree) {
 		here, value := join(path, key), tree[key]
 		if i := slices.IndexFunc(settings, func(s setting) bool { return s.path == here }); i >= 0 {
 			if err := settings[i].set(c, value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s %w", here, written(value), err))
+				errs = append(errs, fmt.Errorf("%s: %s %w", here, shownAt(key, value), err))
 			}
 			continue
 		}
@@ -180,15 +188,12 @@ func apply(c *Config, path string, tree map[string]any) []error {
 			continue
 		}
 		section, is := value.(map[string]any)
+		operators, named := namedSections[here]
 		switch {
-		case here == metricsPath && (is || value == nil):
-			errs = append(errs, applyMetrics(c, section)...)
-		case here == channelsPath && (is || value == nil):
-			errs = append(errs, applyChannels(c, section)...)
-		case here == channelsPath:
-			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write a name below it, indented, and below that its type", here, written(value)))
-		case here == metricsPath:
-			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write a name below it, indented, and below that %s", here, written(value), strings.Join(templateFields, ", ")))
+		case named && (is || value == nil):
+			errs = append(errs, operators.apply(c, section)...)
+		case named:
+			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write a name below it, indented, and below that %s", here, written(value), operators.below))
 		case !is && value != nil:
 			errs = append(errs, fmt.Errorf("%s: %s is no mapping; write the fields below it, indented: %s", here, written(value), strings.Join(children(here), ", ")))
 		case here == defaultsPath:
@@ -198,6 +203,26 @@ func apply(c *Config, path string, tree map[string]any) []error {
 		}
 	}
 	return errs
+}
+
+// namedSections are those whose names are the operator's.
+var namedSections = map[string]struct {
+	apply func(*Config, map[string]any) []error
+	below string // what stands below a name
+}{
+	metricsPath:  {applyMetrics, strings.Join(templateFields, ", ")},
+	channelsPath: {applyChannels, "its type"},
+	gatesPath:    {applyGates, "its type"},
+}
+
+// inOrder are the names of a mapping: sorted, but the gates come before the defaults,
+// which may name them.
+func inOrder(path string, tree map[string]any) []string {
+	keys := slices.Sorted(maps.Keys(tree))
+	if i := slices.Index(keys, gatesPath); path == "" && i > 0 {
+		keys = slices.Insert(slices.Delete(keys, i, i+1), 0, gatesPath)
+	}
+	return keys
 }
 
 // applyDefaults reads the defaults in the annotations' own grammar.
@@ -214,7 +239,7 @@ func applyDefaults(c *Config, section map[string]any) []error {
 			errs = append(errs, fmt.Errorf("%s.%s: %s is no text; write it as in the annotation, like %q", defaultsPath, key, written(value), "5%, 100%"))
 		}
 	}
-	defaults, err := annotation.ParseDefaults(values, defaultsPath+".", nil)
+	defaults, err := annotation.ParseDefaults(values, defaultsPath+".", c.GateVocabulary())
 	if err != nil {
 		return append(errs, err)
 	}
@@ -233,7 +258,7 @@ func children(path string) []string {
 	}
 	var names []string
 	if path == "" {
-		names = append(names, defaultsPath, metricsPath)
+		names = append(names, defaultsPath, metricsPath, gatesPath)
 	}
 	if section, leaf, _ := strings.Cut(channelsPath, "."); path == section {
 		names = append(names, leaf)
@@ -282,6 +307,15 @@ func written(value any) string {
 	default:
 		return fmt.Sprint(value)
 	}
+}
+
+// shownAt is written, but for leaves that may hold a secret by mistake.
+func shownAt(leaf string, value any) string {
+	switch leaf {
+	case "credentials", "token", "proxy":
+		return "what is written"
+	}
+	return written(value)
 }
 
 func duration(value any, least, most time.Duration, example string, into *time.Duration) error {
