@@ -44,6 +44,7 @@ var (
 		{"apps/controllerrevisions", "create patch", "a release that begins is recorded, and how it ends"},
 		{"apps/controllerrevisions", "delete", "old records go"},
 		{"/configmaps", "get", "the ones that a released pod template names, of which a hash is kept: by it people see before a rollback what has changed since. Without this right only the names are kept"},
+		{"discovery.k8s.io/endpointslices", "list", "whether stable's ready pods are behind the Service, looked at after a rollback. Without this right a rollback is called unverified"},
 		{"events.k8s.io/events", "create", "people are told"},
 	}
 	needsOfLeader = []need{

@@ -62,7 +62,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	work, err := guarding(ctx, s.config.InPlace, p.kube, log, telling(p.notifier, p.controller.Run))
+	work := p.outer.hearing(ctx, s.config.Alertmanager.Receiver, log, telling(p.notifier, p.controller.Run))
+	work, err = guarding(ctx, s.config.InPlace, p.kube, log, work)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -80,6 +81,7 @@ type parts struct {
 	controller *controller.Controller
 	metrics    *metrics.Metrics
 	notifier   *notify.Notifier
+	outer      outer
 }
 
 // assemble makes the clients and the controller over them.
@@ -114,11 +116,15 @@ func assemble(s settings, log *zap.Logger) (p parts, err error) {
 	if p.notifier, err = newNotifier(f, log, p.metrics); err != nil {
 		return p, err
 	}
+	if p.outer, err = newOuter(f, p.kube, query, func() { p.controller.Hurry(canary.AskAlerts) }); err != nil {
+		return p, err
+	}
 	p.controller, err = controller.New(controller.Options{
 		Kube: p.kube, Dynamic: trees, Query: query, Logger: log, Meter: p.metrics, Queue: p.metrics.Queue(),
 		Namespaces: f.Namespaces, ClusterDomain: f.ClusterDomain, RootNamespace: f.RootNamespace,
 		InPlace: f.InPlace.Enabled, Guard: f.InPlace.Guard,
 		Defaults: f.Vocabulary().Defaults, Templates: s.templates, Channels: f.ChannelNames(), Listener: p.notifier,
+		Gates: f.GateVocabulary(), Askers: p.outer.askers,
 		Interval: f.Prometheus.Interval, Reporter: prom.Reporter(f.Prometheus.Reporter),
 		Elect: elect,
 	})

@@ -241,7 +241,7 @@ func (d *Desk[K]) answer(ctx context.Context, q canary.Question, about canary.Su
 	}()
 	asker := d.options.Askers[q.Kind]
 	if asker == nil {
-		return unreached("Nobody is configured to answer this (" + string(q.Kind) + ")")
+		return unreached("The configuration names nobody who answers questions of the kind " + string(q.Kind))
 	}
 	a = asker(ctx, q, about)
 	if a.Unreached {

@@ -67,7 +67,7 @@ func (m moment) put(to *asks, q Question, stands time.Duration, while string) {
 	waiting, unreached, denied := heldFor(q.Kind)
 	a, found := m.o.Answers[q]
 	switch {
-	case !found || !a.Unreached && m.now.Sub(a.At) > stands:
+	case !found, !a.Unreached && (a.Said == Allow || a.Said == Approve) && m.now.Sub(a.At) > stands:
 		to.await(waiting, q, while, a)
 	case a.Unreached:
 		to.await(unreached, q, a.Sentence, a)
@@ -124,8 +124,11 @@ func (m moment) gated(stage Stage) bool {
 // alerts is the question that stands all through a release.
 func (m moment) alerts() Question { return m.question(AskAlerts, "", Always, 0) }
 
-// heedsAlerts tells that alerts count for this release.
-func (m moment) heedsAlerts() bool { return m.spec.Alerts != NoAlerts && m.o.Askable[AskAlerts] }
+// heedsAlerts tells that alerts count for this release: where the team says which,
+// also if nobody can tell them.
+func (m moment) heedsAlerts() bool {
+	return m.spec.Alerts != NoAlerts && (m.spec.Alerts != "" || m.o.Askable[AskAlerts])
+}
 
 // waiting is the sentence of what is awaited: the first, and how many there are.
 func (a asks) waiting() string {
