@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,11 +17,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/internal/signature"
 	"serin.dev/serin/pkg/canary"
 )
-
-var update = flag.Bool("update", false, "write the golden file")
 
 const key = "a key that signs"
 
@@ -175,15 +173,7 @@ func TestWhatIsAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown.WriteByte('\n')
-	const file = "testdata/request.json"
-	if *update {
-		if err := os.WriteFile(file, shown.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want, err := os.ReadFile(file); err != nil || !bytes.Equal(shown.Bytes(), want) {
-		t.Errorf("got %s\nwant %s (%v): run go test ./pkg/gate/webhook -update", shown.Bytes(), want, err)
-	}
+	golden.Section(t, "../../../docs/gates.md", "request", "./pkg/gate/webhook", "```json\n"+shown.String()+"```\n")
 }
 
 func TestTheSameQuestionHasTheSameID(t *testing.T) {

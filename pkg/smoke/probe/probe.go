@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"serin.dev/serin/pkg/canary"
@@ -74,6 +75,9 @@ type Batch struct {
 	Host    string // header of the same name; empty: the target's address
 	Rollout string // what the application's logs can be searched for
 }
+
+// errHalf tells that an answer began and did not end.
+var errHalf = errors.New("read the answer")
 
 // errProxy tells that the proxy can't be used, so that nothing is known of the pods.
 var errProxy = errors.New("the proxy for smoke checks")
@@ -261,7 +265,7 @@ func (r run) once(ctx context.Context, request smoke.Request, number int) (smoke
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
-		return smoke.Answer{}, err
+		return smoke.Answer{}, fmt.Errorf("%w: %w", errHalf, err)
 	}
 	return smoke.Answer{
 		Status: response.StatusCode, Header: response.Header.Get, Took: time.Since(began),
@@ -304,8 +308,10 @@ func (p *Prober) failure(err error) string {
 		return "no connection within " + p.options.Timeout.String() + ": " + innermost(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no whole answer within " + p.options.Timeout.String()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection ended without a whole answer"
+	case errors.Is(err, errHalf):
+		return "the connection ended within the answer"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return "the connection was closed without an answer, as a mesh with strict mTLS does to those outside of it"
 	case errors.As(err, &u):
 		err = u.Err
 	}

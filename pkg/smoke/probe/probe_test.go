@@ -348,7 +348,10 @@ func TestTime(t *testing.T) {
 		}, canary.Deny, "GET / on web-1: no whole answer within 10s (0 of 1 passed)", 10 * time.Second, 0},
 		{"half an answer", "GET /", func(*atomic.Int32) func(context.Context, string, string) (net.Conn, error) {
 			return wire(says(ok[:len(ok)-1], 0))
-		}, canary.Deny, "GET / on web-1: the connection ended without a whole answer (0 of 1 passed)", 0, 0},
+		}, canary.Deny, "GET / on web-1: the connection ended within the answer (0 of 1 passed)", 0, 0},
+		{"a door that is shut", "GET /", func(*atomic.Int32) func(context.Context, string, string) (net.Conn, error) {
+			return wire(says("", 0))
+		}, canary.Deny, "GET / on web-1: the connection was closed without an answer, as a mesh with strict mTLS does to those outside of it (0 of 1 passed)", 0, 0},
 		{"no HTTP", "GET /", func(*atomic.Int32) func(context.Context, string, string) (net.Conn, error) {
 			return wire(says("SSH-2.0-x\x1b[31m\r\n\r\n", 0))
 		}, canary.Deny, `GET / on web-1: no answer: malformed HTTP response "SSH-2.0-x\x1b[31m" (0 of 1 passed)`, 0, 0},
