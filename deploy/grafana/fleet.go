@@ -35,7 +35,8 @@ func now() []panel {
 	return []panel{
 		number("Under way", "Releases between their first and their last write.", `sum(serin_rollouts{`+underWay+`})`, canaryColor),
 		number("Blocked", "Releases that wait until somebody mends what preflight found.", `sum(serin_rollouts{phase="Blocked"})`, badColor),
-		number("Want a decision", "Paused by somebody, or at a deadline without a verdict.", `sum(serin_rollouts{phase=~"Paused|Inconclusive"})`, "yellow"),
+		number("Want a decision", "Paused by somebody, at a deadline without a verdict, or waiting for approval.",
+			`sum(serin_rollouts{phase=~"Paused|Inconclusive"}) + (count(max by (namespace, service) (serin_rollout_awaiting{kind="approval"})) or vector(0))`, "yellow"),
 		number("Taken back", "How often all users were taken off a canary within the time shown.", `sum(increase(serin_snap_duration_seconds_count[$__range]))`, badColor),
 		number("Bad answers of canaries", "How many bad answers users had from canaries within the time shown, as far as they were in closed blocks of evidence.",
 			`sum(increase(serin_canary_answers_total{result="bad"}[$__range]))`, badColor),
@@ -124,6 +125,27 @@ func happened() []panel {
 				{expr: `vector(1)`, legend: "limit"},
 			},
 			overrides: tracks(),
+		},
+		{
+			title: "Asked outside", kind: graph, unit: count, width: 8, field: bars,
+			about:     "What gates, smoke checks, Alertmanager and others said to what releases ask. What is unreached holds a release, and neither passes nor fails it.",
+			queries:   []query{{expr: newly("serin_questions_total", "kind, name, said"), legend: "{{kind}} {{name}}: {{said}}"}},
+			overrides: []object{likeColored("unreached$", badColor)},
+		},
+		{
+			title: "Awaited", kind: bar, unit: count, width: 8,
+			about:   "How many releases wait for a person's approval, for each gate, and for what else is asked outside.",
+			queries: []query{{expr: `count by (kind, name) (max by (namespace, service, kind, name) (serin_rollout_awaiting))`, legend: "{{kind}} {{name}}", instant: true}},
+			field:   object{"min": 0, "decimals": 0, "noValue": "nothing"},
+		},
+		{
+			title: "After a rollback or a release", kind: bar, unit: count, width: 8,
+			about: "Services whose last rollback could not be verified, and those of which requests still reach a version that users have left.",
+			queries: []query{
+				{expr: `count(max by (namespace, service) (serin_rollout_unverified)) or vector(0)`, legend: "not verified", instant: true},
+				{expr: `count(max by (namespace, service) (serin_rollout_residual_requests_per_second)) or vector(0)`, legend: "requests to a version left", instant: true},
+			},
+			field: object{"min": 0, "decimals": 0}, overrides: []object{colored("not verified", badColor), colored("requests to a version left", "yellow")},
 		},
 		{
 			title: "What preflight finds", kind: bar, unit: count, width: 8,

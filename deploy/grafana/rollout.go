@@ -79,11 +79,12 @@ func users() []panel {
 		},
 		{
 			title: "The canary's share", kind: graph, unit: percent, width: 12,
-			field: merge(steps, object{"max": 100}), overrides: []object{colored("served", canaryColor), colored("ordered", "purple"), likeColored("^found", "text")},
-			about: "What Serin ordered, what is found in each VirtualService (the least and the most of its routes), and what Istio's proxies really sent to the canary, testers included.",
+			field: merge(steps, object{"max": 100}), overrides: []object{colored("served", canaryColor), colored("ordered", "purple"), likeColored("^found", "text"), colored("copies", "yellow")},
+			about: "What Serin ordered, what is found in each VirtualService (the least and the most of its routes), and what Istio's proxies really sent to the canary, testers included. Copies are the share of requests of which it is sent one; no user gets their answers.",
 			queries: []query{
 				{expr: `max(serin_rollout_weight_percent{` + of + `} and on (namespace, service) serin_rollout_step)`, legend: "ordered"},
 				{expr: `max by (virtual_service, bound) (serin_rollout_virtual_service_weight_percent{` + of + `})`, legend: "found in {{virtual_service}}, {{bound}}"},
+				{expr: `max(serin_rollout_mirror_percent{` + of + `})`, legend: "copies"},
 				{expr: `100 * sum(` + all + ` and on (track) label_replace(vector(1), "track", "canary", "", "")) / sum(` + all + `)`, legend: "served"},
 			},
 		},
@@ -130,6 +131,20 @@ func stands() []panel {
 			about:     "The phase of the rollout at each time.",
 			overrides: colors("^(Succeeded|Finishing|Promoting)", goodColor, "^(RollingBack|RolledBack|Blocked)", badColor, "^(Paused|Inconclusive|Waiting)", "yellow", "^Idle", "text"),
 			queries:   []query{{expr: `max by (phase) (serin_rollout_phase{` + of + `})`, legend: "{{phase}}"}},
+		},
+		{
+			title: "Waiting for", kind: timeline, unit: "none", width: 12, field: inForce,
+			about:     "What the rollout waited for from outside: a person's approval, a gate, smoke checks, alerts, or checks after a rollback; and whether the last rollback is not verified.",
+			overrides: colors("^rollback not verified", badColor),
+			queries: []query{
+				{expr: `max by (kind, name) (serin_rollout_awaiting{` + of + `})`, legend: "{{kind}} {{name}}"},
+				{expr: `max(serin_rollout_unverified{` + of + `})`, legend: "rollback not verified"},
+			},
+		},
+		{
+			title: "Requests to a version that was left", kind: graph, unit: perSecond, width: 12,
+			about:   "What still reaches a Deployment to which no route leads any more: open streams, connections that are kept, clients that bypass the routes. It may be scaled down when there is nothing.",
+			queries: []query{{expr: `max by (deployment) (serin_rollout_residual_requests_per_second{` + of + `})`, legend: "{{deployment}}"}},
 		},
 		{
 			title: "Step", kind: graph, unit: count, width: 8, field: steps,

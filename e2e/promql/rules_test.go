@@ -329,6 +329,51 @@ func TestAlerts(t *testing.T) {
   serin_rollout_last_transition_timestamp_seconds{namespace="shop",service="web",reason="ErrorRateTooHigh"} 0x120`, 12 * time.Minute,
 			[]string{"SerinRolledBack|shop/web", "SerinRollbackStuck|critical|shop/web"},
 		},
+		"a step over its deadline, for somebody has to approve": {
+			`+
+  serin_rollout_deadline_timestamp_seconds{namespace="shop",service="web"} 600x120
+  serin_rollout_awaiting{namespace="shop",service="web",kind="approval",name=""} 1x120`, 50 * time.Minute, nil,
+		},
+		"one that waits for approval for long": {
+			`+
+  serin_rollout_deadline_timestamp_seconds{namespace="shop",service="web"} 600x120
+  serin_rollout_awaiting{namespace="shop",service="web",kind="approval",name=""} 1x120`, 62 * time.Minute,
+			[]string{"SerinAwaitingApproval|info|shop/web"},
+		},
+		"a gate that says wait": {
+			`+
+  serin_rollout_awaiting{namespace="shop",service="web",kind="gate",name="hours"} 1x120
+  serin_questions_total{kind="gate",name="hours",said="wait"} 0+2x120`, 62 * time.Minute, nil,
+		},
+		"a gate that nobody answers": {
+			`+
+  serin_rollout_awaiting{namespace="shop",service="web",kind="gate",name="scan"} 1x120
+  serin_rollout_awaiting{namespace="shop",service="api",kind="gate",name="hours"} 1x120
+  serin_questions_total{kind="gate",name="scan",said="unreached"} 0+2x120
+  serin_questions_total{kind="gate",name="hours",said="wait"} 0+2x120`, 12 * time.Minute,
+			[]string{"SerinGateUnreachable|shop/web waits for the gate scan, which"},
+		},
+		"an Alertmanager that nobody reaches": {
+			`+
+  serin_rollout_awaiting{namespace="shop",service="web",kind="alerts",name=""} 1x120
+  serin_questions_total{kind="alerts",name="",said="unreached"} 0+2x120`, 12 * time.Minute,
+			[]string{"SerinGateUnreachable|shop/web waits for alerts, which"},
+		},
+		"one that nobody reached once, while nothing waits for it": {
+			`+
+  serin_questions_total{kind="gate",name="scan",said="unreached"} 0+2x120`, 12 * time.Minute, nil,
+		},
+		"a rollback that could not be verified": {
+			`+
+  serin_rollout_unverified{namespace="shop",service="web"} 1x120
+  serin_rollout_last_transition_timestamp_seconds{namespace="shop",service="web",reason="ErrorRateTooHigh"} 0x120`, 5 * time.Minute,
+			[]string{"SerinRollbackUnverified|critical|shop/web"},
+		},
+		"is told of for a day": {
+			`+
+  serin_rollout_unverified{namespace="shop",service="web"} 1x120
+  serin_rollout_last_transition_timestamp_seconds{namespace="shop",service="web",reason="ErrorRateTooHigh"} -86000x120`, 10 * time.Minute, nil,
+		},
 		"users on a canary of which there is no data": {
 			`+
   serin_rollout_verdict{namespace="shop",service="web",kind="NoData",reason="NoData"} 1x120

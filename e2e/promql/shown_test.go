@@ -43,10 +43,15 @@ func act(n int) canary.View {
 		},
 	}
 	switch {
+	case n < 2:
+		v.Awaits = []canary.Awaited{{Kind: canary.AwaitApproval, Step: 1}, {Kind: string(canary.AskGate), Name: "hours", Step: 1}}
+		fallthrough
 	case n < 4:
+		v.Mirror = 10
 		v.Phase, v.Step, v.Weight, v.Moved, v.Verdict = canary.Testing, 0, 0, canary.ReleaseStarted, canary.VerdictView{}
 	case n > 50:
-		return canary.View{Namespace: "shop", Service: "web", Rollout: "r1", Phase: canary.RolledBack, Moved: canary.RollbackVerified, Since: time.Unix(255, 0)}
+		return canary.View{Namespace: "shop", Service: "web", Rollout: "r1", Phase: canary.RolledBack, Moved: canary.ErrorRateTooHigh, Since: time.Unix(255, 0),
+			Unverified: "412 orders have no invoice", Residual: .4, ResidualOf: "web-v2"}
 	}
 	return v
 }
@@ -98,6 +103,7 @@ func played(t *testing.T) *teststorage.TestStorage {
 func work(m *metrics.Metrics, n int) {
 	m.Wrote(mode.Update, "VirtualService", 20*time.Millisecond, nil)
 	m.Asked(nil)
+	m.Answered(canary.Question{Kind: canary.AskGate, Name: "hours"}, canary.Answer{Said: canary.Wait}, time.Second)
 	if r, err := m.Queries(answers{}).RoundTrip(&http.Request{}); err == nil {
 		_ = r.Body.Close()
 	}

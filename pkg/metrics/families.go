@@ -80,6 +80,24 @@ var families = []family{
 		rollout("track", "workload"), underWay(tracks)},
 	{"serin_rollout_virtual_service_weight_percent", gauge, "The canary's share as it is found in each VirtualService, 0 to 100: the least and the most of its routes.",
 		rollout("virtual_service", "bound"), underWay(shares)},
+	{"serin_rollout_mirror_percent", gauge, "The share of requests, 0 to 100, of which the canary is sent a copy; missing while it is sent none.",
+		rollout(), underWay(func(v canary.View) []sample { return above0(float64(v.Mirror)) })},
+	{"serin_rollout_awaiting", gauge, "1 for each thing that the rollout waits for from outside: its kind (approval, gate, smoke, alerts, endpoints, series) and, of a gate, its name. Each stands at most once.",
+		rollout("kind", "name"), awaiting},
+	{"serin_rollout_unverified", gauge, "1 while the last release of the Service was rolled back and it could not be verified that stable serves as before.",
+		rollout(), func(v canary.View) []sample {
+			if v.Unverified == "" {
+				return nil
+			}
+			return []sample{number(1)}
+		}},
+	{"serin_rollout_residual_requests_per_second", gauge, "Requests per second that still reach a Deployment to which no route leads any more; missing when it gets none.",
+		rollout("deployment"), func(v canary.View) []sample {
+			if v.Residual <= 0 {
+				return nil
+			}
+			return []sample{{[]string{v.ResidualOf}, v.Residual}}
+		}},
 	{"serin_rollout_step", gauge, "The step in force, counted from 1; 0 before the first.",
 		rollout(), underWay(func(v canary.View) []sample { return []sample{number(int64(v.Step))} })},
 	{"serin_rollout_steps", gauge, "How many steps the rollout has.",
@@ -227,6 +245,20 @@ func shares(v canary.View) []sample {
 	var samples []sample
 	for _, s := range v.Shares {
 		samples = append(samples, number(int64(s.Least), s.VirtualService, "least"), number(int64(s.Most), s.VirtualService, "most"))
+	}
+	return samples
+}
+
+// awaiting are what is waited for, each once: the same may be awaited for several steps.
+func awaiting(v canary.View) []sample {
+	type thing struct{ kind, name string }
+	var samples []sample
+	seen := map[thing]bool{}
+	for _, a := range v.Awaits {
+		if what := (thing{a.Kind, a.Name}); !seen[what] {
+			seen[what] = true
+			samples = append(samples, number(1, a.Kind, a.Name))
+		}
 	}
 	return samples
 }

@@ -319,7 +319,7 @@ func Families() []Family {
 // units are said by the ends of the names, as Prometheus's conventions have it; what
 // isn't measured but counted, or only is or is not, has none.
 var units = []struct{ end, unit string }{
-	{"_timestamp_seconds", "s since 1970"}, {"_seconds", "s"}, {"_percent", "%"}, {"_ratio", "0 to 1"}, {"_rate", "1/s"},
+	{"_timestamp_seconds", "s since 1970"}, {"_seconds", "s"}, {"_percent", "%"}, {"_ratio", "0 to 1"}, {"_rate", "1/s"}, {"_per_second", "1/s"},
 	{"_evidence", "log10 of odds"}, {"_evidence_together", "log10 of odds"}, {"_evidence_needed", "log10 of odds"},
 }
 

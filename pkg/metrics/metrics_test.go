@@ -87,6 +87,39 @@ func TestARollout(t *testing.T) {
 	}
 }
 
+// safe is what is told of a release beside its metrics.
+func safe() canary.View {
+	v := running()
+	v.Mirror, v.Residual, v.ResidualOf, v.Unverified = 10, 0.4, "web-v1", "412 orders have no invoice"
+	v.Awaits = []canary.Awaited{
+		{Kind: string(canary.AskGate), Name: "hours", Step: 3}, {Kind: canary.AwaitApproval, Step: 3},
+		{Kind: string(canary.AskGate), Name: "hours"},
+	}
+	return v
+}
+
+func TestWhatIsAwaitedAndWhatIsLeftIsShownWhileItIs(t *testing.T) {
+	names := []string{"serin_rollout_awaiting", "serin_rollout_mirror_percent", "serin_rollout_unverified", "serin_rollout_residual_requests_per_second"}
+	expect(t, showing(safe()), `
+# HELP serin_rollout_awaiting 1 for each thing that the rollout waits for from outside: its kind (approval, gate, smoke, alerts, endpoints, series) and, of a gate, its name. Each stands at most once.
+# TYPE serin_rollout_awaiting gauge
+serin_rollout_awaiting{kind="approval",name="",namespace="shop",service="web"} 1
+serin_rollout_awaiting{kind="gate",name="hours",namespace="shop",service="web"} 1
+# HELP serin_rollout_mirror_percent The share of requests, 0 to 100, of which the canary is sent a copy; missing while it is sent none.
+# TYPE serin_rollout_mirror_percent gauge
+serin_rollout_mirror_percent{namespace="shop",service="web"} 10
+# HELP serin_rollout_residual_requests_per_second Requests per second that still reach a Deployment to which no route leads any more; missing when it gets none.
+# TYPE serin_rollout_residual_requests_per_second gauge
+serin_rollout_residual_requests_per_second{deployment="web-v1",namespace="shop",service="web"} 0.4
+# HELP serin_rollout_unverified 1 while the last release of the Service was rolled back and it could not be verified that stable serves as before.
+# TYPE serin_rollout_unverified gauge
+serin_rollout_unverified{namespace="shop",service="web"} 1
+`, names...)
+	if n := testutil.CollectAndCount(showing(running()), names...); n != 0 {
+		t.Errorf("%d series of a release that waits for nobody", n)
+	}
+}
+
 // rolloutNames are the metrics that have series of their own for each Service.
 var rolloutNames = func() (names []string) {
 	for _, f := range metrics.Families() {
@@ -327,7 +360,7 @@ func TestScrapesAndCountsMayMeet(t *testing.T) {
 }
 
 func TestNamesFollowTheConventions(t *testing.T) {
-	found := running()
+	found := safe()
 	found.Findings = []canary.Finding{{Reason: canary.NoSubset}}
 	m := showing(found)
 	m.Moved(canary.Testing, canary.Progressing, canary.StepStarted)
