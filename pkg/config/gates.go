@@ -155,7 +155,8 @@ func readGate(key string, value any) (Gate, []error) {
 	if len(errs) > 0 {
 		return g, errs // what is wrong in a field explains what is wrong with all of them
 	}
-	return g, g.together(fields)
+	errs = g.together(fields)
+	return g, errs
 }
 
 // wantedOfGates is how a field of gates is mended that is missing.

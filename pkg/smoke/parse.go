@@ -396,10 +396,10 @@ var pathSigns = regexp.MustCompile(`^(?:[A-Za-z0-9._~!$&'()*+,=:@/?-]|%[0-9A-Fa-
 // pathFault says what is wrong with a path as it is written, and what to write instead.
 func pathFault(path string, taken map[string]string) (problem, mend string) {
 	const onlyPath = `write what follows the host, like "/healthz"`
-	first := placeholder.FindStringIndex(path)
-	asPath := first != nil && first[0] == 0
+	first := placeholder.FindString(path)
+	asPath := first != "" && strings.HasPrefix(path, first)
 	if asPath {
-		if name := named(path[:first[1]]); taken[name] != "" && taken[name] != headerPrefix+location {
+		if name := named(first); taken[name] != "" && taken[name] != headerPrefix+location {
 			return "which begins with a value that is no path", fmt.Sprintf("write \"/{%s}\", or take it from header:location", name)
 		}
 	}
