@@ -307,8 +307,13 @@ func podOf(s *Server, set *appsv1.ReplicaSet) corev1.Pod {
 }
 
 // imageID is an image as a kubelet reports it: by the digest of what it pulled.
+// One that is named by its digest has that.
 func imageID(image string) string {
-	name, _, _ := strings.Cut(image, ":")
+	tagged, digest, named := strings.Cut(image, "@")
+	name, _, _ := strings.Cut(tagged, ":")
+	if named {
+		return name + "@" + digest
+	}
 	return fmt.Sprintf("%s@sha256:%x", name, sha256.Sum256([]byte(image)))
 }
 

@@ -30,6 +30,7 @@ const longest = 366 * 24 * time.Hour
 
 var (
 	nameForm    = regexp.MustCompile(`^[A-Za-z0-9._-]{0,253}$`)
+	markForm    = regexp.MustCompile(`^([0-9a-f]{8})?$`)
 	handledForm = regexp.MustCompile(`^[A-Za-z0-9._#-]{0,253}$`) // verb#id
 	wordForm    = regexp.MustCompile(`^[A-Za-z]{0,64}$`)
 )
@@ -52,6 +53,7 @@ func (s State) checkBounds() error {
 		c.need(nameForm.MatchString(n.value), "%s is %q, no name", n.field, shorten(n.value, 64))
 	}
 	c.need(handledForm.MatchString(s.Handled), "handled is %q, no command with an id", shorten(s.Handled, 64))
+	c.need(markForm.MatchString(s.HandledOn) && markForm.MatchString(s.Beside), "handledOn is %q and beside %q, no marks", shorten(s.HandledOn, 64), shorten(s.Beside, 64))
 	c.need(wordForm.MatchString(string(s.Reason)), "reason is %q, no word", shorten(string(s.Reason), 64))
 	c.need(s.Width == 0 || s.Width >= LeastWidth && s.Width <= MostWidth && s.Width%time.Millisecond == 0,
 		"width is %s, must be %s to %s in whole milliseconds", s.Width, LeastWidth, MostWidth)

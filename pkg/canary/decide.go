@@ -2,6 +2,7 @@ package canary
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strings"
 	"time"
 
@@ -181,6 +182,12 @@ func (p Plan) told(warning bool) Plan {
 
 // handling remembers an order that acts once, so that a replay does nothing.
 func (p Plan) handling(c *Command) Plan {
+	if on := mark(c.On); !p.Next.InPlace && c.On != "" {
+		if p.Next.HandledOn != on && p.Next.HandledOn != "" {
+			p.Next.Beside = mark(p.Next.Handled)
+		}
+		p.Next.HandledOn = on
+	}
 	p.Next.Handled = c.ID
 	return p
 }
@@ -276,10 +283,17 @@ func (m moment) step() Step { return m.state.Spec.Steps[m.state.Step-1] }
 // verb is an unhandled order that acts once.
 func (m moment) verb() (string, bool) {
 	c := m.o.Command
-	if c == nil || c.ID == "" || c.ID == m.state.Handled {
+	if c == nil || c.ID == "" || c.ID == m.state.Handled || m.state.HandledOn != mark(c.On) && m.state.Beside == mark(c.ID) {
 		return "", false
 	}
 	return c.Verb, true
+}
+
+// mark is what a name is told by where there is little room: 8 hex digits of FNV-1a.
+func mark(name string) string {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return fmt.Sprintf("%08x", h.Sum32())
 }
 
 // level tells whether an order stands that is in force while it stands.

@@ -111,7 +111,7 @@ func undoPromotion(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	before := m.track(m.state.Stable.Deployment)
-	if before.Ready == 0 || before.Template != m.state.Stable.Template {
+	if before.Ready == 0 || before.Template != m.state.Stable.Template && !m.runsAgain(before) {
 		p := m.ignore("The version before (%s) no longer runs as it did: deploy it anew to go back", m.state.Stable.Deployment)
 		p.Last = true
 		return p, true
@@ -126,8 +126,23 @@ func undoPromotion(m moment) (Plan, bool) {
 		p.Recheck = recheckMoving
 		return m.rollbackAsks().shown(p), true
 	}
-	return m.move(func(s *State) { s.Phase, s.Weight, s.Since = RollingBack, 0, m.now }, true, RolledBackByPerson,
+	return m.move(func(s *State) {
+		s.Phase, s.Weight, s.Since, s.Stable.Template = RollingBack, 0, m.now, before.Template
+	}, true, RolledBackByPerson,
 		"Rolled back %s: all traffic goes back to %s", m.o.Command.given(), m.state.Stable.Deployment).handling(m.o.Command), true
+}
+
+// runsAgain tells that a track runs what stable did when the last release began, by the
+// digests of all containers, though its pod template names the images otherwise.
+func (m moment) runsAgain(t Track) bool {
+	i := slices.IndexFunc(m.o.History, func(r Release) bool { return r.Rollout == m.state.Rollout })
+	if i < 0 {
+		return false
+	}
+	then := m.o.History[i].StableImages
+	return t.Complete && len(then) > 0 && slices.EqualFunc(then, t.Images, func(a, b Image) bool {
+		return a.Container == b.Container && a.Digest != "" && a.Digest == b.Digest
+	})
 }
 
 func (m moment) track(deployment string) Track {
@@ -306,7 +321,7 @@ func start(m moment) (Plan, bool) {
 			Rollout: rolloutID(c.Template, m.now), Sequence: next.Sequence,
 			Phase: Testing, Started: m.now, Since: m.now, Reason: next.Reason, Message: next.Message,
 			Canary: c.side(), Stable: s.side(),
-			Spec: m.stored(m.o.InPlace), Handled: next.Handled, InPlace: m.o.InPlace,
+			Spec: m.stored(m.o.InPlace), Handled: next.Handled, HandledOn: next.HandledOn, Beside: next.Beside, InPlace: m.o.InPlace,
 			Base: Base{Ready: s.Ready, Restarts: c.Restarts, Killed: c.Killed},
 		}
 		next.Version = next.version()

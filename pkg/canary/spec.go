@@ -135,6 +135,7 @@ type Command struct {
 	Verb string // one of the verbs below
 	ID   string // what follows "#"; empty for the levels abort and pause
 	By   string // who gave it, for people to read; empty if nobody noted it
+	On   string // the Deployment on which it stands
 }
 
 // given is how an order is told: by command, and whose where that is known.

@@ -57,7 +57,12 @@ type State struct {
 	Legs []Leg `json:"legs,omitempty"`
 
 	Handled string `json:"handled,omitempty"` // id of the last verb acted on
-	Reverts int    `json:"reverts,omitempty"` // how often a GitOps tool wrote old weights back
+	// HandledOn is a mark of the Deployment on which that verb stands, and Beside one of
+	// the verb acted on last that stands on the other Deployment of a pair: it is none
+	// that is new, however much was ordered since.
+	HandledOn string `json:"handledOn,omitempty"`
+	Beside    string `json:"beside,omitempty"`
+	Reverts   int    `json:"reverts,omitempty"` // how often a GitOps tool wrote old weights back
 	// Peak is the highest share the canary was ever ordered, percent.
 	Peak int `json:"peak,omitempty"`
 	// Lowered tells that a person took weight away; the rollout stays at Weight until resumed.

@@ -199,7 +199,7 @@ func (o *listOptions) draw(frame *screen, views []canary.View) {
 		head = append([]string{"NAMESPACE"}, head...)
 	}
 	if o.output == asWide {
-		head = append(head, "STABLE", "REASON", "WHY")
+		head = append(head, "STABLE", "IMAGES", "REASON", "WHY")
 	}
 	for i := range head {
 		head[i] = frame.paint(dim, head[i])
@@ -215,7 +215,7 @@ func (o *listOptions) draw(frame *screen, views []canary.View) {
 			row = append([]string{frame.text(v.Namespace)}, row...)
 		}
 		if o.output == asWide {
-			row = append(row, frame.text(orDash(v.Stable.Deployment)), frame.text(string(v.Reason)), frame.text(v.Sentence))
+			row = append(row, frame.text(orDash(v.Stable.Deployment)), frame.text(imagesText(v.Canary.Images)), frame.text(string(v.Reason)), frame.text(v.Sentence))
 		}
 		rows = append(rows, row)
 	}

@@ -3,16 +3,14 @@ package cli
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/topology"
@@ -67,8 +65,7 @@ standing order away (abort), so that the next change is released again.`),
 		newOrder(t, canary.CommandRetry, "Release a version again that was tried before", `Releases the present pod template although it was tried before: after a rollback
 or an abort whose cause is gone.`),
 		newOrder(t, canary.CommandSkip, "End this step now and go to the next", `Ends the present step without waiting for its bake or its verdict.`),
-		newOrder(t, canary.CommandRollback, "Go back to stable; after a promotion to the version before", `Goes back to stable at once. After a promotion of one of two Deployments it goes
-back to the other, as long as that runs the version before.`),
+		newRollback(t),
 	}
 }
 
@@ -178,7 +175,7 @@ func (s sight) prepareReturn(w written) (written, string, error) {
 		return written{}, "", fmt.Errorf("rollback %s: no release is under way; to go back release the version before again, like kubectl rollout undo deployment/%s -n %s", s.key, s.deployment(), s.key.Namespace)
 	}
 	p := s.ordered(&canary.Command{Verb: canary.CommandRollback, ID: w.id}).plan()
-	if p.Next.Phase == canary.RollingBack {
+	if p.Next.Phase == canary.RollingBack || p.View.Reason == canary.AwaitingGate { // a gate is asked once it is ordered
 		w.deployment = s.state.Canary.Deployment
 		return w, "", nil
 	}
@@ -195,19 +192,22 @@ const writes = 20
 
 // command writes an order on its Deployment, over what stands there.
 func (c cluster) command(ctx context.Context, w written) error {
-	return c.annotate(ctx, w.deployment, func(d metav1.ObjectMeta) (patch []step, err error) {
-		_, there := d.Annotations[commandKey]
-		path := "/metadata/annotations/" + strings.ReplaceAll(commandKey, "/", "~1")
-		switch {
-		case w.value == "" && !there:
-			return nil, nil
-		case w.value == "":
-			return []step{{Op: "remove", Path: path}}, nil
-		case len(d.Annotations) == 0:
-			return []step{{Op: "add", Path: "/metadata/annotations", Value: map[string]string{commandKey: w.value}}}, nil
-		}
-		return []step{{Op: "add", Path: path, Value: w.value}}, nil
-	})
+	return c.annotate(ctx, w.deployment, func(d metav1.ObjectMeta) ([]step, error) { return commandStep(d, w.value), nil })
+}
+
+// commandStep writes an order, or with none takes the one that stands off.
+func commandStep(d metav1.ObjectMeta, value string) []step {
+	_, there := d.Annotations[commandKey]
+	path := "/metadata/annotations/" + strings.ReplaceAll(commandKey, "/", "~1")
+	switch {
+	case value == "" && !there:
+		return nil
+	case value == "":
+		return []step{{Op: "remove", Path: path}}
+	case len(d.Annotations) == 0:
+		return []step{{Op: "add", Path: "/metadata/annotations", Value: map[string]string{commandKey: value}}}
+	}
+	return []step{{Op: "add", Path: path, Value: value}}
 }
 
 // step is one of a JSON patch (RFC 6902).
@@ -217,35 +217,10 @@ type step struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// annotate patches a Deployment as it is read, and anew where somebody else wrote
-// it meanwhile. No steps: nothing is written.
+// annotate patches a Deployment's metadata, as patchDeployment.
 func (c cluster) annotate(ctx context.Context, name string, change func(metav1.ObjectMeta) ([]step, error)) error {
-	deployments := c.kube.AppsV1().Deployments(c.namespace)
-	for try := 0; ; try++ {
-		d, err := deployments.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("read Deployment %s/%s: %w", c.namespace, name, err)
-		}
-		steps, err := change(d.ObjectMeta)
-		if err != nil || len(steps) == 0 {
-			return err
-		}
-		steps = append([]step{{Op: "test", Path: "/metadata/resourceVersion", Value: d.ResourceVersion}}, steps...)
-		body, err := json.Marshal(steps)
-		if err != nil {
-			return fmt.Errorf("make a patch: %w", err)
-		}
-		_, err = deployments.Patch(ctx, name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
-		switch {
-		case err == nil:
-			return nil
-		case apierrors.IsForbidden(err):
-			return fmt.Errorf("write Deployment %s/%s: %w; orders take the right to patch it", c.namespace, name, err)
-		case try < writes && (apierrors.IsConflict(err) || apierrors.IsInvalid(err)):
-			continue
-		}
-		return fmt.Errorf("write Deployment %s/%s: %w", c.namespace, name, err)
-	}
+	_, err := c.patchDeployment(ctx, name, func(d *appsv1.Deployment) ([]step, error) { return change(d.ObjectMeta) })
+	return err
 }
 
 // warnUnled tells that nobody will carry an order out for now.

@@ -57,7 +57,7 @@ func newRoot(streams genericiooptions.IOStreams, p Program) *cobra.Command {
 	f.StringVar(&t.config, "config", "", "the controller's configuration `file` (default: the one in the cluster)")
 	root.AddCommand(newList(t), newStatus(t), newWait(t), newAbort(t))
 	root.AddCommand(newOrders(t)...)
-	root.AddCommand(newLint(t), newPlan(t), newHistory(t), newTarget(t), newOptOut(t), newCheck(t), newInstall(t), newUI(t), newExplain(t), newVersion(t))
+	root.AddCommand(newApprove(t), newLint(t), newPlan(t), newHistory(t), newDiff(t), newTarget(t), newOptOut(t), newCheck(t), newInstall(t), newUI(t), newExplain(t), newVersion(t))
 	// The flag is one of those just added.
 	_ = root.RegisterFlagCompletionFunc("namespace", t.completeNamespaces)
 	return root

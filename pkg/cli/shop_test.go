@@ -435,7 +435,7 @@ func verbs(t *testing.T, script string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"canary": shopCanary, "ends": shopEnds, "meanwhile": shopMeanwhile, "over": shopOver,
 			"shop": shopIs, "deploy": shopDeploy, "annotate": shopAnnotate, "serin": shopSerin, "reaches": shopReaches,
-			"deny": shopDeny, "weight": shopWeight, "gone": shopGone,
+			"deny": shopDeny, "config": shopConfig, "refer": shopRefer, "scale": shopScale, "images": shopImages, "none": shopNone, "moved": shopMoved, "owned": shopOwned, "weight": shopWeight, "gone": shopGone,
 			"mute": shopTraffic(true), "unmute": shopTraffic(false), "applied": shopApplied, "taken": shopTaken,
 		},
 	})
@@ -538,7 +538,7 @@ func shopDeploy(ts *testscript.TestScript, _ bool, args []string) {
 	name, image := args[0], args[1]
 	changed := s.api.Edit("Deployment", "shop", name, func(o map[string]any) {
 		template := o["spec"].(map[string]any)["template"].(map[string]any)
-		template["spec"].(map[string]any)["containers"] = []any{map[string]any{"name": "web", "image": image}}
+		template["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)["image"] = image
 	})
 	if !changed {
 		_, version, _ := strings.Cut(name, "-")

@@ -137,11 +137,38 @@ func (s *screen) status(d canary.Detail, now time.Time) {
 		s.steps(v)
 		s.weights(v)
 	}
+	s.identity(v)
+	if len(v.Awaits)+len(v.Checks)+len(v.Approvals) > 0 || v.Unverified != "" {
+		s.line("")
+		s.awaits(v)
+		s.approvals(v.Approvals)
+		if v.Unverified != "" {
+			s.wrapped(s.paint(red, "Unverified")+"  ", v.Unverified)
+		}
+	}
 	s.traffic(v)
 	s.evidence(v)
 	s.next(v, now)
 	s.findings(v)
 	s.history(d.History, now)
+}
+
+// identity is what both versions run, by tag and digest.
+func (s *screen) identity(v canary.View) {
+	if len(v.Canary.Images) == 0 {
+		return
+	}
+	s.line("")
+	name := "Images    "
+	for _, track := range []struct {
+		name   string
+		images []canary.Image
+	}{{"stable", v.Stable.Images}, {"canary", v.Canary.Images}} {
+		if len(track.images) > 0 {
+			s.line(name + track.name + "  " + s.text(imagesText(track.images)))
+			name = "          "
+		}
+	}
 }
 
 func rolloutOf(v canary.View) string {

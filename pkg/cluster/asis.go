@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 
 	"serin.dev/serin/pkg/canary"
@@ -15,15 +17,23 @@ import (
 // This file reads objects whole, as they are on the API server: what a cache has no
 // room for.
 
-// Template is the pod template of a Deployment as it is now, and its hash as in
-// canary.Track.Template.
-func (c *Cache) Template(ctx context.Context, ns, name string) (t corev1.PodTemplateSpec, hash string, err error) {
-	d, err := c.options.Kube.AppsV1().Deployments(ns).Get(ctx, name, metav1.GetOptions{})
+// Template is the pod template of a Deployment as it is now, as JSON, and its hash as
+// in canary.Track.Template. It is read as a plain tree: a client's type knows only the
+// fields of its own time.
+func (c *Cache) Template(ctx context.Context, ns, name string) (text json.RawMessage, hash string, err error) {
+	kind := appsv1.SchemeGroupVersion.WithResource("deployments")
+	d, err := c.options.Dynamic.Resource(kind).Namespace(ns).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return t, "", fmt.Errorf("read Deployment %s/%s: %w", ns, name, err)
+		return nil, "", fmt.Errorf("read Deployment %s/%s: %w", ns, name, err)
 	}
-	hash, err = templateHash(&d.Spec.Template)
-	return d.Spec.Template, hash, err
+	template, _, err := unstructured.NestedFieldNoCopy(d.Object, "spec", "template")
+	if err == nil {
+		text, err = json.Marshal(template)
+	}
+	if err == nil {
+		_, hash, err = TemplateHash(text)
+	}
+	return text, hash, err
 }
 
 // TemplateHash is the hash of a pod template that is JSON, as in canary.Track.Template.

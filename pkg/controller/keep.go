@@ -180,15 +180,15 @@ func (c *Controller) before(ctx context.Context, s situation, one beginning) his
 		into *json.RawMessage
 		side canary.Side
 	}{{"the pod template", &b.Template, s.state.Canary}, {"stable's pod template", &b.StableTemplate, s.state.Stable}} {
-		template, err := c.templateOf(ctx, s, t.side)
-		if err == nil {
-			*t.into, err = json.Marshal(template)
-		}
+		text, err := c.templateOf(ctx, s, t.side)
 		if err != nil {
 			lacks("%s is not kept: %v", t.what, err)
 			continue
 		}
-		templates = append(templates, template)
+		*t.into = text
+		if template, _, err := cluster.TemplateHash(text); err == nil {
+			templates = append(templates, template)
+		}
 	}
 	c.references(ctx, s.key.Namespace, templates, &b)
 	return b
@@ -202,23 +202,23 @@ func (c *Controller) ruleSpec(ctx context.Context, r topology.DestinationRule) (
 	return json.Marshal(r.Doc["spec"])
 }
 
-// templateOf is the pod template of a track. In place it is the Deployment's or that
-// of a ReplicaSet; of a pair it is read.
-func (c *Controller) templateOf(ctx context.Context, s situation, side canary.Side) (corev1.PodTemplateSpec, error) {
+// templateOf is the pod template of a track, as JSON. In place it is the Deployment's or
+// that of a ReplicaSet; of a pair it is read.
+func (c *Controller) templateOf(ctx context.Context, s situation, side canary.Side) (json.RawMessage, error) {
 	if !s.state.InPlace {
-		t, hash, err := c.cache.Template(ctx, s.key.Namespace, side.Deployment)
-		return t, another(side, hash, err)
+		text, hash, err := c.cache.Template(ctx, s.key.Namespace, side.Deployment)
+		return text, another(side, hash, err)
 	}
 	for _, tree := range templatesIn(s.objects) {
 		text, err := json.Marshal(tree)
 		if err != nil {
 			continue
 		}
-		if t, hash, err := cluster.TemplateHash(text); err == nil && hash == side.Template {
-			return t, nil
+		if _, hash, err := cluster.TemplateHash(text); err == nil && hash == side.Template {
+			return text, nil
 		}
 	}
-	return corev1.PodTemplateSpec{}, another(side, "", nil)
+	return nil, another(side, "", nil)
 }
 
 // templatesIn are the pod templates of the user's Deployments and of what runs.

@@ -37,8 +37,8 @@ func TestAnEndThatTheInformersMissedIsRecordedOnce(t *testing.T) {
 				writes++
 			}
 		}
-		if writes != 2 {
-			t.Errorf("the beginning and the end were written %d times", writes)
+		if writes != 3 {
+			t.Errorf("the beginning, the images and the end were written by %d requests", writes)
 		}
 	})
 }

@@ -214,6 +214,11 @@ func TestWhatATemplateRefersTo(t *testing.T) {
 	if want := []string{"init", "one", "part"}; !slices.Equal(configMaps, want) {
 		t.Errorf("ConfigMaps %v, want %v", configMaps, want)
 	}
+	template.Spec.Volumes[0].ConfigMap.Optional = new(true)
+	template.Spec.Volumes[4].Projected.Sources[0].ConfigMap.Optional = new(true)
+	if got, want := history.Required(template), []string{"init", "one"}; !slices.Equal(got, want) {
+		t.Errorf("required are %v, want %v", got, want)
+	}
 	if want := []string{"csi", "hidden", "key", "pull", "share", "tls"}; !slices.Equal(secrets, want) {
 		t.Errorf("Secrets %v, want %v", secrets, want)
 	}

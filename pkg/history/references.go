@@ -13,26 +13,47 @@ import (
 // names, each sorted and once: by environment, volumes and image pulls.
 func References(t corev1.PodTemplateSpec) (configMaps, secrets []string) {
 	var found references
-	for _, v := range t.Spec.Volumes {
-		found.volume(v)
-	}
-	for _, c := range slices.Concat(t.Spec.InitContainers, t.Spec.Containers) {
-		found.environment(c.EnvFrom, c.Env)
-	}
-	for _, s := range t.Spec.ImagePullSecrets {
-		found.secret(s.Name)
-	}
+	found.template(t)
 	return unique(found.configMaps), unique(found.secrets)
 }
 
-type references struct{ configMaps, secrets []string }
+func (r *references) template(t corev1.PodTemplateSpec) {
+	for _, v := range t.Spec.Volumes {
+		r.volume(v)
+	}
+	for _, c := range slices.Concat(t.Spec.InitContainers, t.Spec.Containers) {
+		r.environment(c.EnvFrom, c.Env)
+	}
+	for _, s := range t.Spec.ImagePullSecrets {
+		r.secret(s.Name)
+	}
+}
 
-func (r *references) config(name string) { r.configMaps = append(r.configMaps, name) }
+// Required are the names of the ConfigMaps without which a pod of the template does not
+// start, sorted and once.
+func Required(t corev1.PodTemplateSpec) []string {
+	found := references{requiredOnly: true}
+	found.template(t)
+	return unique(found.configMaps)
+}
+
+type references struct {
+	configMaps, secrets []string
+	requiredOnly        bool // optional ConfigMaps are left out
+}
+
+func (r *references) config(name string, optional *bool) {
+	if r.requiredOnly && optional != nil && *optional {
+		return
+	}
+	r.configMaps = append(r.configMaps, name)
+}
+
 func (r *references) secret(name string) { r.secrets = append(r.secrets, name) }
 
 func (r *references) volume(v corev1.Volume) {
 	if v.ConfigMap != nil {
-		r.config(v.ConfigMap.Name)
+		r.config(v.ConfigMap.Name, v.ConfigMap.Optional)
 	}
 	if v.Secret != nil {
 		r.secret(v.Secret.SecretName)
@@ -45,7 +66,7 @@ func (r *references) volume(v corev1.Volume) {
 	}
 	for _, s := range v.Projected.Sources {
 		if s.ConfigMap != nil {
-			r.config(s.ConfigMap.Name)
+			r.config(s.ConfigMap.Name, s.ConfigMap.Optional)
 		}
 		if s.Secret != nil {
 			r.secret(s.Secret.Name)
@@ -56,7 +77,7 @@ func (r *references) volume(v corev1.Volume) {
 func (r *references) environment(from []corev1.EnvFromSource, env []corev1.EnvVar) {
 	for _, f := range from {
 		if f.ConfigMapRef != nil {
-			r.config(f.ConfigMapRef.Name)
+			r.config(f.ConfigMapRef.Name, f.ConfigMapRef.Optional)
 		}
 		if f.SecretRef != nil {
 			r.secret(f.SecretRef.Name)
@@ -67,7 +88,7 @@ func (r *references) environment(from []corev1.EnvFromSource, env []corev1.EnvVa
 			continue
 		}
 		if k := e.ValueFrom.ConfigMapKeyRef; k != nil {
-			r.config(k.Name)
+			r.config(k.Name, k.Optional)
 		}
 		if k := e.ValueFrom.SecretKeyRef; k != nil {
 			r.secret(k.Name)

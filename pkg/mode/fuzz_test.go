@@ -97,7 +97,7 @@ func FuzzManagedFields(f *testing.F) {
 		}
 		metadata, _ := doc["metadata"].(map[string]any)
 		name, owned := writer(doc)
-		gitOps(name)
+		GitOps(name)
 		changed(doc)
 		if topology.PauseOwner(doc) == name && name != "" && owned {
 			t.Fatalf("%s owns the routes, and yet we do", name)

@@ -84,8 +84,8 @@ func changed(doc map[string]any) (last time.Time) {
 	return last
 }
 
-// gitOps tells whether a field manager is a tool that writes what Git holds.
-func gitOps(manager string) bool {
+// GitOps tells whether a field manager is a tool that writes what Git holds.
+func GitOps(manager string) bool {
 	m := strings.ToLower(manager)
 	for _, prefix := range []string{"argocd", "argo-cd", "kustomize-controller", "helm", "flux", "gotk"} {
 		if strings.HasPrefix(m, prefix) {

@@ -128,7 +128,7 @@ func See(o topology.Objects, vs topology.VirtualService, s Sides, state canary.S
 	out.Idle = !serves(vs, svc, canary.Traffic{Stable: s.Stable, Canary: s.Canary})
 	out.Writer, out.Owned = writer(vs.Doc)
 	out.Changed = changed(vs.Doc)
-	out.GitOps = gitOps(out.Writer)
+	out.GitOps = GitOps(out.Writer)
 	return out
 }
 

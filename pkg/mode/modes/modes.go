@@ -29,7 +29,7 @@ func Look(objects topology.Objects, state canary.State, known annotation.Vocabul
 
 	d, _ := topology.ByName(objects, seen.Subject)
 	parsed, mistakes := annotation.Parse(d.Annotations, known)
-	o.Command, o.Invalid = parsed.Command, annotation.Mistakes(mistakes)
+	o.Command, o.Invalid = standing(parsed.Command, seen.Subject), annotation.Mistakes(mistakes)
 	o.OptedIn, o.Observe = seen.OptedIn && !parsed.Observe, parsed.Observe
 	if undo := undoing(objects, state, seen.Subject, known); undo != nil {
 		o.Command = undo
@@ -61,5 +61,13 @@ func undoing(objects topology.Objects, state canary.State, subject string, known
 	if mistakes != nil || parsed.Command == nil || parsed.Command.Verb != canary.CommandRollback || parsed.Command.ID == state.Handled {
 		return nil
 	}
-	return parsed.Command
+	return standing(parsed.Command, promoted)
+}
+
+// standing is a command with the Deployment on which it stands.
+func standing(c *canary.Command, on string) *canary.Command {
+	if c != nil {
+		c.On = on
+	}
+	return c
 }

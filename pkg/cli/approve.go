@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"serin.dev/serin/pkg/canary"
+)
+
+type approve struct {
+	rollback // for its question
+}
+
+func newApprove(t *tool) *cobra.Command {
+	o := &approve{rollback{order: order{tool: t, verb: canary.CommandApprove}}}
+	c := &cobra.Command{
+		Use:   "approve NAME",
+		Short: "Say yes to what a release waits for",
+		Long: `Shows what a release waits for, with the evidence so far, and asks whether it may go
+on. The yes is the annotation serin.dev/command of the Deployment, written with your
+own rights; where the cluster notes who gave a command, the history says whose yes
+it was. It is about this step alone.`,
+		Example: `  kubectl canary approve web -n shop
+  kubectl canary approve web --yes`,
+		Args:              oneName,
+		ValidArgsFunction: t.completeNames,
+		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args[0]) },
+	}
+	f := c.Flags()
+	f.BoolVar(&o.dry, "dry-run", false, "show what it waits for, and approve of nothing")
+	f.BoolVarP(&o.yes, "yes", "y", false, "don't ask")
+	f.DurationVar(&o.timeout, "timeout", orderTime, "how long to wait until Serin goes on")
+	return c
+}
+
+func (o *approve) run(ctx context.Context, name string) error {
+	s, r, found, err := o.about(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer s.done()
+	from, _, err := s.source(ctx, r)
+	if err != nil {
+		return err
+	}
+	d, err := from.Detail(ctx, found.key.Namespace, found.key.Name)
+	if err != nil {
+		return err
+	}
+	waits := slices.ContainsFunc(d.View.Awaits, func(a canary.Awaited) bool { return a.Kind == canary.AwaitApproval })
+	if !waits {
+		return fmt.Errorf("approve %s: it waits for nobody's approval: %s", found.key, d.View.Sentence)
+	}
+	if err := o.show(func(frame *screen) error { frame.approval(d.View, o.program.Now()); return nil }); err != nil || o.dry {
+		return err
+	}
+	if err := o.ask(true, "Approve?"); err != nil {
+		return err
+	}
+	w, _, err := found.prepare(o.verb)
+	if err != nil {
+		return err
+	}
+	records := len(found.observation.History)
+	if err := s.cluster.command(ctx, w); err != nil {
+		return err
+	}
+	s.warnUnled(ctx)
+	return o.confirm(ctx, r, found, w, records)
+}
+
+// approval is what a release waits for, and what is known of it.
+func (s *screen) approval(v canary.View, now time.Time) {
+	s.line(s.paint(bold, s.text(v.Key())) + s.text(fmt.Sprintf("  %s at %d%%, for %s", v.Phase, v.Weight, ago(now, sinceOf(v)))))
+	s.awaits(v)
+	s.change(v.Stable.Images, v.Canary.Images)
+	s.traffic(v)
+	s.evidence(v)
+}
+
+// awaits is what a release waits for, from people or from outside, and what was
+// looked at.
+func (s *screen) awaits(v canary.View) {
+	for i, a := range v.Awaits {
+		head := "Waits for   "
+		if i > 0 {
+			head = "            "
+		}
+		s.wrapped(s.paint(yellow, head), a.Sentence)
+	}
+	for _, c := range v.Checks {
+		sign := s.paint(green, s.glyph("✓", "ok"))
+		if !c.Passed {
+			sign = s.paint(red, s.glyph("✗", "failed"))
+		}
+		text := c.Name
+		if c.Sentence != "" {
+			text += ": " + c.Sentence
+		}
+		s.wrapped("  "+sign+" ", text)
+	}
+}
+
+// approvals are who said yes to which step.
+func (s *screen) approvals(all []canary.Approval) {
+	for _, a := range all {
+		s.line("Approved    " + s.text(fmt.Sprintf("step %d by %s at %s", a.Step, orDash(a.By), clock(a.At))))
+	}
+}
