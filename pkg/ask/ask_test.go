@@ -49,6 +49,11 @@ func run(t *testing.T, say func(q canary.Question, n int) canary.Answer) *desk {
 	return d
 }
 
+// pass lets time go by.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // in a bubble of testing/synctest nobody waits
+}
+
 func (d *desk) put(service string, questions ...canary.Question) {
 	d.Put(service, questions, canary.Subject{Service: service}, time.Now())
 }
@@ -79,10 +84,10 @@ func TestAnAnswerWakesItsServiceAndOnlyNewsDo(t *testing.T) {
 		d.put("web", gate("hours"))
 		d.happened(t, "asked", &d.asked, "gate web/hours at 0s")
 		d.happened(t, "woken", &d.woken, "web at 0s")
-		time.Sleep(often)
+		pass(often)
 		d.happened(t, "asked again", &d.asked, "gate web/hours at 10s")
 		d.happened(t, "the same answer wakes nobody", &d.woken)
-		time.Sleep(often)
+		pass(often)
 		d.happened(t, "asked a third time", &d.asked, "gate web/hours at 20s")
 		d.happened(t, "another answer wakes", &d.woken, "web at 20s")
 		if got := d.Answers("web")[gate("hours")]; got.Said != canary.Allow || !got.At.Equal(time.Now()) {
@@ -97,14 +102,14 @@ func TestWhatIsNotWantedAnyLongerIsNotAskedAndComesBackWithItsAnswer(t *testing.
 		d.put("web", gate("hours"))
 		d.happened(t, "asked", &d.asked, "gate web/hours at 0s")
 		d.put("web")
-		time.Sleep(seldom)
+		pass(seldom)
 		d.happened(t, "nobody wants it", &d.asked)
 		d.put("web", gate("hours"))
 		if len(d.Answers("web")) != 1 {
 			t.Error("the answer is gone within a minute")
 		}
 		d.put("web")
-		time.Sleep(kept + time.Second)
+		pass(kept + time.Second)
 		d.put("web")
 		if got := d.Answers("web"); got != nil {
 			t.Errorf("kept for ever: %v", got)
@@ -118,7 +123,7 @@ func TestWhoDoesNotAnswerIsAskedLessAndLessOften(t *testing.T) {
 			return canary.Answer{Said: canary.Allow, Unreached: true, Sentence: "refused"}
 		})
 		d.put("web", gate("scan"))
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		d.happened(t, "asked", &d.asked, "gate web/scan at 0s", "gate web/scan at 2s", "gate web/scan at 6s", "gate web/scan at 14s", "gate web/scan at 30s", "gate web/scan at 1m2s")
 		if got := d.Answers("web")[gate("scan")]; got.Said != canary.Wait {
 			t.Errorf("who did not answer said %q", got.Said)
@@ -138,7 +143,7 @@ func TestWhoSaysWhenIsAskedThen(t *testing.T) {
 				return canary.Answer{Said: canary.Wait, RetryAfter: wants}
 			})
 			d.put("web", gate("board"))
-			time.Sleep(time.Minute + time.Second)
+			pass(time.Minute + time.Second)
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if len(d.asked) < 2 || d.asked[1] != "gate web/board at "+want {
@@ -158,7 +163,7 @@ func TestWhatIsFinalIsNotAskedAgain(t *testing.T) {
 		})
 		q := canary.Question{Kind: canary.AskResidual, Name: "web-v2", Stage: canary.AfterRelease, Rollout: "r"}
 		d.put("web", q)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		d.happened(t, "asked", &d.asked, "residual web/web-v2 at 0s", "residual web/web-v2 at 10s")
 		d.Hurry(canary.AskResidual)
 		d.happened(t, "asked by who hurries", &d.asked)
@@ -169,7 +174,7 @@ func TestAHintAsksAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := run(t, func(canary.Question, int) canary.Answer { return canary.Answer{Said: canary.Wait} })
 		d.put("web", gate("hours"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		d.Hurry(canary.AskGate)
 		d.happened(t, "asked", &d.asked, "gate web/hours at 0s", "gate web/hours at 1s")
 	})

@@ -154,7 +154,7 @@ func TestTakenValuesStayWhereTheyAre(t *testing.T) {
 			if r.Target != c.target || r.Body != c.body || (err == nil) != (c.target != "") {
 				t.Errorf("got %+v, %v", r, err)
 			}
-			if err == nil && (r.Type != "application/json" || r.Method != "POST") {
+			if err == nil && (r.Type != "application/json" || r.Method != http.MethodPost) {
 				t.Errorf("got %+v", r)
 			}
 			if r, err := sequence[2].Fill(values); r.Body != c.plain || r.Type != "text/plain; charset=utf-8" || err != nil {

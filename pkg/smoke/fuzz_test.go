@@ -1,6 +1,7 @@
 package smoke_test
 
 import (
+	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
@@ -62,7 +63,7 @@ func sent(t *testing.T, c smoke.Check, values map[string]string) {
 	if u, err := url.ParseRequestURI(r.Target); err != nil || u.Host != "" || u.Scheme != "" {
 		t.Fatalf("%s asks for %q: %+v, %v", c, r.Target, u, err)
 	}
-	if r.Method != "GET" && r.Method != "POST" || r.Method == "GET" && r.Body != "" {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost || r.Method == http.MethodGet && r.Body != "" {
 		t.Fatalf("%s sends %+v", c, r)
 	}
 }

@@ -72,7 +72,7 @@ func TestWhenClocksAreChanged(t *testing.T) {
 	const berlin, howe = "Europe/Berlin", "Australia/Lord_Howe"
 	cases := []struct {
 		name, open, zone, now string
-		open_                 bool
+		is                    bool
 		changes               string
 	}{
 		{"an opening after the clocks went forward is an hour sooner", "Sun 09:00-10:00", berlin, "2026-03-29T00:00:00+01:00", false, "2026-03-29T09:00:00+02:00"},
@@ -93,7 +93,7 @@ func TestWhenClocksAreChanged(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			open, changes := made(t, c.open, c.zone).At(at(t, c.now))
-			if open != c.open_ || !changes.Equal(at(t, c.changes)) {
+			if open != c.is || !changes.Equal(at(t, c.changes)) {
 				t.Errorf("open %v until %s", open, changes.Format(time.RFC3339))
 			}
 		})
