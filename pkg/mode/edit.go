@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sort"
 	"time"
 
@@ -183,6 +184,9 @@ func (e edit) putState(doc map[string]any, old canary.State, marks []string) (ch
 	next.At, next.Marks = e.now, marks
 	if old.Version != 0 && same(old, next) {
 		next.At = old.At
+		if next.Version = old.Version; reflect.DeepEqual(next, old) {
+			return false, nil
+		}
 	}
 	text, err := canary.EncodeState(next)
 	if err != nil {

@@ -232,7 +232,7 @@ func (r Route) ofCookie() bool { return r.Cookie }
 func (c comparison) holds(aside func(Route) bool, cookies bool) bool {
 	t := c.t
 	t.Mirror = 0
-	want, have := c.bare(), cloneObject(c.doc)
+	want, have := c.bare(), withRoutes(c.doc)
 	stripMirrors(have, c.svc, c.mirrorMarks())
 	if sticky := wanted(t); sticky != nil && !cookies {
 		stripCookies(have, c.svc, []string{sticky.Cookie})
@@ -273,7 +273,7 @@ func (c comparison) mirrorMarks() []mirrorMark { return []mirrorMark{{c.t.Canary
 
 // bare is the document without what is ours for a while.
 func (c comparison) bare() map[string]any {
-	out := cloneObject(c.doc)
+	out := withRoutes(c.doc)
 	stripOwn(out, c.svc)
 	stripMirrors(out, c.svc, c.mirrorMarks())
 	if sticky := wanted(c.t); sticky != nil {

@@ -165,7 +165,7 @@ func fitsMirror(entry map[string]any, r Route) error {
 // since they send copies already. It blocks. Mirrors of ours, as the marks tell, don't
 // count. With t.Pin it is of the routes as they would be pinned.
 func Mirroring(doc map[string]any, svc Service, t canary.Traffic, marks []string) []canary.Finding {
-	bare := cloneObject(doc)
+	bare := withRoutes(doc)
 	stripMirrors(bare, svc, parseMirrorMarks(marks))
 	var out []canary.Finding
 	for _, r := range Find(planned(bare, svc, t), svc, t.Stable, t.Canary) {

@@ -18,7 +18,7 @@ import (
 // everything else stay. It is what routes are before Apply shares them out, for
 // those who check them.
 func Pinned(doc map[string]any, svc Service, t canary.Traffic) map[string]any {
-	out := cloneObject(doc)
+	out := withRoutes(doc)
 	pin(out, svc, t, nil, identities(httpOf(out)))
 	return out
 }

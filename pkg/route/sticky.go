@@ -234,7 +234,7 @@ func Unsticky(doc map[string]any, svc Service, t canary.Traffic, marks []string)
 	if t.Sticky == nil || checkSticky(*t.Sticky) != nil {
 		return nil
 	}
-	bare := cloneObject(doc)
+	bare := withRoutes(doc)
 	stripCookies(bare, svc, parseCookieMarks(marks))
 	bare = planned(bare, svc, t)
 	var out []canary.Finding

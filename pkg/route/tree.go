@@ -3,6 +3,7 @@ package route
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 )
@@ -59,6 +60,16 @@ func cloneObject(m map[string]any) map[string]any {
 	out := make(map[string]any, len(m))
 	for k, v := range m {
 		out[k] = clone(v)
+	}
+	return out
+}
+
+// withRoutes is a copy in which the routes may be changed. All else is shared with
+// the document: most of it says who owns which field, which is larger than the rest.
+func withRoutes(doc map[string]any) map[string]any {
+	out := maps.Clone(doc)
+	if spec, found := doc["spec"]; found {
+		out["spec"] = clone(spec)
 	}
 	return out
 }
