@@ -24,6 +24,11 @@ const (
 	// few is up to how many are asked for the whole of what they lack. Of more
 	// the same windows of time are asked for together.
 	few = 8
+	// portion is how many rollouts are asked about together, the next ones after their
+	// answer, or after slowPortion, but never more than portionsAtOnce portions at once.
+	portion        = 100
+	slowPortion    = 500 * time.Millisecond
+	portionsAtOnce = 4
 	// shortestPatience and longestPatience bound how long an answer is waited for.
 	shortestPatience = 3 * time.Second
 	longestPatience  = 30 * time.Second
@@ -115,7 +120,31 @@ func (b *bench) keepUp(ctx context.Context) {
 	}
 	b.mu.Unlock()
 	b.round(ctx, suspects, now)
-	b.round(ctx, others, now)
+	b.inPortions(ctx, others, now)
+}
+
+// inPortions asks about many, a portion after the other, so that looks at open blocks
+// and passes come in between: all blocks of a thousand rollouts are closed at once,
+// and to read them at once takes all there is of a small machine for seconds. Where
+// Prometheus is slow several portions are asked for at once.
+func (b *bench) inPortions(ctx context.Context, questions []question, now time.Time) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, portionsAtOnce)
+	for some := range slices.Chunk(questions, portion) {
+		slots <- struct{}{}
+		done := make(chan struct{})
+		wg.Go(func() {
+			b.round(ctx, some, now)
+			close(done)
+			<-slots
+		})
+		select {
+		case <-done:
+		case <-time.After(slowPortion):
+		case <-ctx.Done():
+		}
+	}
+	wg.Wait()
 }
 
 // nextBehind is when to read on what is far behind: at once, unless the last
@@ -175,6 +204,7 @@ func (b *bench) roundWithin(ctx context.Context, limit time.Duration, questions 
 	if ctx.Err() != nil {
 		return
 	}
+	among := b.size()
 	for _, q := range questions {
 		answer := answers[q.ask.Key]
 		b.options.meter.Asked(answer.Err)
@@ -182,7 +212,7 @@ func (b *bench) roundWithin(ctx context.Context, limit time.Duration, questions 
 		case decisive:
 			b.options.wake(q.trial.key, 0)
 		case routine:
-			b.options.wake(q.trial.key, spread(q.trial.key, q.ask.Width))
+			b.options.wake(q.trial.key, spread(q.trial.key, among, q.ask.Width))
 		}
 	}
 }
@@ -201,16 +231,26 @@ const (
 	decisive      // something may have to be done now
 )
 
-// mostSpread bounds for how long numbers that decide nothing wait to be shown.
-const mostSpread = 5 * time.Second
+// showingTakes is what is reckoned for a pass that only shows numbers: a hundred a
+// second leave most of a small machine to those that decide something.
+const showingTakes = 10 * time.Millisecond
 
 // spread is how long a Service waits with what decides nothing, each of its own
 // time: the blocks of all rollouts are closed at once, and a thousand passes in a
-// row would have the one that takes traffic away compete with them.
-func spread(k cluster.Key, width time.Duration) time.Duration {
+// row would have the one that takes traffic away compete with them. The fewer there
+// are the sooner all are shown, and before the next block is closed in any case.
+func spread(k cluster.Key, among int, width time.Duration) time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(k.String()))
-	return time.Duration(h.Sum32()) * min(width/3, mostSpread) / math.MaxUint32
+	longest := min(time.Duration(among)*showingTakes, 2*width/3)
+	return time.Duration(float64(h.Sum32()) / math.MaxUint32 * float64(longest))
+}
+
+// size is how many rollouts are judged.
+func (b *bench) size() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.trials)
 }
 
 // take adds an answer, unless what it was asked for is over, and tells what it has
