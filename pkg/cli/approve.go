@@ -85,12 +85,10 @@ func (s *screen) approval(v canary.View, now time.Time) {
 // awaits is what a release waits for, from people or from outside, and what was
 // looked at.
 func (s *screen) awaits(v canary.View) {
-	for i, a := range v.Awaits {
-		head := "Waits for   "
-		if i > 0 {
-			head = "            "
-		}
+	head := "Waits     "
+	for _, a := range v.Awaits {
 		s.wrapped(s.paint(yellow, head), a.Sentence)
+		head = "          "
 	}
 	for _, c := range v.Checks {
 		sign := s.paint(green, s.glyph("✓", "ok"))
@@ -108,6 +106,6 @@ func (s *screen) awaits(v canary.View) {
 // approvals are who said yes to which step.
 func (s *screen) approvals(all []canary.Approval) {
 	for _, a := range all {
-		s.line("Approved    " + s.text(fmt.Sprintf("step %d by %s at %s", a.Step, orDash(a.By), clock(a.At))))
+		s.line("Approved  " + s.text(fmt.Sprintf("step %d by %s at %s", a.Step, orDash(a.By), clock(a.At))))
 	}
 }

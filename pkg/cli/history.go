@@ -316,16 +316,16 @@ func (s *screen) release(k objects.Key, one kept, row recorded, now settings) {
 		s.wrapped("  ", r.Message)
 	}
 	if r.Unverified != "" {
-		s.wrapped(s.paint(red, "Unverified")+"  ", r.Unverified)
+		s.wrapped(s.paint(red, "Unverified")+" ", r.Unverified)
 	}
 	s.approvals(r.Approvals)
 	s.images("Ran", r.Images)
-	s.images("Before it", r.StableImages)
+	s.images("Before", r.StableImages)
 	s.kept(one, now)
 	if row.CanGoBack {
-		s.wrapped("Go back     ", fmt.Sprintf("kubectl canary rollback %s --to %d", k.Name, one.number))
+		s.wrapped("Go back   ", fmt.Sprintf("kubectl canary rollback %s --to %d", k.Name, one.number))
 	} else {
-		s.wrapped("Go back     ", "no: "+row.WhyNot)
+		s.wrapped("Go back   ", "no: "+row.WhyNot)
 	}
 }
 
@@ -344,14 +344,14 @@ func (s *screen) images(title string, all []canary.Image) {
 				text += ", " + more.name + " " + more.value
 			}
 		}
-		s.line(fmt.Sprintf("%-12s", title) + s.text(text))
+		s.line(fmt.Sprintf("%-10s", title) + s.text(text))
 	}
 }
 
 // kept is what is kept of what was there before.
 func (s *screen) kept(one kept, now settings) {
 	if one.unknown != nil {
-		s.wrapped("Kept        ", one.unknown.Error())
+		s.wrapped("Kept      ", one.unknown.Error())
 		return
 	}
 	b := one.before
@@ -369,15 +369,15 @@ func (s *screen) kept(one kept, now settings) {
 	if len(b.StableTemplate) > 0 {
 		parts = append(parts, "stable's pod template")
 	}
-	s.wrapped("Kept        ", orDash(strings.Join(parts, ", "))+"; as they were before the first write")
+	s.wrapped("Kept      ", orDash(strings.Join(parts, ", "))+"; as they were before the first write")
 	for _, c := range b.Config {
-		s.line("ConfigMap   " + s.text(c.Name+"  "+configText(c, now)))
+		s.line("ConfigMap " + s.text(c.Name+"  "+configText(c, now)))
 	}
 	if len(b.Secrets) > 0 {
-		s.wrapped("Secrets     ", strings.Join(b.Secrets, ", ")+" (only the names; nobody looked into them)")
+		s.wrapped("Secrets   ", strings.Join(b.Secrets, ", ")+" (only the names; nobody looked into them)")
 	}
 	for _, sentence := range b.Lacks {
-		s.wrapped(s.paint(yellow, "Lacks")+"       ", sentence)
+		s.wrapped(s.paint(yellow, "Lacks")+"     ", sentence)
 	}
 }
 

@@ -63,6 +63,15 @@ func shopImages(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
+// shopWaits waits until a release waits for approval.
+func shopWaits(ts *testscript.TestScript, _ bool, _ []string) {
+	s := ts.Value("shop").(*shop)
+	shopUntil(ts, "it waits for approval", func() bool {
+		d, _ := s.Detail(s.ctx, "shop", "web")
+		return len(d.View.Awaits) > 0
+	})
+}
+
 // podsOf are the names of a Deployment's pods.
 func (s *shop) podsOf(deployment string) (names []string) {
 	for _, pod := range s.api.All("Pod") {

@@ -355,18 +355,18 @@ func (s *screen) goingBack(b goingBack) error {
 	v, name := b.version, b.deployment.Name
 	s.line(s.paint(bold, s.text(fmt.Sprintf("%s/%s goes back to %s", b.deployment.Namespace, name, v.name))))
 	s.change(b.from.Images, v.images)
-	s.wrapped("How         ", b.how())
+	s.wrapped("How       ", b.how())
 	for _, c := range b.now.changed {
-		s.wrapped(s.paint(yellow, "Warning")+"     ", "ConfigMap "+c+" has changed since: the pods take it as it is now, and not as it was")
+		s.wrapped(s.paint(yellow, "Warning")+"   ", "ConfigMap "+c+" has changed since: the pods take it as it is now, and not as it was")
 	}
 	for _, c := range b.now.unread {
-		s.wrapped(s.paint(yellow, "Warning")+"     ", "ConfigMap "+c+": whether it changed is not known, for it can't be read, or its content was not recorded")
+		s.wrapped(s.paint(yellow, "Warning")+"   ", "ConfigMap "+c+": whether it changed is not known, for it can't be read, or its content was not recorded")
 	}
 	if len(v.secrets) > 0 {
-		s.wrapped("Secrets     ", strings.Join(v.secrets, ", ")+": whether they changed is not known, for nobody looks into them")
+		s.wrapped("Secrets   ", strings.Join(v.secrets, ", ")+": whether they changed is not known, for nobody looks into them")
 	}
 	if b.gitOps != "" {
-		s.wrapped(s.paint(yellow, "Warning")+"     ", b.gitOps+" applies "+name+" and will write its own template again. Go back in Git instead, to the images above, or suspend "+b.gitOps+" until Git says the same")
+		s.wrapped(s.paint(yellow, "Warning")+"   ", b.gitOps+" applies "+name+" and will write its own template again. Go back in Git instead, to the images above, or suspend "+b.gitOps+" until Git says the same")
 	}
 	old, err := yamlOf(treeOf(b.deployment.Spec.Template))
 	if err != nil {

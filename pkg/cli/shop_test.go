@@ -435,7 +435,7 @@ func verbs(t *testing.T, script string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"canary": shopCanary, "ends": shopEnds, "meanwhile": shopMeanwhile, "over": shopOver,
 			"shop": shopIs, "deploy": shopDeploy, "annotate": shopAnnotate, "serin": shopSerin, "reaches": shopReaches,
-			"deny": shopDeny, "config": shopConfig, "refer": shopRefer, "scale": shopScale, "images": shopImages, "none": shopNone, "moved": shopMoved, "owned": shopOwned, "weight": shopWeight, "gone": shopGone,
+			"deny": shopDeny, "config": shopConfig, "refer": shopRefer, "scale": shopScale, "images": shopImages, "waits": shopWaits, "none": shopNone, "moved": shopMoved, "owned": shopOwned, "weight": shopWeight, "gone": shopGone,
 			"mute": shopTraffic(true), "unmute": shopTraffic(false), "applied": shopApplied, "taken": shopTaken,
 		},
 	})

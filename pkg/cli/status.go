@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,12 +139,14 @@ func (s *screen) status(d canary.Detail, now time.Time) {
 		s.weights(v)
 	}
 	s.identity(v)
+	// What it waits for is said already, unless it is more than one thing.
+	v.Awaits = slices.DeleteFunc(slices.Clone(v.Awaits), func(a canary.Awaited) bool { return a.Sentence == v.Sentence })
 	if len(v.Awaits)+len(v.Checks)+len(v.Approvals) > 0 || v.Unverified != "" {
 		s.line("")
 		s.awaits(v)
 		s.approvals(v.Approvals)
 		if v.Unverified != "" {
-			s.wrapped(s.paint(red, "Unverified")+"  ", v.Unverified)
+			s.wrapped(s.paint(red, "Unverified")+" ", v.Unverified)
 		}
 	}
 	s.traffic(v)
