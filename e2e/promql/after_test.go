@@ -66,6 +66,8 @@ func TestWhatStillReachesAVersionIsSeen(t *testing.T) {
 		rate    float64
 		err     error
 	}{
+		"too early to say": {serving + `istio_requests_total{reporter="destination",` + left + "} 0+30x12 360x28\n", 3.5, 0, nil},
+		"what came before the users left is not residual":            {serving + `istio_requests_total{reporter="destination",` + left + "} 0+30x13 390x27\n", 4.2, 0, nil},
 		"nothing any more, its counters stand still":                 {serving + `istio_requests_total{reporter="destination",` + left + "} 0+30x12 360x28\n", 9, 0, nil},
 		"its pods are gone":                                          {serving, 9, 0, nil},
 		"two requests a second":                                      {serving + `istio_requests_total{reporter="destination",` + left + "} 0+30x40\n", 9, 2, nil},
@@ -76,9 +78,9 @@ func TestWhatStillReachesAVersionIsSeen(t *testing.T) {
 		"no fresh data of who serves: not known, whatever the other": {serving + `istio_requests_total{reporter="destination",` + left + "} 0+30x40\n", 30, 0, prom.ErrNoFresh},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rate, err := prom.Residual(t.Context(), loaded(t, c.series), prom.After{Namespace: "shop", Workload: "web-v2", Serving: "web-v1", Interval: 15 * time.Second}, at(c.minutes))
-			if !errors.Is(err, c.err) || math.Abs(rate-c.rate) > 0.01 {
-				t.Errorf("%.3f requests/s, error %v; want %.3f, %v", rate, err, c.rate, c.err)
+			got, err := prom.Residual(t.Context(), loaded(t, c.series), prom.After{Namespace: "shop", Workload: "web-v2", Serving: "web-v1", Interval: 15 * time.Second, Since: at(3.2)}, at(c.minutes))
+			if !errors.Is(err, c.err) || math.Abs(got.Rate-c.rate) > 0.01 || err == nil && got.Drained != (c.minutes > 4.3) {
+				t.Errorf("%+v, error %v; want %.3f, %v", got, err, c.rate, c.err)
 			}
 		})
 	}

@@ -140,7 +140,7 @@ func (m moment) watchResidual(p Plan) Plan {
 	p.Ask = append(p.Ask, q)
 	a, found := m.o.Answers[q]
 	switch {
-	case !found || a.Unreached:
+	case !found || a.Unreached || a.Said != Allow && a.Rate == 0: // not known yet
 		return p
 	case a.Said == Allow:
 		p.View.Removable = left.Deployment

@@ -28,40 +28,54 @@ type After struct {
 	Workload  string        // its Deployment
 	Serving   string        // the Deployment that users are on: that it is seen shows that there is data
 	Interval  time.Duration // of scrapes, > 0
+	Since     time.Time     // when the users left it; requests before are none of it
 }
 
 // ErrNoFresh tells that Prometheus has no fresh samples of the version that users
 // are on, so that it can't be known what reaches the other.
 var ErrNoFresh = errors.New("prometheus has no fresh sample of it")
 
-// Residual is how many requests a second, and messages of gRPC streams, reached a
-// version in the last minute, or the last three scrapes if these are longer; 0: none
-// did. A stream that only stays open is not counted: Istio counts requests as they end.
-// Errors are those of Prometheus, and ErrNoFresh.
-func Residual(ctx context.Context, ask Query, a After, now time.Time) (float64, error) {
+// left is how long proxies are given to go by the last routes: what reaches a version
+// within it is not residual.
+const left = 5 * time.Second
+
+// Left is what still reaches a version that users have left.
+type Left struct {
+	Rate float64 // requests per second, and messages of gRPC streams; >= 0
+	// Drained tells that it was looked at for the whole of the drain time.
+	Drained bool
+}
+
+// Residual is what reached a version in the last minute, or in the last three scrapes
+// if these are longer, but not before the users left it. A stream that only stays open
+// is not counted: Istio counts requests as they end. Too early after the users left
+// nothing is known: Rate is 0 and Drained false. Errors are those of Prometheus, and
+// ErrNoFresh.
+func Residual(ctx context.Context, ask Query, a After, now time.Time) (Left, error) {
 	window := max(drain, drainScrapes*a.Interval)
-	fresh, err := instant(ctx, ask, "count(count_over_time("+destined(requestsMetric, a.Namespace, a.Serving)+within(window)+"))", now)
+	over := min(window, now.Sub(a.Since.Add(left)))
+	if over < drainScrapes*a.Interval {
+		return Left{}, nil
+	}
+	fresh, err := instant(ctx, ask, "count(count_over_time("+destined(requestsMetric, a.Namespace, a.Serving)+within(over)+"))", now)
 	if err != nil {
-		return 0, err
+		return Left{}, err
 	}
 	if value(fresh) == 0 {
-		return 0, fmt.Errorf("look at %s: %w", a.Serving, ErrNoFresh)
+		return Left{}, fmt.Errorf("look at %s: %w", a.Serving, ErrNoFresh)
 	}
+	found := Left{Drained: over == window}
 	var parts []string
 	for _, counter := range []string{requestsMetric, "istio_request_messages_total", "istio_response_messages_total"} {
 		// The same request is counted by the client's proxy and by the pod's: the one
 		// that saw more is believed.
-		parts = append(parts, "label_replace(max(sum by (reporter) (rate("+destined(counter, a.Namespace, a.Workload)+within(window)+`))), "counter", "`+counter+`", "", "")`)
+		parts = append(parts, "label_replace(max(sum by (reporter) (rate("+destined(counter, a.Namespace, a.Workload)+within(over)+`))), "counter", "`+counter+`", "", "")`)
 	}
-	found, err := instant(ctx, ask, strings.Join(parts, " or "), now)
-	if err != nil {
-		return 0, err
+	rates, err := instant(ctx, ask, strings.Join(parts, " or "), now)
+	for _, s := range rates.Series {
+		found.Rate += last(s)
 	}
-	sum := 0.0
-	for _, s := range found.Series {
-		sum += last(s)
-	}
-	return sum, nil
+	return found, err
 }
 
 // Continuity is what was found of a version's series over a rollback.

@@ -24,12 +24,14 @@ func AskResidual(ask Query, interval time.Duration, clock func() time.Time) func
 		if q.Name == serving {
 			serving = s.Canary.Deployment
 		}
-		rate, err := Residual(ctx, ask, After{Namespace: s.Namespace, Workload: q.Name, Serving: serving, Interval: widthOf(s, interval)}, clock())
+		found, err := Residual(ctx, ask, After{Namespace: s.Namespace, Workload: q.Name, Serving: serving, Interval: widthOf(s, interval), Since: s.Since}, clock())
 		switch {
 		case err != nil:
 			return unreached("What still reaches "+q.Name+" isn't known", err)
-		case rate > 0:
-			return canary.Answer{Said: canary.Wait, Rate: rate, Sentence: fmt.Sprintf("%s gets %.2g requests/s", q.Name, rate)}
+		case found.Rate > 0:
+			return canary.Answer{Said: canary.Wait, Rate: found.Rate, Sentence: fmt.Sprintf("%s gets %.2g requests/s", q.Name, found.Rate)}
+		case !found.Drained:
+			return canary.Answer{Said: canary.Wait, Sentence: q.Name + " is watched until no request has reached it for a minute"}
 		}
 		return canary.Answer{Said: canary.Allow, Sentence: q.Name + " gets no requests"}
 	}
