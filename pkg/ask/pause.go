@@ -33,7 +33,7 @@ func pause(q canary.Question, a canary.Answer, failures int) (again time.Duratio
 	case canary.AskResidual:
 		return often, a.Said == canary.Allow
 	case canary.AskImages:
-		return lastRetry, true
+		return lastRetry, a.Said == canary.Allow
 	case canary.AskGate:
 	}
 	if a.Said == canary.Wait {

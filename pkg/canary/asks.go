@@ -146,11 +146,14 @@ func (a asks) shown(p Plan) Plan {
 	return p
 }
 
-// standing adds what is asked whatever rule decided: alerts from the first write to
-// the last, and gates about a rollback that a person ordered.
+// standing adds what is asked whatever rule decided: alerts and images from the first
+// write to the last, and gates about a rollback that a person ordered.
 func (m moment) standing(p Plan) Plan {
 	if m.state.Phase.Active() && m.heedsAlerts() && !m.state.Phase.Drains() {
 		p.Ask = append(p.Ask, m.alerts())
+	}
+	if m.wantsImages() {
+		p.Ask = append(p.Ask, m.images())
 	}
 	if verb, new := m.verb(); new && verb == CommandRollback && m.goesBack() {
 		to := m.rollbackAsks()

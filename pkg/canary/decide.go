@@ -43,7 +43,7 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 	if o.Verdict.Step != state.Step || o.Verdict.Weight != state.Weight {
 		o.Verdict = judge.Verdict{} // of another step: no evidence for this one
 	}
-	m := moment{spec: spec, state: state, o: o, now: now}
+	m := moment{spec: spec, state: state, o: o, now: now}.described()
 	if o.Observe && !o.InPlace && (state.Rollout == "" || state.Phase == Watched) {
 		// What a release of Serin's left on the routes is taken off first, and what
 		// the guard held before only looking was asked for is let go.
