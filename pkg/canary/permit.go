@@ -42,7 +42,9 @@ func (m moment) permit(step int, ordered bool) (Plan, bool) {
 	if len(to.awaits) == 0 {
 		return Plan{}, false
 	}
-	return m.tellWaiting(to.shown(m.hold(to.reason, "%s", to.waiting())), to), true
+	p := to.shown(m.hold(to.reason, "%s", to.waiting()))
+	p.View.Next = NextView{Sentence: m.spec.Steps[step-1].coming() + " when all that it waits for is there"}
+	return m.tellWaiting(p, to), true
 }
 
 // beforeRaise is what is asked before a raise to a step.

@@ -173,7 +173,7 @@ func (o *listOptions) follow(ctx context.Context, from source, namespace string)
 	}, func(*screen) error {
 		var changed []canary.View
 		for _, v := range views {
-			what := fmt.Sprint(v.Phase, v.Step, v.Weight, v.Verdict.Kind, v.Reason)
+			what := fmt.Sprint(v.Phase, v.Step, v.Weight, v.Verdict.Kind, v.Reason, hintOf(v))
 			if before[v.Key()] != what {
 				changed = append(changed, v)
 			}
@@ -207,7 +207,7 @@ func (o *listOptions) draw(frame *screen, views []canary.View) {
 	rows := [][]string{head}
 	for _, v := range views {
 		row := []string{
-			frame.text(v.Service), frame.text(orDash(v.Canary.Deployment)), frame.paint(phaseColour(v.Phase), frame.text(string(v.Phase))),
+			frame.text(v.Service), frame.text(orDash(v.Canary.Deployment)), frame.paint(phaseColour(v.Phase), frame.text(string(v.Phase))) + frame.paint(yellow, hintOf(v)),
 			stepOf(v), frame.bar(float64(v.Weight)/100, weightBar, phaseColour(v.Phase)) + fmt.Sprintf(" %3d%%", v.Weight),
 			frame.text(orDash(v.Verdict.Kind)), ago(now, sinceOf(v)),
 		}
@@ -220,6 +220,19 @@ func (o *listOptions) draw(frame *screen, views []canary.View) {
 		rows = append(rows, row)
 	}
 	frame.table(rows)
+}
+
+// hintOf says beside the phase what somebody should know of it; mostly nothing.
+func hintOf(v canary.View) string {
+	switch {
+	case v.AwaitsApproval():
+		return ", waits for approval"
+	case v.Unverified != "" && v.Phase == canary.RolledBack:
+		return ", not verified"
+	case v.Mirror > 0 && v.Phase == canary.Progressing:
+		return fmt.Sprintf(", copies of %d%%", v.Mirror)
+	}
+	return ""
 }
 
 // sinceOf is since when a release is where it is.

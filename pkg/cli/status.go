@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -133,45 +132,21 @@ func (s *screen) status(d canary.Detail, now time.Time) {
 	s.line(s.paint(bold, s.text(v.Key())) + "  " + s.text(v.Stable.Deployment) + arrow + s.text(v.Canary.Deployment) + s.paint(dim, s.text(rolloutOf(v))))
 	s.line(s.paint(phaseColour(v.Phase), s.text(string(v.Phase))) + s.text(s.standing(v, now)))
 	s.wrapped("  ", v.Sentence)
+	s.awaited(v, now)
 	if len(v.Path) > 0 {
 		s.line("")
 		s.steps(v)
 		s.weights(v)
 	}
-	s.identity(v)
-	// What it waits for is said already, unless it is more than one thing.
-	v.Awaits = slices.DeleteFunc(slices.Clone(v.Awaits), func(a canary.Awaited) bool { return a.Sentence == v.Sentence })
-	if len(v.Awaits)+len(v.Checks)+len(v.Approvals) > 0 || v.Unverified != "" {
-		s.line("")
-		s.awaits(v)
-		s.approvals(v.Approvals)
-		if v.Unverified != "" {
-			s.wrapped(s.paint(red, "Unverified")+" ", v.Unverified)
-		}
-	}
+	s.runs(v)
 	s.traffic(v)
 	s.evidence(v)
+	s.checks(v)
+	s.approved(v, now)
 	s.next(v, now)
+	s.aftermath(v)
 	s.findings(v)
 	s.history(d.History, now)
-}
-
-// identity is what both versions run, by tag and digest.
-func (s *screen) identity(v canary.View) {
-	if len(v.Canary.Images) == 0 {
-		return
-	}
-	s.line("")
-	name := "Images    "
-	for _, track := range []struct {
-		name   string
-		images []canary.Image
-	}{{"stable", v.Stable.Images}, {"canary", v.Canary.Images}} {
-		if len(track.images) > 0 {
-			s.line(name + track.name + "  " + s.text(imagesText(track.images)))
-			name = "          "
-		}
-	}
 }
 
 func rolloutOf(v canary.View) string {
@@ -213,7 +188,7 @@ func (s *screen) steps(v canary.View) {
 		case i+1 == v.Step:
 			sign, colour = s.glyph("●", "*"), cyan
 		}
-		parts = append(parts, s.paint(colour, fmt.Sprintf("%s %d%%", sign, step.Weight)))
+		parts = append(parts, s.paint(colour, sign+" "+step.Share()))
 	}
 	s.line("Steps     " + strings.Join(parts, s.paint(dim, s.glyph(" ─ ", " - "))))
 }
@@ -226,6 +201,9 @@ func (s *screen) weights(v canary.View) {
 		line += s.paint(dim, s.text("; testers: "+v.Header))
 	}
 	s.line(line)
+	if v.Mirror > 0 {
+		s.line(fmt.Sprintf("          copies of %d%% of the requests", v.Mirror))
+	}
 	for _, share := range v.Shares {
 		found := fmt.Sprintf("%d%%", share.Most)
 		if share.Least != share.Most {
