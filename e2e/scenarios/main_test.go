@@ -46,6 +46,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, receive(at, os.Getenv(receiverFile)))
 		os.Exit(1)
 	}
+	if at := os.Getenv(gateAt); at != "" { // likewise
+		fmt.Fprintln(os.Stderr, keepGate(at, os.Getenv(gateFolder)))
+		os.Exit(1)
+	}
 	if flag.Lookup("test.list").Value.String() != "" {
 		os.Exit(m.Run())
 	}

@@ -18,6 +18,8 @@ import (
 
 	"serin.dev/serin/internal/apiserver"
 	"serin.dev/serin/pkg/annotation"
+	"serin.dev/serin/pkg/ask"
+	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/prom"
 )
 
@@ -35,6 +37,7 @@ type world struct {
 	inPlace   bool            // single Deployments may be updated in place
 	listener  Listener        // is told what people are told
 	channels  []string        // that annotations may name
+	askers    map[canary.QuestionKind]ask.Asker
 }
 
 const interval = 5 * time.Second
@@ -172,7 +175,7 @@ func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controlle
 		Kube: kube, Dynamic: dynamic.NewForConfigOrDie(config),
 		Query: w.query, Logger: w.log, ClusterDomain: "cluster.local", RootNamespace: "istio-system",
 		Defaults: defaults, Interval: 3 * interval, Templates: w.templates,
-		Elect: lease, Meter: w.meter, InPlace: w.inPlace, Listener: w.listener, Channels: w.channels,
+		Elect: lease, Meter: w.meter, InPlace: w.inPlace, Listener: w.listener, Channels: w.channels, Askers: w.askers,
 	})
 	if err != nil {
 		w.t.Fatal(err)
