@@ -23,7 +23,7 @@ import (
 
 // Options say which registries may be asked, and how.
 type Options struct {
-	// Hosts are the registries that may be asked, as images name them: docker.io,
+	// Hosts are the registries that may be asked, as images name them, like
 	// registry.example.com:5000. Others are not: who writes an image into a template
 	// would decide whom Serin connects to.
 	Hosts []string

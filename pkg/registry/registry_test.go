@@ -403,7 +403,7 @@ func TestOptionsAreRefusedWhole(t *testing.T) {
 	if _, err := registry.New(registry.Options{}); err == nil || !strings.Contains(err.Error(), "no host is allowed") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := registry.New(registry.Options{Hosts: []string{"docker.io"}}); err != nil {
+	if _, err := registry.New(registry.Options{Hosts: []string{name.DefaultRegistry}}); err != nil {
 		t.Error(err)
 	}
 }
