@@ -15,7 +15,8 @@ import (
 // Ask runs a team's smoke checks: on the canary's pods, and after a rollback on
 // stable's. A check that fails denies, also where a pod's port refused the connection
 // for as long as a check may take: the pod is Ready, so that users would find the same.
-// Where no pod can be asked the release waits.
+// Where there is no pod, or no connection for another reason than that, nothing is known
+// of the version, and the release waits.
 func (p *Prober) Ask(ctx context.Context, q canary.Question, s canary.Subject) canary.Answer {
 	party := s.Canary
 	if q.Stage == canary.AfterRollback {
@@ -33,11 +34,11 @@ func (p *Prober) Ask(ctx context.Context, q canary.Question, s canary.Subject) c
 	if p.options.Domain != "" {
 		host = s.Service + "." + s.Namespace + ".svc." + p.options.Domain
 	}
-	results, err := p.Run(ctx, Batch{Checks: checks, Targets: targets, Host: host, Rollout: q.Rollout})
+	results, failed, err := p.Run(ctx, Batch{Checks: checks, Targets: targets, Host: host, Rollout: q.Rollout})
 	if err != nil {
 		return wait("The smoke checks didn't run: %v", err)
 	}
-	return answer(results, len(targets), all)
+	return answer(results, failed, len(targets), all)
 }
 
 func wait(format string, args ...any) canary.Answer {
@@ -60,15 +61,12 @@ func targetsOf(party canary.Party) (targets []Target, all int) {
 	return targets[:min(len(targets), MaxPods)], len(targets)
 }
 
-// answer is what results come to.
-func answer(results []canary.Check, pods, all int) canary.Answer {
+// answer is what results come to; failed is the first that failed, -1 where none did.
+func answer(results []canary.Check, failed, pods, all int) canary.Answer {
 	passed := 0
-	var failed *canary.Check
-	for i, r := range results {
+	for _, r := range results {
 		if r.Passed {
 			passed++
-		} else if failed == nil {
-			failed = &results[i]
 		}
 	}
 	on := fmt.Sprintf("on %d pods", pods)
@@ -82,9 +80,9 @@ func answer(results []canary.Check, pods, all int) canary.Answer {
 	if passed == 1 {
 		a.Sentence = "The smoke check passed, " + on
 	}
-	if failed != nil {
+	if failed >= 0 {
 		a.Said = canary.Deny
-		a.Sentence = fmt.Sprintf("Smoke check failed: %s: %s (%d of %d passed)", failed.Name, failed.Sentence, passed, len(results))
+		a.Sentence = fmt.Sprintf("Smoke check failed: %s: %s (%d of %d passed)", results[failed].Name, results[failed].Sentence, passed, len(results))
 	}
 	return a
 }

@@ -10,10 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,7 +44,8 @@ const (
 	maxBody = 1 << 20
 	// maxHeaders bounds an answer's headers, in bytes.
 	maxHeaders = 64 << 10
-	// atOnce is how many sequences run at a time, of all releases.
+	// atOnce is how many sequences of one question run at a time. Questions don't wait for
+	// each other: their time is for their own checks.
 	atOnce = 16
 
 	// The pauses between tries to connect.
@@ -53,13 +56,12 @@ const (
 // Prober runs checks. It is safe for concurrent use.
 type Prober struct {
 	options Options
-	turns   chan struct{}
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // New makes a prober; it connects to nobody yet.
 func New(o Options) *Prober {
-	return &Prober{options: o, turns: make(chan struct{}, atOnce), dial: new(net.Dialer).DialContext}
+	return &Prober{options: o, dial: new(net.Dialer).DialContext}
 }
 
 // Target is a pod that is asked.
@@ -79,39 +81,63 @@ type Batch struct {
 // errHalf tells that an answer began and did not end.
 var errHalf = errors.New("read the answer")
 
-// errProxy tells that the proxy can't be used, so that nothing is known of the pods.
-var errProxy = errors.New("the proxy for smoke checks")
+// errAway tells that a pod, or the proxy, could not be asked, so that nothing is known.
+var errAway = errors.New("can't be asked")
+
+// errUnconnected tells that there was no connection.
+var errUnconnected = errors.New("no connection")
 
 // Run runs all checks on all targets, sequences beside each other. The results are in
-// the order of targets and of checks. It fails when ctx ends, and when the proxy can't
-// be used: then the results say nothing about the pods.
-func (p *Prober) Run(ctx context.Context, b Batch) ([]canary.Check, error) {
+// the order of targets and of checks; failed is the first that surely failed, -1 where
+// none did. It fails when ctx ends, and where none surely failed but some could not be
+// asked.
+func (p *Prober) Run(ctx context.Context, b Batch) (results []canary.Check, failed int, err error) {
 	within, cancel := context.WithTimeout(ctx, p.options.Total)
 	defer cancel()
 	per := b.Checks.Count()
-	results := make([]canary.Check, per*len(b.Targets))
-	failures := make([]error, len(results))
+	results = make([]canary.Check, per*len(b.Targets))
+	away := make([]error, len(results)) // of the sequence that begins there
+	turns := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
 	at := 0
 	for _, t := range b.Targets {
 		c := p.client(t)
 		for _, sequence := range b.Checks {
 			r := run{prober: p, client: c, target: t, batch: b, first: at}
-			into, fails := results[at:at+len(sequence)], failures[at:at+len(sequence)]
-			wg.Go(func() { fails[0] = r.sequence(within, sequence, into) })
+			into, fails := results[at:at+len(sequence)], &away[at]
+			wg.Go(func() {
+				turns <- struct{}{}
+				*fails = r.sequence(within, sequence, into)
+				<-turns
+			})
 			at += len(sequence)
 		}
 	}
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
-		return results, fmt.Errorf("run the smoke checks: %w", err)
+		return results, -1, fmt.Errorf("run the smoke checks: %w", err)
 	}
-	for _, err := range failures {
-		if err != nil {
-			return results, err
+	failed, err = b.outcome(results, away)
+	return results, failed, err
+}
+
+// outcome finds the first check that surely failed, or else why some could not be asked.
+func (b Batch) outcome(results []canary.Check, away []error) (failed int, err error) {
+	at := 0
+	for range b.Targets {
+		for _, sequence := range b.Checks {
+			for i := range sequence {
+				if away[at] == nil && !results[at+i].Passed {
+					return at + i, nil
+				}
+			}
+			if err == nil {
+				err = away[at]
+			}
+			at += len(sequence)
 		}
 	}
-	return results, nil
+	return -1, err
 }
 
 // client speaks HTTP with one pod. Whatever address it is told, it connects to the
@@ -125,6 +151,9 @@ func (p *Prober) client(t Target) *http.Client {
 		Transport: &http.Transport{
 			Proxy: through,
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				// A request that is given up doesn't end its dialing.
+				ctx, cancel := context.WithTimeout(ctx, p.options.Timeout)
+				defer cancel()
 				return p.dial(ctx, network, reach)
 			},
 			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeaders,
@@ -165,11 +194,6 @@ func (r run) sequence(ctx context.Context, checks smoke.Sequence, into []canary.
 	for i, c := range checks {
 		into[i] = canary.Check{Name: c.Name() + " on " + r.target.Pod, Sentence: afterFailure}
 	}
-	select {
-	case r.prober.turns <- struct{}{}:
-		defer func() { <-r.prober.turns }()
-	case <-ctx.Done():
-	}
 	values := map[string]string{}
 	for i, c := range checks {
 		if ctx.Err() != nil {
@@ -178,7 +202,7 @@ func (r run) sequence(ctx context.Context, checks smoke.Sequence, into []canary.
 		}
 		a, sentence, err := r.check(ctx, c, values, i)
 		into[i].Sentence, into[i].Took, into[i].Passed = sentence, a.Took, err == nil
-		if errors.Is(err, errProxy) {
+		if errors.Is(err, errAway) {
 			return err
 		}
 		if err != nil {
@@ -201,11 +225,12 @@ func (r run) check(ctx context.Context, c smoke.Check, values map[string]string,
 	if ctx.Err() != nil {
 		return answer, outOfTime, errFailed
 	}
-	if r.prober.options.Proxy != nil && unconnected(err) {
-		err = fmt.Errorf("%w can't be reached: %s", errProxy, innermost(err))
+	// A port that refuses is the pod's own word; packets that are lost are nobody's.
+	if errors.Is(err, errUnconnected) && (r.prober.options.Proxy != nil || !errors.Is(err, syscall.ECONNREFUSED)) {
+		err = fmt.Errorf("%s %w: %s", r.whom(), errAway, r.prober.failure(err))
 	}
-	if errors.Is(err, errProxy) {
-		return answer, "not asked: " + errProxy.Error() + " can't be used", err
+	if errors.Is(err, errAway) {
+		return answer, "not asked: " + err.Error(), err
 	}
 	if err != nil {
 		return answer, r.prober.failure(err), errFailed
@@ -231,7 +256,7 @@ func (r run) send(ctx context.Context, request smoke.Request, number int) (smoke
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, longPause) {
 		answer, err := r.once(ctx, request, number)
-		if !unconnected(err) || ctx.Err() != nil {
+		if !errors.Is(err, errUnconnected) || ctx.Err() != nil {
 			return answer, err
 		}
 		timer := time.NewTimer(pause)
@@ -244,24 +269,32 @@ func (r run) send(ctx context.Context, request smoke.Request, number int) (smoke
 	}
 }
 
-func unconnected(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
+// whom is who is connected to.
+func (r run) whom() string {
+	if r.prober.options.Proxy != nil {
+		return "the proxy"
+	}
+	return r.target.Pod
 }
 
 func (r run) once(ctx context.Context, request smoke.Request, number int) (smoke.Answer, error) {
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	sent, err := r.request(ctx, request, number)
 	if err != nil {
 		return smoke.Answer{}, err
 	}
 	began := time.Now()
 	response, err := r.client.Do(sent)
+	if err != nil && !connected.Load() {
+		return smoke.Answer{}, fmt.Errorf("%w: %w", errUnconnected, err)
+	}
 	if err != nil {
 		return smoke.Answer{}, err
 	}
 	defer response.Body.Close()
 	if r.prober.options.Proxy != nil && response.StatusCode == http.StatusProxyAuthRequired {
-		return smoke.Answer{}, fmt.Errorf("%w wants to know who asks", errProxy)
+		return smoke.Answer{}, fmt.Errorf("%s %w: it wants to know who asks", r.whom(), errAway)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
@@ -304,8 +337,10 @@ const maxError = 80
 func (p *Prober) failure(err error) string {
 	var u *url.Error
 	switch {
-	case unconnected(err):
-		return "no connection within " + p.options.Timeout.String() + ": " + innermost(err)
+	case errors.Is(err, errUnconnected) && errors.Is(err, context.DeadlineExceeded):
+		return "no connection within " + p.options.Timeout.String() + ", as where a NetworkPolicy is in the way"
+	case errors.Is(err, errUnconnected):
+		return "no connection within " + p.options.Timeout.String() + ": " + cause(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no whole answer within " + p.options.Timeout.String()
 	case errors.Is(err, errHalf):
@@ -319,13 +354,15 @@ func (p *Prober) failure(err error) string {
 	return "no answer: " + words[:min(len(words), maxError)]
 }
 
-// innermost is what the system said, without the addresses around it.
-func innermost(err error) string {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return safetext.Line(err.Error())
-		}
-		err = inner
+// cause is what the system said, without the addresses around it.
+func cause(err error) string {
+	var op *net.OpError
+	var number syscall.Errno
+	switch {
+	case errors.As(err, &number):
+		err = number
+	case errors.As(err, &op):
+		err = op.Err
 	}
+	return safetext.Line(err.Error())
 }

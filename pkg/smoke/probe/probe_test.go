@@ -3,13 +3,13 @@ package probe
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -260,7 +260,7 @@ func TestAProxyIsAskedForThePod(t *testing.T) {
 	}
 	locked := pod(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) })
 	o.Proxy = &url.URL{Scheme: "http", Host: locked}
-	if a := New(o).Ask(t.Context(), q, s); a.Said != canary.Wait || !a.Unreached || a.Sentence != "The smoke checks didn't run: the proxy for smoke checks wants to know who asks" {
+	if a := New(o).Ask(t.Context(), q, s); a.Said != canary.Wait || !a.Unreached || a.Sentence != "The smoke checks didn't run: the proxy can't be asked: it wants to know who asks" {
 		t.Errorf("a proxy with a lock: %s: %s", a.Said, a.Sentence)
 	}
 	for text, want := range map[string]string{"http://proxy": "proxy:80", "https://proxy": "proxy:443", "http://[::1]:3128": "[::1]:3128"} {
@@ -328,7 +328,7 @@ func says(text string, after time.Duration) func(net.Conn) {
 
 func TestTime(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-	refused := &net.OpError{Op: "dial", Err: errors.New("connect: connection refused")}
+	refused := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	cases := []struct {
 		name, checks string
 		dial         func(tries *atomic.Int32) func(context.Context, string, string) (net.Conn, error)
@@ -368,7 +368,7 @@ func TestTime(t *testing.T) {
 				tries.Add(1)
 				return nil, refused
 			}
-		}, canary.Deny, "GET / on web-1: no connection within 10s: connect: connection refused (0 of 2 passed)", 10 * time.Second, 8},
+		}, canary.Deny, "GET / on web-1: no connection within 10s: connection refused (0 of 2 passed)", 10 * time.Second, 8},
 		{"more than all checks may take", "GET /1 then GET /2 then GET /3 then GET /4 then GET /5 then GET /6 then GET /7 then GET /8", func(*atomic.Int32) func(context.Context, string, string) (net.Conn, error) {
 			return wire(says(ok, 9*time.Second))
 		}, canary.Deny, "GET /7 on web-1: no whole answer in what was left of the time that all checks have (6 of 8 passed)", time.Minute, 0},
@@ -406,8 +406,80 @@ func TestAProxyThatIsAwayHoldsAndFailsNothing(t *testing.T) {
 		}
 		q, s := about("GET /", "192.0.2.1:80")
 		a := p.Ask(t.Context(), q, s)
-		if a.Said != canary.Wait || !a.Unreached || a.Sentence != "The smoke checks didn't run: the proxy for smoke checks can't be reached: connection refused" {
+		if a.Said != canary.Wait || !a.Unreached || a.Sentence != "The smoke checks didn't run: the proxy can't be asked: no connection within 10s: connection refused" {
 			t.Errorf("%s: %s", a.Said, a.Sentence)
+		}
+	})
+}
+
+// Lost packets are no word of the pod's: a NetworkPolicy, or a node, may be in the way.
+func TestAPodThatCannotBeReachedHoldsAndFailsNothing(t *testing.T) {
+	lost := func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+	away := func(context.Context) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
+	}
+	answers := func(text string) func(context.Context) (net.Conn, error) {
+		return func(ctx context.Context) (net.Conn, error) { return wire(says(text, 0))(ctx, "", "") }
+	}
+	const ok, bad = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+	for name, c := range map[string]struct {
+		first, second func(context.Context) (net.Conn, error)
+		said          canary.AnswerKind
+		sentence      string
+	}{
+		"packets are lost":            {lost, lost, canary.Wait, "The smoke checks didn't run: web-1 can't be asked: no connection within 10s, as where a NetworkPolicy is in the way"},
+		"there is no way":             {answers(ok), away, canary.Wait, "The smoke checks didn't run: web-2 can't be asked: no connection within 10s: no route to host"},
+		"another pod answers wrongly": {lost, answers(bad), canary.Deny, "Smoke check failed: GET / on web-2: 500 in 0 ms, wanted 2xx (0 of 2 passed)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := New(usual)
+				p.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+					if address == "192.0.2.1:80" {
+						return c.first(ctx)
+					}
+					return c.second(ctx)
+				}
+				q, s := about("GET /", "192.0.2.1:80", "192.0.2.2:80")
+				a := p.Ask(t.Context(), q, s)
+				if a.Said != c.said || a.Unreached != (c.said == canary.Wait) || a.Sentence != c.sentence {
+					t.Errorf("%s: %s", a.Said, a.Sentence)
+				}
+			})
+		})
+	}
+}
+
+// Whoever has many slow checks takes no time from others.
+func TestQuestionsDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(usual)
+		p.dial = func(ctx context.Context, n, address string) (net.Conn, error) {
+			slow := time.Duration(0)
+			if address == "192.0.2.1:80" {
+				slow = 9 * time.Second
+			}
+			return wire(says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", slow))(ctx, n, address)
+		}
+		var wg sync.WaitGroup
+		defer func() {
+			wg.Wait()
+			pass(time.Minute) // what still serves a request that was given up
+		}()
+		busy := slices.Repeat([]string{"192.0.2.1:80"}, MaxPods)
+		for range 5 {
+			wg.Go(func() {
+				q, s := about(strings.Repeat("GET /;", 9)+"GET /", busy...)
+				if a := p.Ask(t.Context(), q, s); a.Said != canary.Deny {
+					t.Errorf("100 checks of 9 s are done within a minute: %s", a.Sentence)
+				}
+			})
+		}
+		pass(time.Second)
+		began := time.Now()
+		q, s := about("GET /", "192.0.2.2:80")
+		if a := p.Ask(t.Context(), q, s); a.Said != canary.Allow || time.Since(began) != 0 {
+			t.Errorf("after %s: %s", time.Since(began), a.Sentence)
 		}
 	})
 }
@@ -433,7 +505,7 @@ func TestRequestsAreBounded(t *testing.T) {
 			b.Targets = append(b.Targets, Target{Pod: "p", Address: "192.0.2.1:80"})
 		}
 		began := time.Now()
-		results, err := p.Run(t.Context(), b)
+		results, _, err := p.Run(t.Context(), b)
 		passed := len(results) - len(slices.DeleteFunc(results, func(c canary.Check) bool { return c.Passed }))
 		if err != nil || passed != 100 || most.Load() != atOnce || time.Since(began) != 7*time.Second {
 			t.Errorf("%d passed, %d at once, %s, %v", passed, most.Load(), time.Since(began), err)
