@@ -81,7 +81,7 @@ e2e-page: ## the page in a real browser, while releases happen on the real stack
 screenshots: ## the page on several screens, into the cache
 	cd e2e/page && go run ./pictures $(ARGS)
 
-torture: ## five thousand faults in virtual time; ARGS="-all", "-pairs 100000", "-only expression"
+torture: ## five thousand faults in virtual time; ARGS="-all", "-pairs 100000 -from 40000", "-only expression"
 	go test -count=1 -timeout 12h -v ./internal/torture -args -long -part 5000 $(ARGS)
 
 torture-real: ## kills and standstills on the real stack, with releases and traffic; ARGS="-kills 500"

@@ -3,6 +3,7 @@ package torture
 import (
 	"cmp"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -90,13 +91,14 @@ func twos(n int, seed uint64, clean map[string]record) (all []Case) {
 
 // tally counts runs by scenario and fault, and keeps what went wrong.
 type tally struct {
-	mu    sync.Mutex
-	began time.Time
-	total int
-	runs  int
-	told  time.Time
-	count map[string]map[string][2]int // by scenario and fault: runs, violations
-	wrong []string
+	mu     sync.Mutex
+	began  time.Time
+	total  int // cases of the plan
+	before int // of them left out
+	runs   int
+	told   time.Time
+	count  map[string]map[string][2]int // by scenario and fault: runs, violations
+	wrong  []string
 }
 
 func (y *tally) add(c Case, r record) {
@@ -123,7 +125,7 @@ func (y *tally) add(c Case, r record) {
 	}
 	if time.Since(y.told) >= 10*time.Second {
 		y.told = time.Now()
-		fmt.Fprintf(os.Stderr, "%s: %d of %d runs, %d with a violation\n", time.Since(y.began).Round(time.Second), y.runs, y.total, len(y.wrong))
+		fmt.Fprintf(os.Stderr, "%s: %d of %d runs, %d with a violation\n", time.Since(y.began).Round(time.Second), y.before+y.runs, y.total, len(y.wrong))
 	}
 }
 
@@ -164,12 +166,27 @@ func TestTorture(t *testing.T) {
 	}
 	matches := regexp.MustCompile(*only)
 	cases = slices.DeleteFunc(cases, func(c Case) bool { return !matches.MatchString(c.String()) })
-	y := &tally{began: time.Now(), told: time.Now(), total: len(cases), count: map[string]map[string][2]int{}}
+	planned := len(cases)
+	if *from < 0 || *from > planned {
+		t.Fatalf("-from is %d: the plan has %d cases", *from, planned)
+	}
+	fmt.Fprintf(os.Stderr, "plan %s of %d cases\n", fingerprint(cases), planned)
+	cases = cases[*from:]
+	y := &tally{began: time.Now(), told: time.Now(), before: *from, total: planned, count: map[string]map[string][2]int{}}
 	play(t, cases, clean, y.add)
 	y.table(os.Stderr)
 	for _, wrong := range y.wrong {
 		t.Error(wrong)
 	}
+}
+
+// fingerprint tells plans apart: who goes on with one has to have the same.
+func fingerprint(cases []Case) string {
+	h := fnv.New64a()
+	for _, c := range cases {
+		_, _ = io.WriteString(h, c.String()+"\n")
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
 }
 
 // spread are n of the cases by chance. Crashes before and after every write come
@@ -217,6 +234,20 @@ func TestWhatWasWrongOnce(t *testing.T) {
 				t.Error(wrong)
 			}
 		})
+	}
+}
+
+func TestAPlanIsThatOfItsSeed(t *testing.T) {
+	clean := map[string]record{}
+	for i, s := range scenarios {
+		clean[s.name] = record{Tried: 5 + i}
+	}
+	plan := fingerprint(twos(500, 6, clean))
+	if again := fingerprint(twos(500, 6, clean)); again != plan {
+		t.Errorf("the plan was %s and is %s", plan, again)
+	}
+	if other := fingerprint(twos(500, 7, clean)); other == plan {
+		t.Error("another seed gives the same plan")
 	}
 }
 
