@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -20,10 +21,12 @@ type command struct {
 	Confirm     bool   // asked back first
 	Danger      bool
 	Action      string // relative address that it is posted to
+	Step        int    // to which the reader says yes, by approve; else 0
 }
 
 // verbs are all buttons, in the order in which they stand.
 var verbs = []command{
+	{Verb: canary.CommandApprove, Label: "Approve", Means: "You say yes to it, for this step alone. The release goes on if nothing else is waited for.", Confirm: true},
 	{Verb: canary.CommandResume, Label: "Resume", Means: "It goes on from where it is held."},
 	{Verb: canary.CommandPause, Label: "Pause", Means: "The share stays where it is; a breach is rolled back all the same."},
 	{Verb: canary.CommandSkip, Label: "Skip this step", Means: "The next step begins without waiting for the rest of this one.", Confirm: true},
@@ -38,6 +41,8 @@ func fits(v canary.View, verb string) bool {
 	held := v.Phase == canary.Paused || v.Phase == canary.Inconclusive
 	rising := v.Phase == canary.Testing || v.Phase == canary.Progressing
 	switch verb {
+	case canary.CommandApprove:
+		return v.AwaitsApproval()
 	case canary.CommandPause:
 		return rising
 	case canary.CommandSkip:
@@ -64,11 +69,42 @@ func (s *site) commandsFor(ctx context.Context, v canary.View) []command {
 	for _, c := range verbs {
 		if fits(v, c.Verb) && s.Commands.May(ctx, v, c.Verb) {
 			c.Action = url.PathEscape(v.Service) + "/" + c.Verb
+			if c.Verb == canary.CommandApprove {
+				c.Step = stepAwaited(v)
+				c.Label, c.Means = "Approve "+v.StepWords(c.Step), approvalMeans(v)
+			}
 			all = append(all, c)
 		}
 	}
 	return all
 }
+
+// stepAwaited is the step that waits for approval, 1-based; 0: the start, or none.
+func stepAwaited(v canary.View) int {
+	for _, a := range v.Awaits {
+		if a.Kind == canary.AwaitApproval {
+			return a.Step
+		}
+	}
+	return 0
+}
+
+// approvalMeans says what a yes leads to.
+func approvalMeans(v canary.View) string {
+	others := 0
+	for _, a := range v.Awaits {
+		if a.Kind != canary.AwaitApproval {
+			others++
+		}
+	}
+	if others > 0 {
+		return "You say yes to this step alone. The release goes on when the rest that it waits for is there too."
+	}
+	return "You say yes to this step alone, and the release goes on."
+}
+
+// mostForm is how much a form of ours may have, in bytes.
+const mostForm = 1 << 10
 
 // command carries out what a button says, and shows the rollout again with what came
 // of it.
@@ -78,6 +114,7 @@ func (s *site) command(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, "No such command is given here.")
 		return
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, mostForm)
 	d, err := s.Source.Detail(r.Context(), namespace, service)
 	if err != nil {
 		code, sentence := answerFor(err)
@@ -91,6 +128,8 @@ func (s *site) command(w http.ResponseWriter, r *http.Request) {
 		return
 	case !fits(d.View, verb):
 		n = note{Text: "It is " + string(d.View.Phase) + " by now, so that there is nothing to " + verb, Bad: true}
+	case verb == canary.CommandApprove && r.PostFormValue("step") != strconv.Itoa(stepAwaited(d.View)):
+		n = note{Text: "What waits for approval is another step by now, so that nothing was approved", Bad: true}
 	default:
 		told, err := s.Commands.Do(r.Context(), namespace, service, verb)
 		n = note{Text: told}

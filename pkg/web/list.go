@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -36,6 +37,7 @@ type row struct {
 	View    canary.View
 	Look    look
 	Verdict look
+	Hint    look // beside the phase
 	Moving  bool // it has steps and a share to show
 	Since   moment
 	Link    string
@@ -44,9 +46,9 @@ type row struct {
 }
 
 // rank orders the list: what moves, then what needs somebody, then the rest.
-func rank(p canary.Phase) int {
-	switch {
-	case needy(p):
+func rank(v canary.View) int {
+	switch p := v.Phase; {
+	case p == canary.Blocked || p == canary.Inconclusive || v.AwaitsApproval():
 		return 1
 	case p.Active() || p == canary.Waiting || p == canary.Watched:
 		return 0
@@ -54,7 +56,18 @@ func rank(p canary.Phase) int {
 	return 2
 }
 
-func needy(p canary.Phase) bool { return p == canary.Blocked || p == canary.Inconclusive }
+// hintOf is what the list says beside a phase; no word: nothing.
+func hintOf(v canary.View) look {
+	switch {
+	case v.AwaitsApproval():
+		return look{"hold", "ask", "awaits approval"}
+	case v.Unverified != "" && v.Phase == canary.RolledBack:
+		return look{"bad", "ask", "not verified"}
+	case v.Mirror > 0 && v.Phase == canary.Progressing:
+		return look{"go", "copies", fmt.Sprintf("copies of %d%%", v.Mirror)}
+	}
+	return look{}
+}
 
 // listOf makes the list of those that match the query.
 func (s *site) listOf(ctx context.Context, query string) (listPage, error) {
@@ -68,19 +81,19 @@ func (s *site) listOf(ctx context.Context, query string) (listPage, error) {
 	p.Groups = []group{{"moving", "go", "moving", 0}, {"waiting for somebody", "hold", "ask", 0}, {"at rest", "rest", "ring", 0}}
 	found := make([]canary.View, 0, min(len(views), MostRows))
 	for _, v := range views {
-		p.Groups[rank(v.Phase)].Count++
+		p.Groups[rank(v)].Count++
 		if matches(v, query) {
 			found = append(found, v)
 		}
 	}
 	slices.SortFunc(found, func(a, b canary.View) int {
-		return cmp.Or(cmp.Compare(rank(a.Phase), rank(b.Phase)), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Service, b.Service))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Service, b.Service))
 	})
 	p.Found, p.Shown = len(found), min(len(found), MostRows)
 	for _, v := range found[:p.Shown] {
 		clean(&v)
 		p.Rows = append(p.Rows, row{
-			View: v, Look: lookOf(v.Phase), Verdict: verdictLook(v.Verdict.Kind), Moving: v.Phase.Active() || v.Phase == canary.Watched,
+			View: v, Look: lookOf(v.Phase), Verdict: verdictLook(v.Verdict.Kind), Hint: hintOf(v), Moving: v.Phase.Active() || v.Phase == canary.Watched,
 			Since: when(v.Since, now), ID: "row-" + v.Namespace + "-" + v.Service,
 			Link: "rollouts/" + url.PathEscape(v.Namespace) + "/" + url.PathEscape(v.Service),
 		})
@@ -91,7 +104,7 @@ func (s *site) listOf(ctx context.Context, query string) (listPage, error) {
 // matches holds where every word of the query is part of a name, the phase or the
 // reason.
 func matches(v canary.View, query string) bool {
-	all := strings.ToLower(strings.Join([]string{v.Key(), v.Canary.Deployment, v.Stable.Deployment, string(v.Phase), string(v.Reason)}, " "))
+	all := strings.ToLower(strings.Join([]string{v.Key(), v.Canary.Deployment, v.Stable.Deployment, string(v.Phase), string(v.Reason), hintOf(v).Word}, " "))
 	for word := range strings.FieldsSeq(strings.ToLower(query)) {
 		if !strings.Contains(all, word) {
 			return false

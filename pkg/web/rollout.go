@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/words"
@@ -28,6 +29,9 @@ type rolloutPage struct {
 	Timeline  []told
 	History   []past
 	Commands  []command
+	Waits     []waits
+	Checks    checked
+	Approvals []approved
 	Service   string // as in addresses
 	Namespace string
 }
@@ -39,9 +43,29 @@ type next struct {
 	Deadline *moment
 }
 
+// waits is something that is waited for.
+type waits struct {
+	What     string  // who or what
+	Sentence string  // what was said; empty where the page's own sentence says it
+	Asked    *moment // when it was asked last; nil: never
+}
+
+// checked are checks: those that failed, those that passed, and how many of each.
+type checked struct {
+	Failed, Passed []canary.Check
+	Title          string
+}
+
+// approved is a person's yes.
+type approved struct {
+	What, By string
+	At       moment
+}
+
 // step of the track.
 type step struct {
 	Number, Weight int
+	Share          string // as people write it
 	Bake           string
 	State          string // done, now or ahead
 	Word           string // the same for those who don't see it
@@ -88,6 +112,7 @@ func (s *site) rolloutOf(ctx context.Context, namespace, service string) (rollou
 		View:  v, Look: lookOf(v.Phase), Verdict: verdictLook(v.Verdict.Kind), Since: when(v.Since, now),
 		Steps: stepsOf(v), Share: shareOf(v), Tracks: tracksOf(v), Limits: limitsOf(v.Limits), Evidence: evidenceOf(v),
 		Charts: chartsOf(d, now), Commands: commands, Service: service, Namespace: namespace,
+		Waits: waitsOf(v, now), Checks: checkedOf(v), Approvals: approvedOf(v, now),
 	}
 	if v.Next.Sentence != "" {
 		p.Next = &next{Sentence: v.Next.Sentence}
@@ -111,10 +136,53 @@ func (s *site) rolloutOf(ctx context.Context, namespace, service string) (rollou
 	return p, nil
 }
 
+func waitsOf(v canary.View, now time.Time) []waits {
+	var all []waits
+	for _, a := range v.Awaits {
+		w := waits{What: v.AwaitedWords(a)}
+		if !strings.Contains(v.Sentence, a.Sentence) {
+			w.Sentence = a.Sentence
+		}
+		if !a.At.IsZero() {
+			at := when(a.At, now)
+			w.Asked = &at
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+func checkedOf(v canary.View) (c checked) {
+	for _, one := range v.Checks {
+		if one.Passed {
+			c.Passed = append(c.Passed, one)
+		} else {
+			c.Failed = append(c.Failed, one)
+		}
+	}
+	c.Title = plural(int64(len(c.Passed)), "check passed", "checks passed")
+	if len(c.Failed) > 0 {
+		c.Title = plural(int64(len(c.Failed)), "check failed", "checks failed") + ", " + words.Count(int64(len(c.Passed))) + " passed"
+	}
+	return c
+}
+
+func approvedOf(v canary.View, now time.Time) []approved {
+	var all []approved
+	for _, a := range v.Approvals {
+		one := approved{What: capital(v.StepWords(a.Step)), By: a.By, At: when(a.At, now)}
+		if one.By == "" {
+			one.By = "a command, whose it was is not known"
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
 func stepsOf(v canary.View) []step {
 	var all []step
 	for i, p := range v.Path {
-		s := step{Number: i + 1, Weight: p.Weight, Bake: p.Bake.String(), State: "ahead", Word: "to come"}
+		s := step{Number: i + 1, Weight: p.Weight, Share: p.Share(), Bake: p.Bake.String(), State: "ahead", Word: "to come"}
 		switch {
 		case i+1 < v.Step:
 			s.State, s.Word = "done", "done"
@@ -162,10 +230,25 @@ func tracksOf(v canary.View) []trackRow {
 	if c.Problem+s.Problem != "" {
 		rows = append(rows, trackRow{Title: "In the way of pods", Canary: dash(c.Problem), Stable: dash(s.Problem)})
 	}
-	if len(c.Digests)+len(s.Digests) > 0 {
+	if len(c.Images)+len(s.Images) > 0 {
+		rows = append(rows, trackRow{Title: "Images", Canary: imagesOf(c), Stable: imagesOf(s), Code: true})
+	} else if len(c.Digests)+len(s.Digests) > 0 {
 		rows = append(rows, trackRow{Title: "Image digests", Canary: dash(strings.Join(c.Digests, "\n")), Stable: dash(strings.Join(s.Digests, "\n")), Code: true})
 	}
 	return rows
+}
+
+// imagesOf are a version's images, each with its container where there are several.
+func imagesOf(t canary.Track) string {
+	var all []string
+	for _, i := range t.Images {
+		text := i.Words()
+		if len(t.Images) > 1 {
+			text = i.Container + ": " + text
+		}
+		all = append(all, text)
+	}
+	return dash(strings.Join(all, "\n"))
 }
 
 func dash(text string) string {
@@ -210,7 +293,7 @@ func limitsOf(l canary.LimitsView) string {
 }
 
 // partNames are the templates of a rollout's parts.
-var partNames = []string{"head", "actions", "findings", "steps", "evidence", "charts", "tracks", "timeline", "history"}
+var partNames = []string{"head", "actions", "findings", "steps", "checks", "evidence", "charts", "tracks", "timeline", "history"}
 
 func (s *site) rollout(w http.ResponseWriter, r *http.Request) {
 	p, err := s.rolloutOf(r.Context(), r.PathValue("namespace"), r.PathValue("service"))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -161,6 +162,7 @@ func TestButtonsAreThoseThatFitAndAreAllowed(t *testing.T) {
 		want   string
 	}{
 		"moving":       {webtest.Moving(2), "pause skip promote abort"},
+		"approval":     {webtest.Approval(), "approve pause skip promote abort"},
 		"inconclusive": {webtest.Inconclusive(), "resume skip promote abort"},
 		"rolled back":  {webtest.RolledBack(), "retry"},
 		"blocked":      {webtest.Blocked(), ""},
@@ -182,6 +184,43 @@ func TestButtonsAreThoseThatFitAndAreAllowed(t *testing.T) {
 				t.Errorf("without rights there are %q", got)
 			}
 		})
+	}
+}
+
+// A yes is for the step that the reader saw: the release may have come to another one.
+func TestAYesIsForTheStepThatWasSeen(t *testing.T) {
+	for name, c := range map[string]struct{ form, given, note string }{
+		"the one that waits":          {"step=3", "[approve shop/orders]", "All traffic"},
+		"one that waited before":      {"step=2", "[]", "another step by now, so that nothing was approved."},
+		"a form that doesn't say it":  {"", "[]", "nothing was approved"},
+		"a form that is far too long": {"step=3&x=" + strings.Repeat("x", 2000), "[]", "nothing was approved"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &orders{may: func(string) bool { return true }}
+			h := page(webtest.Source{webtest.Approval()}, func(p *web.Options) { p.Commands = o })
+			if html := ask(h, "/rollouts/shop/orders").Body.String(); !strings.Contains(html, `name="step" value="3"`) || !strings.Contains(html, "Approve step 3 (25%) shop/orders?") {
+				t.Error("it isn't asked back with the step")
+			}
+			r := httptest.NewRequest(http.MethodPost, "http://localhost:9092/rollouts/shop/orders/approve", strings.NewReader(c.form))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			next := strings.TrimPrefix(w.Header().Get("Location"), "..")
+			if got := ask(h, "/rollouts/shop"+next).Body.String(); fmt.Sprint(o.given) != c.given || !strings.Contains(got, c.note) {
+				t.Errorf("given %v", o.given)
+			}
+		})
+	}
+}
+
+func TestWhatWaitsForSomebodyIsFoundInTheList(t *testing.T) {
+	h := page(webtest.Source{webtest.Moving(2), webtest.Approval()})
+	all := ask(h, "/").Body.String()
+	if !strings.Contains(all, "1 waiting for somebody") || strings.Index(all, "row-shop-checkout") > strings.Index(all, "row-shop-orders") {
+		t.Error("it isn't counted among those, after what moves")
+	}
+	if one := ask(h, "/?q=awaits+approval").Body.String(); !strings.Contains(one, "row-shop-orders") || strings.Contains(one, "row-shop-checkout") {
+		t.Error("the filter finds something else")
 	}
 }
 
@@ -299,7 +338,7 @@ func TestWhatChangesIsSentAndNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &changing{detail: webtest.Moving(5)}
 		r := listen(t, page(source), "/rollouts/shop/checkout/events")
-		equal(t, "at first", r.heard(), "part head", "part actions", "part findings", "part steps", "part evidence", "part charts", "part tracks", "part timeline", "part history", "beat")
+		equal(t, "at first", r.heard(), "part head", "part actions", "part findings", "part steps", "part checks", "part evidence", "part charts", "part tracks", "part timeline", "part history", "beat")
 		pass(4)
 		equal(t, "while nothing changes", r.heard())
 		pass(1)

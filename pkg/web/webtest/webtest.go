@@ -126,6 +126,66 @@ func Inconclusive() canary.Detail {
 	return canary.Detail{View: v}
 }
 
+// Approval waits for a person and for a gate, after a step of copies.
+func Approval() canary.Detail {
+	v := view("shop", "orders", canary.Progressing)
+	v.Reason, v.Moved, v.Step, v.Steps, v.Weight = canary.AwaitingGate, canary.StepStarted, 2, 4, 5
+	v.Path = append([]canary.StepView{{Mirror: 10, Bake: canary.Span(5 * time.Minute)}}, v.Path...)
+	const hours, yes = "Release hours begin on Mon at 09:00 (Europe/Berlin)", "Step 3 (25%) waits for approval: kubectl canary approve orders-v2, or the command approve#id"
+	v.Sentence = hours + "; and 1 thing more"
+	v.Next = canary.NextView{Sentence: "25% of the traffic go to the canary when all that it waits for is there"}
+	v.Shares = []canary.ShareView{{VirtualService: "orders", Least: 5, Most: 5}}
+	v.Verdict = verdict("Promote", "WithinLimits", "0.31% of 1 290 canary requests failed, at most 1% may")
+	v.Verdict.For = 3.2
+	v.Awaits = []canary.Awaited{
+		{Kind: string(canary.AskGate), Name: "hours", Step: 3, Sentence: hours, At: Now.Add(-40 * time.Second)},
+		{Kind: canary.AwaitApproval, Step: 3, Sentence: yes},
+	}
+	v.Checks = []canary.Check{
+		{Name: "shop/orders:1.4.2 is scanned", Passed: true, Sentence: "shop/orders:1.4.2 was scanned at 2026-03-14 14:40 UTC"},
+		{Name: "shop/orders:1.4.2 is signed", Passed: true, Sentence: "shop/orders:1.4.2 is signed by cosign"},
+	}
+	v.Approvals = []canary.Approval{{Step: 2, By: "jane@example.com", At: Now.Add(-12 * time.Minute)}}
+	images(&v)
+	return canary.Detail{View: v, History: history()}
+}
+
+// Mirrored is sent copies, and has no user yet.
+func Mirrored() canary.Detail {
+	d := Approval()
+	v := &d.View
+	v.Service, v.Reason, v.Sentence, v.Step, v.Weight, v.Mirror = "basket", canary.Baking, "At 0%, 40s of 5m covered", 1, 0, 10
+	v.Next = canary.NextView{Sentence: "The canary's share rises to 5% when the step has baked and the evidence suffices", At: Now.Add(260 * time.Second)}
+	v.Awaits, v.Checks, v.Approvals, v.Shares = nil, nil, nil, nil
+	return d
+}
+
+// Unverified was rolled back, and of stable not all is well; requests still come.
+func Unverified() canary.Detail {
+	d := RolledBack()
+	v := &d.View
+	v.Service, v.Unverified = "payments", "GET /healthz on payments-v1-1: 503 in 12ms, wanted 2xx"
+	v.Checks = []canary.Check{
+		{Name: "endpoints of payments", Passed: true, Sentence: "4 of 4 ready pods of payments-v1 are ready endpoints"},
+		{Name: "GET /healthz on payments-v1-1", Sentence: "503 in 12ms, wanted 2xx"},
+	}
+	v.Residual, v.ResidualOf = 0.42, "payments-v2"
+	images(v)
+	return d
+}
+
+// images are what both versions run.
+func images(v *canary.View) {
+	of := func(t *canary.Track, version, revision string) {
+		t.Images = []canary.Image{
+			{Container: "web", Reference: "registry.example.com/shop/" + v.Service + ":" + version, Digest: t.Digests[0], Version: version, Revision: revision},
+			{Container: "helper", Reference: "registry.example.com/shop/helper:3"},
+		}
+	}
+	of(&v.Canary, "1.4.2", "ab12cd34ab12cd34ab12cd34ab12cd34ab12cd34")
+	of(&v.Stable, "1.4.1", "")
+}
+
 // Nothing is a Service that never had a release.
 func Nothing() canary.Detail {
 	return canary.Detail{View: canary.View{Namespace: "shop", Service: "web", Phase: canary.Idle, Reason: canary.NothingToRelease, Sentence: "The template of web runs already"}}
@@ -141,8 +201,13 @@ func Hostile(text string) canary.Detail {
 	v.Phase, v.Reason, v.Moved = canary.Phase(text), canary.Reason(text), canary.Reason(text)
 	v.Next.Sentence = text
 	for _, t := range []*canary.Track{&v.Canary, &v.Stable} {
+		t.Images = []canary.Image{{Container: text, Reference: text, Version: text, Revision: text}, {Container: text}}
 		t.Deployment, t.Subset, t.Template, t.Pods, t.Problem, t.Digests = text, text, text, text, text, []string{text}
 	}
+	v.Awaits = []canary.Awaited{{Kind: text, Name: text, Sentence: text + "."}, {Kind: string(canary.AskGate), Name: text, Sentence: text}, {Kind: canary.AwaitApproval, Step: 1, Sentence: text}}
+	v.Checks = []canary.Check{{Name: text, Sentence: text}, {Name: text, Passed: true, Sentence: text}}
+	v.Approvals = []canary.Approval{{Step: 1, By: text}}
+	v.Unverified, v.Removable, v.Residual, v.ResidualOf = text, text, 1, text
 	v.Shares = []canary.ShareView{{VirtualService: text, Least: 1, Most: 2}}
 	v.Verdict.Kind, v.Verdict.Reason, v.Verdict.Sentence = text, text, text
 	v.Verdict.Metrics = []canary.MetricView{{Name: text, Missing: text}}
