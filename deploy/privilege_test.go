@@ -45,6 +45,7 @@ var (
 		{"apps/controllerrevisions", "delete", "old records go"},
 		{"/configmaps", "get", "the ones that a released pod template names, of which a hash is kept: by it people see before a rollback what has changed since. Without this right only the names are kept"},
 		{"discovery.k8s.io/endpointslices", "list", "whether stable's ready pods are behind the Service, looked at after a rollback. Without this right a rollback is called unverified"},
+		{"autoscaling/horizontalpodautoscalers", "list", "whether stable's autoscaler would shrink it while the canary has the traffic, asked once in a release; and what scales a Deployment that is released in place"},
 		{"events.k8s.io/events", "create", "people are told"},
 	}
 	needsOfLeader = []need{
@@ -58,8 +59,7 @@ var (
 		{"networking.istio.io/destinationrules", "get", "a raise waits for a look at the subsets themselves"},
 		{"networking.istio.io/destinationrules", "create update delete", "the two subsets of a release"},
 		{"networking.istio.io/virtualservices", "create delete", "a route for the mesh, where the user has none"},
-		{"autoscaling/horizontalpodautoscalers", "list", "what counts the canary's pods, and so may stand in its way"},
-		{"policy/poddisruptionbudgets", "list", "likewise"},
+		{"policy/poddisruptionbudgets", "list", "what counts the canary's pods, and so may stand in its way"},
 		{"/resourcequotas", "list", "likewise"},
 		{"admissionregistration.k8s.io/mutatingadmissionpolicies", "get", "whether the guard is there; of the name `serin-in-place` only"},
 		{"admissionregistration.k8s.io/mutatingadmissionpolicybindings", "get", "likewise"},

@@ -32,7 +32,7 @@ func pause(q canary.Question, a canary.Answer, failures int) (again time.Duratio
 		return soon, a.Said == canary.Allow
 	case canary.AskResidual:
 		return often, a.Said == canary.Allow
-	case canary.AskImages:
+	case canary.AskImages, canary.AskScaling:
 		return lastRetry, a.Said == canary.Allow
 	case canary.AskGate:
 	}

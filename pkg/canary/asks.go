@@ -155,11 +155,27 @@ func (m moment) standing(p Plan) Plan {
 	if m.wantsImages() {
 		p.Ask = append(p.Ask, m.images())
 	}
+	p = m.lookAside(p)
 	if verb, new := m.verb(); new && verb == CommandRollback && m.goesBack() {
 		to := m.rollbackAsks()
 		p.Ask = append(p.Ask, to.questions...)
 	}
 	slices.SortFunc(p.Ask, Question.compare)
 	p.Ask = slices.Compact(p.Ask)
+	return p
+}
+
+// lookAside adds what is asked in a release and only told: whether stable's autoscaler
+// may shrink it.
+func (m moment) lookAside(p Plan) Plan {
+	// In place the autoscaler scales all pods.
+	if !m.state.Phase.Active() || m.state.Phase.Drains() || m.state.InPlace || !m.o.Askable[AskScaling] {
+		return p
+	}
+	q := m.question(AskScaling, "", Always, 0)
+	p.Ask = append(p.Ask, q)
+	if a, found := m.o.Answers[q]; found && a.Said == Deny {
+		p.Tell = append(p.Tell, Event{Reason: AutoscalerShrinks, Sentence: a.Sentence, Warning: true})
+	}
 	return p
 }

@@ -38,6 +38,7 @@ const (
 	AskSeries    QuestionKind = "series"    // whether stable's series went on over a rollback
 	AskResidual  QuestionKind = "residual"  // what still reaches a track that shall have no traffic
 	AskImages    QuestionKind = "images"    // what the registry knows of the images, by digest
+	AskScaling   QuestionKind = "scaling"   // whether stable may shrink while the canary has the traffic
 )
 
 // Stage is a moment of a release at which gates are asked.
