@@ -53,6 +53,7 @@ type (
 	}
 	jsonStep struct {
 		Weight int     `json:"weight"` // percent
+		Mirror int     `json:"mirror,omitempty"`
 		Bake   float64 `json:"bake"`
 	}
 	jsonLimits struct {
@@ -86,6 +87,7 @@ type (
 		At       time.Time `json:"at"`
 		Step     int       `json:"step"`
 		Weight   int       `json:"weight"`
+		Mirror   int       `json:"mirror,omitempty"` // percent of which the canary was sent a copy
 		Kind     string    `json:"kind"`
 		Reason   string    `json:"reason"`
 		Sentence string    `json:"sentence"`
@@ -95,6 +97,7 @@ type (
 		End     time.Time   `json:"end"`
 		Step    int         `json:"step"`
 		Weight  int         `json:"weight"`
+		Mirror  int         `json:"mirror,omitempty"`
 		Missing string      `json:"missing,omitempty"`
 		Stable  jsonSample  `json:"stable"`
 		Canary  jsonSample  `json:"canary"`
@@ -164,7 +167,7 @@ func (s Story) shape() jsonStory {
 		Complete: !s.Partial, Unknown: orNone(s.Unknown), Warnings: orNone(s.Warnings),
 	}
 	for _, step := range st.Spec.Steps {
-		j.Steps = append(j.Steps, jsonStep{step.Weight, step.Bake.Seconds()})
+		j.Steps = append(j.Steps, jsonStep{step.Weight, step.Mirror, step.Bake.Seconds()})
 	}
 	for _, g := range s.Gaps {
 		j.Gaps = append(j.Gaps, jsonGap{g.From.UTC(), g.To.UTC(), g.Step, g.Why})
@@ -206,13 +209,13 @@ func (s Story) baselineShape() jsonBaseline {
 
 func momentShape(l Look) jsonMoment {
 	v := l.Verdict
-	return jsonMoment{At: l.Block.End().UTC(), Step: l.Block.Step, Weight: l.Block.Weight, Kind: string(v.Kind), Reason: string(v.Reason), Sentence: v.Sentence}
+	return jsonMoment{At: l.Block.End().UTC(), Step: l.Block.Step, Weight: l.Block.Weight, Mirror: l.Block.Mirror, Kind: string(v.Kind), Reason: string(v.Reason), Sentence: v.Sentence}
 }
 
 func blockShape(l Look) jsonBlock {
 	b, v := l.Block, l.Verdict
 	out := jsonBlock{
-		Start: b.Start.UTC(), End: b.End().UTC(), Step: b.Step, Weight: b.Weight, Missing: b.Missing,
+		Start: b.Start.UTC(), End: b.End().UTC(), Step: b.Step, Weight: b.Weight, Mirror: b.Mirror, Missing: b.Missing,
 		Stable: sampleShape(b.Stable), Canary: sampleShape(b.Canary),
 		Verdict: jsonVerdict{
 			Kind: string(v.Kind), Reason: string(v.Reason), Sentence: v.Sentence, Covered: v.Covered.Seconds(),

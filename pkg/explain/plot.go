@@ -143,7 +143,7 @@ func axis(w *writer, looks []Look, s stretch) {
 		if i > 0 {
 			floor[from] = w.glyphs.border
 		}
-		name := fmt.Sprintf(" %d%% ", l.Block.Weight)
+		name := " " + exposure(l.Block) + " "
 		if from >= free && from+1+len(name) <= s.columns {
 			copy(floor[from+1:], []rune(name))
 			free = from + 1 + len(name)
@@ -162,7 +162,17 @@ func axis(w *writer, looks []Look, s stretch) {
 	w.line(w.paint(dim, strings.TrimRight(fmt.Sprintf("%*s  %s", labelWidth, "", string(times)), " ")))
 }
 
-func sameStep(a, b judge.Block) bool { return a.Step == b.Step && a.Weight == b.Weight }
+func sameStep(a, b judge.Block) bool {
+	return a.Step == b.Step && a.Weight == b.Weight && a.Mirror == b.Mirror
+}
+
+// exposure is what the canary was sent in a block.
+func exposure(b judge.Block) string {
+	if b.Mirror > 0 {
+		return fmt.Sprintf("copies of %d%%", b.Mirror)
+	}
+	return fmt.Sprintf("%d%%", b.Weight)
+}
 
 // bars writes one row of how much of something happened over the time; its
 // label is the highest rate.

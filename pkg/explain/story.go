@@ -205,11 +205,11 @@ func (s *Story) lack(format string, args ...any) {
 // keepsAtLeast is for how long most Prometheus servers keep what they scraped.
 const keepsAtLeast = 24 * time.Hour
 
-// judged are the looks at a weight: a rollback being watched proves nothing.
+// judged are the looks at a weight or at copies: a rollback being watched proves nothing.
 func judged(looks []Look) []Look {
 	var out []Look
 	for _, l := range looks {
-		if l.Block.Weight > 0 {
+		if l.Block.Weight > 0 || l.Block.Mirror > 0 {
 			out = append(out, l)
 		}
 	}

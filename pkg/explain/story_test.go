@@ -143,7 +143,16 @@ func stories() map[string]Story {
 	for i := 10; i < len(days); i++ {
 		days[i].Block.Start = days[i].Block.Start.Add(48 * time.Hour)
 	}
+	copied := play(script{1, 20, 12, .1, ""})
+	for i := range copied {
+		copied[i].Block.Weight, copied[i].Block.Mirror, copied[i].Verdict.Weight = 0, 20, 0
+	}
+	copies := release(rolledBack)
+	copies.State.Step, copies.State.Weight, copies.State.Peak = 1, 0, 0
+	copies.State.Spec.Steps = append([]canary.Step{{Mirror: 20, Bake: time.Minute}}, copies.State.Spec.Steps...)
+	copies.State.Legs = []canary.Leg{{Step: 1, Mirror: 20, From: began, To: began.Add(time.Minute)}}
 	return map[string]Story{
+		"copies":           whole(copies, 0, copied),
 		"rolled-back":      whole(release(rolledBack), 0, bad),
 		"rolled-back-step": whole(release(rolledBack), 1, bad),
 		"under-way":        broken,

@@ -112,7 +112,7 @@ func (s Story) where() string {
 	case !s.Ended.IsZero():
 		return fmt.Sprintf(" at step %d of %d, %d%% reached", st.Step, steps, st.Peak)
 	}
-	return fmt.Sprintf(" at step %d of %d, %d%%", st.Step, steps, st.Weight)
+	return fmt.Sprintf(" at step %d of %d, %s", st.Step, steps, exposure(judge.Block{Weight: st.Weight, Mirror: canary.TrafficOf(st).Mirror}))
 }
 
 func (s Story) when(w *writer) string {
@@ -150,6 +150,10 @@ func (s Story) moments(w *writer, looks []Look) {
 	for _, t := range turns {
 		kinds = max(kinds, len(t.Verdict.Kind)+2)
 	}
+	widest := len("100%") + 1
+	for _, t := range turns {
+		widest = max(widest, len(exposure(t.Block)))
+	}
 	for i, t := range turns {
 		if left > 0 && i >= mostMoments/2 && i < len(turns)-mostMoments/2 {
 			if i == mostMoments/2 {
@@ -158,7 +162,7 @@ func (s Story) moments(w *writer, looks []Look) {
 			continue
 		}
 		v := t.Verdict
-		head := fmt.Sprintf("  %s %4d%%  ", w.clock(t.Block.End()), t.Block.Weight)
+		head := fmt.Sprintf("  %s %*s  ", w.clock(t.Block.End()), widest, exposure(t.Block))
 		kind := fmt.Sprintf("%-*s", kinds, v.Kind)
 		w.hanging(w.paint(dim, head)+w.paint(kindColour(v.Kind), kind), wide(head)+kinds, v.Sentence)
 	}
