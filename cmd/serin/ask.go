@@ -40,6 +40,7 @@ func newOuter(f config.Config, kube kubernetes.Interface, query prom.Query, wake
 	}
 	o := outer{askers: map[canary.QuestionKind]ask.Asker{
 		canary.AskEndpoints: objects.AskEndpoints(kube),
+		canary.AskScaling:   objects.AskScaling(kube),
 		canary.AskSeries:    prom.AskSeries(query, f.Prometheus.Interval, time.Now),
 		canary.AskResidual:  prom.AskResidual(query, f.Prometheus.Interval, time.Now),
 		canary.AskSmoke:     prober.Ask,
@@ -143,9 +144,10 @@ func limitsOf(all []config.Limit) (out []harbor.Limit) {
 }
 
 // hearing returns the work with Alertmanager's poller beside it, and the receiver of
-// its hints, where one is configured. An address that is taken is no reason not to lead
-// releases: it is told, and alerts take effect an interval later.
-func (o outer) hearing(ctx context.Context, r config.Receiver, log *zap.Logger, work func(context.Context) error) func(context.Context) error {
+// its hints, where one is configured; only who leads follows them. An address that is
+// taken is no reason not to lead releases: it is told, and alerts take effect an
+// interval later.
+func (o outer) hearing(ctx context.Context, r config.Receiver, leading func() bool, log *zap.Logger, work func(context.Context) error) func(context.Context) error {
 	if o.alerts == nil {
 		return work
 	}
@@ -167,6 +169,17 @@ func (o outer) hearing(ctx context.Context, r config.Receiver, log *zap.Logger, 
 		return polled
 	}
 	log.Info("Hints of Alertmanager are received", zap.String("listen", listener.Addr().String()))
-	server := newServer(alertmanager.Handler(func() (string, error) { return outside.Secret(r.Token) }, o.alerts.Poke), log)
+	server := newServer(alertmanager.Handler(func() (string, error) { return outside.Secret(r.Token) }, o.hint(leading)), log)
 	return func(ctx context.Context) error { return serveWhile(ctx, listener, server, polled) }
+}
+
+// hint pokes the poller of the replica that leads, where releases ask.
+func (o outer) hint(leading func() bool) func() bool {
+	return func() bool {
+		if !leading() {
+			return false
+		}
+		o.alerts.Poke()
+		return true
+	}
 }

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	work := p.outer.hearing(ctx, s.config.Alertmanager.Receiver, log, telling(p.notifier, p.controller.Run))
+	work := p.outer.hearing(ctx, s.config.Alertmanager.Receiver, p.controller.Leading, log, telling(p.notifier, p.controller.Run))
 	work, err = guarding(ctx, s.config.InPlace, p.kube, log, work)
 	if err != nil {
 		return errors.Join(err, listener.Close())

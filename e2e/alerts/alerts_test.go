@@ -170,7 +170,7 @@ func TestWithoutItsParametersAlertmanagerTellsMore(t *testing.T) {
 // What Alertmanager's own sender sends, the receiver takes.
 func TestTheReceiverTakesWhatAlertmanagerSends(t *testing.T) {
 	poked := 0
-	receiver := httptest.NewServer(alertmanager.Handler(func() (string, error) { return "s3cret", nil }, func() { poked++ }))
+	receiver := httptest.NewServer(alertmanager.Handler(func() (string, error) { return "s3cret", nil }, func() bool { poked++; return true }))
 	defer receiver.Close()
 	templates, err := template.FromGlobs(nil)
 	must(t, err)

@@ -161,15 +161,21 @@ const (
 
 // Handler takes what Alertmanager sends to a webhook receiver, and calls poke. What is
 // said in it is not believed: it only is the reason to look at once. It takes POST with
-// the bearer token that the function gives at that time, and JSON of version 4.
-func Handler(token func() (string, error), poke func()) http.Handler {
+// the bearer token that the function gives at that time, and JSON of version 4. Where
+// poke says that nobody here follows hints, as in a replica that does not lead, the
+// sender is told to come again, by another connection.
+func Handler(token func() (string, error), poke func() bool) http.Handler {
 	limit := rate.NewLimiter(hintsPerSecond, hintsAtOnce)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if status, why := take(limit, token, w, r); status != http.StatusNoContent {
 			http.Error(w, why, status)
 			return
 		}
-		poke()
+		if !poke() {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "another replica leads", http.StatusServiceUnavailable)
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
 	})
 }

@@ -40,7 +40,7 @@ func TestTheReceiver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			poked := 0
-			h := alertmanager.Handler(c.secret, func() { poked++ })
+			h := alertmanager.Handler(c.secret, func() bool { poked++; return true })
 			r := httptest.NewRequest(c.method, "/alerts", strings.NewReader(c.body))
 			if c.token != "" {
 				r.Header.Set("Authorization", c.token)
@@ -57,10 +57,20 @@ func TestTheReceiver(t *testing.T) {
 	}
 }
 
+func TestAReplicaThatDoesNotLeadSendsTheSenderOn(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(message))
+	r.Header.Set("Authorization", "Bearer s3cret")
+	w := httptest.NewRecorder()
+	alertmanager.Handler(func() (string, error) { return "s3cret", nil }, func() bool { return false }).ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Connection") != "close" {
+		t.Errorf("it answers %d with %v", w.Code, w.Header())
+	}
+}
+
 func TestTheReceiverIsNotFlooded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		poked := 0
-		h := alertmanager.Handler(func() (string, error) { return "s3cret", nil }, func() { poked++ })
+		h := alertmanager.Handler(func() (string, error) { return "s3cret", nil }, func() bool { poked++; return true })
 		codes := map[int]int{}
 		for range 100 {
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(message))
@@ -133,7 +143,7 @@ func TestAHintMakesUpNoAlert(t *testing.T) {
 		pass(5 * time.Second)
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(message))
 		r.Header.Set("Authorization", "Bearer s3cret")
-		alertmanager.Handler(func() (string, error) { return "s3cret", nil }, s.Poke).ServeHTTP(httptest.NewRecorder(), r)
+		alertmanager.Handler(func() (string, error) { return "s3cret", nil }, func() bool { s.Poke(); return true }).ServeHTTP(httptest.NewRecorder(), r)
 		synctest.Wait()
 		if s.world.asked() != 2 || s.woken != nil {
 			t.Errorf("asked %d times, woke %v", s.world.asked(), s.woken)
