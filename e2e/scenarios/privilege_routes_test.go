@@ -187,6 +187,7 @@ func TestRoutePolicy(t *testing.T) {
 	t.Run("what is wrong already may stay", g.mayLeave)
 	t.Run("any routes", g.anyRoutes)
 	t.Run("a thousand routes", g.thousandRoutes)
+	t.Run("hundreds of routes whose users are kept", g.hundredsOfKept)
 }
 
 var web = route.Service{Namespace: routesNamespace, Name: "web", ClusterDomain: "cluster.local"}
@@ -660,9 +661,17 @@ func (m maker) meddle(doc map[string]any) {
 
 // thousandRoutes stays in what the API server spends on a policy, in whatever is
 // written, and still refuses.
-func (g guardTest) thousandRoutes(t *testing.T) {
+func (g guardTest) thousandRoutes(t *testing.T) { g.manyRoutes(t, "thousand", 1000, nil) }
+
+// hundredsOfKept is the same with three routes of Serin's before each, as where users
+// are kept on a version.
+func (g guardTest) hundredsOfKept(t *testing.T) {
+	g.manyRoutes(t, "hundreds", 300, &canary.Sticky{Cookie: "serin-web", Canary: "canary.r1", Stable: "stable.r1.1.5", MaxAge: time.Hour})
+}
+
+func (g guardTest) manyRoutes(t *testing.T, name string, n int, sticky *canary.Sticky) {
 	var routes []any
-	for i := range 1000 {
+	for i := range n {
 		routes = append(routes, map[string]any{
 			"match":   []any{map[string]any{"uri": map[string]any{"prefix": fmt.Sprintf("/path/%d", i)}, "headers": map[string]any{"x-tier": map[string]any{"exact": "gold"}}}},
 			"timeout": "5s", "retries": map[string]any{"attempts": int64(2)},
@@ -670,11 +679,11 @@ func (g guardTest) thousandRoutes(t *testing.T) {
 		})
 	}
 	doc := written(userRoutes)
-	tree(doc).meta()["name"] = "thousand"
+	tree(doc).meta()["name"] = name
 	tree(doc).setRoutes(routes)
 	doc = g.stored(t, doc)
 	traffic := canary.Traffic{
-		Stable: "v1", Canary: "v2", Weight: 5, Header: &canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}},
+		Stable: "v1", Canary: "v2", Weight: 5, Header: &canary.Header{Name: "x-app-version", Match: canary.MatchExact, Values: []string{"canary"}}, Sticky: sticky,
 	}
 	first, marks, err := route.Apply(doc, web, traffic, nil)
 	if err != nil {
@@ -693,12 +702,13 @@ func (g guardTest) thousandRoutes(t *testing.T) {
 	plain := time.Since(began)
 	began = time.Now()
 	err = errors.Join(err, asUser, g.put(t.Context(), second))
-	t.Logf("an update of 2,000 routes took %s, and by Serin, whom the policy bounds, %s", plain, time.Since(began))
+	last := len(tree(second).routes()) - 1
+	t.Logf("an update of %d routes took %s, and by Serin, whom the policy bounds, %s", last+1, plain, time.Since(began))
 	if err := errors.Join(err, g.put(t.Context(), route.Clean(doc, web, "v1", "v2", marks))); err != nil {
 		t.Error(err)
 	}
-	tree(second).at(1999)["timeout"] = "6s"
-	if err := g.put(t.Context(), second); err == nil || !strings.Contains(err.Error(), "more would change in route 1000 of the user") {
-		t.Errorf("the last of a thousand routes is changed: %v", err)
+	tree(second).at(last)["timeout"] = "6s"
+	if err := g.put(t.Context(), second); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("more would change in route %d of the user", n)) {
+		t.Errorf("the last of many routes is changed: %v", err)
 	}
 }

@@ -50,6 +50,11 @@ var scenarios = []scenario{
 	{"testers reach the canary at 25% always", "qa-at-25", testersAtTwentyFive, further},
 	{"a cookie leads testers to the canary", "cookie", cookie, further},
 	{"a header route of the user's own is adopted", "adopted", adopted, further},
+	// Copies, and users who stay.
+	{"a version that fails its copies goes back before any user meets it", "shadow-fails", shadowFails, core},
+	{"a version that is sent copies first goes all the way", "shadow", shadowPasses, further},
+	{"a route that mirrors already keeps a release with copies from starting", "shadow-taken", shadowTaken, further},
+	{"users stay on their version over a raise, and come back", "sticky", sticky, core},
 	// People.
 	{"dashboards and alerts have their data", "monitoring", monitored, further},
 	{"commands pause, resume, promote and abort", "commands", commands, core},

@@ -28,7 +28,9 @@ type State struct {
 	Spec struct {
 		Steps []struct {
 			Weight int `json:"w"`
+			Mirror int `json:"m"` // percent
 		} `json:"steps"`
+		Sticky string `json:"sticky"`
 	} `json:"spec"`
 }
 
@@ -48,9 +50,29 @@ func (s State) limit() int {
 	return s.Spec.Steps[s.Step-1].Weight
 }
 
+// exposes tells that the step in force is in force on the routes.
+func (s State) exposes() bool {
+	return (s.Phase == "Progressing" || s.Phase == "Paused" || s.Phase == "Inconclusive") && s.Step >= 1 && s.Step <= len(s.Spec.Steps)
+}
+
+// mirror is the share of requests of which the canary shall be sent a copy, percent.
+func (s State) mirror() int {
+	if !s.exposes() {
+		return 0
+	}
+	return s.Spec.Steps[s.Step-1].Mirror
+}
+
+// keeps tells that users are kept on their version.
+func (s State) keeps() bool {
+	return s.exposes() && s.Spec.Sticky == "cookie" && s.Weight > 0 && s.Weight < 100
+}
+
 const (
 	statePrefix  = "serin.dev/state."
 	headerPrefix = "serin-canary."
+	cookiePrefix = "serin-cookie."
+	ourCookies   = "serin-"
 )
 
 // StateOf reads the state that a VirtualService carries for a Service; false
@@ -88,14 +110,54 @@ func Shares(doc map[string]any, service string, subsets Subsets, canary string) 
 }
 
 // HeaderRoutes counts Serin's header routes.
-func HeaderRoutes(doc map[string]any) int {
-	n := 0
+func HeaderRoutes(doc map[string]any) int { return named(doc, headerPrefix) }
+
+// CookieRoutes counts Serin's routes for those who bring the cookie of a version.
+func CookieRoutes(doc map[string]any) int { return named(doc, cookiePrefix) }
+
+func named(doc map[string]any, prefix string) (n int) {
 	for _, r := range routes(doc) {
-		if ours(r) {
+		if name, _ := r["name"].(string); strings.HasPrefix(name, prefix) {
 			n++
 		}
 	}
 	return n
+}
+
+// Cookies counts the destinations of the Service that set a cookie of Serin's.
+func Cookies(doc map[string]any, service string) (n int) {
+	for _, r := range routes(doc) {
+		for _, item := range list(r["route"]) {
+			if isHost(tree(tree(item)["destination"]), service) && strings.HasPrefix(cookieOf(item), ourCookies) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func cookieOf(item any) string {
+	value, _ := tree(tree(tree(tree(item)["headers"])["response"])["add"])["set-cookie"].(string)
+	return value
+}
+
+// Copies are the shares, in percent, of which routes send copies to one of the two
+// subsets, and to which.
+func Copies(doc map[string]any, service string, subsets Subsets) (shares []float64, to []string) {
+	for _, r := range routes(doc) {
+		for _, m := range list(r["mirrors"]) {
+			subset, is := subsetOf(m, service, subsets)
+			if !is {
+				continue
+			}
+			share, whole := 100.0, tree(tree(m)["percentage"])
+			if n, ok := number(whole["value"]); ok {
+				share = float64(n)
+			}
+			shares, to = append(shares, share), append(to, subset)
+		}
+	}
+	return shares, to
 }
 
 // weigh adds up the weights of a route's destinations that are one of the
@@ -132,7 +194,34 @@ func subsetOf(item any, service string, subsets Subsets) (string, bool) {
 
 func ours(route map[string]any) bool {
 	name, _ := route["name"].(string)
-	return strings.HasPrefix(name, headerPrefix)
+	return strings.HasPrefix(name, headerPrefix) || strings.HasPrefix(name, cookiePrefix)
+}
+
+// uncover takes copies to the two subsets, and cookies of Serin's, off a route.
+func uncover(r map[string]any, service string, subsets Subsets) {
+	mirrors := list(r["mirrors"])
+	kept := slices.DeleteFunc(slices.Clone(mirrors), func(m any) bool { _, is := subsetOf(m, service, subsets); return is })
+	if len(kept) > 0 {
+		r["mirrors"] = kept
+	} else if len(mirrors) > 0 {
+		delete(r, "mirrors")
+	}
+	for _, item := range list(r["route"]) {
+		if !isHost(tree(tree(item)["destination"]), service) || !strings.HasPrefix(cookieOf(item), ourCookies) {
+			continue
+		}
+		headers := tree(tree(item)["headers"])
+		response := tree(headers["response"])
+		delete(tree(response["add"]), "set-cookie")
+		for _, at := range []struct {
+			in  map[string]any
+			key string
+		}{{response, "add"}, {headers, "response"}, {tree(item), "headers"}} {
+			if len(tree(at.in[at.key])) == 0 {
+				delete(at.in, at.key)
+			}
+		}
+	}
 }
 
 // forTesters tells that only requests with some header take the route, and
@@ -147,8 +236,8 @@ func forTesters(route map[string]any) bool {
 	return len(matches) > 0 && len(list(route["route"])) == 1
 }
 
-// foreign is the document without what is Serin's to change: its header
-// routes, its annotations, how the weights are shared between the two subsets,
+// foreign is the document without what is Serin's to change: routes of its own,
+// copies, cookies, its annotations, how the weights are shared between the two subsets,
 // and what the API server keeps about every write. The weights' sum stays.
 func foreign(doc map[string]any, rules Rules) string {
 	service, subsets := rules.Service, rules.Subsets
@@ -168,6 +257,7 @@ func foreign(doc map[string]any, rules Rules) string {
 		if ours(r) {
 			continue
 		}
+		uncover(r, service, subsets)
 		if rules.InPlace {
 			unpin(r, service, subsets)
 		}

@@ -77,6 +77,8 @@ func (c *checker) next(v Version) []error {
 	errs = append(errs, c.pins(v, s)...)
 	errs = append(errs, c.weights(v, s)...)
 	errs = append(errs, c.headers(v, s)...)
+	errs = append(errs, c.copies(v, s)...)
+	errs = append(errs, c.cookies(v, s)...)
 	errs = append(errs, c.steps(s)...)
 	return append(errs, c.retreats(before, v, s)...)
 }
@@ -87,6 +89,7 @@ func (c *checker) cleaned(before, v Version) (errs []error) {
 	if n := HeaderRoutes(v.Doc); n > 0 {
 		errs = append(errs, fmt.Errorf("no state, but %d header routes", n))
 	}
+	errs = append(errs, bareOf(v.Doc, c.rules)...)
 	if c.rules.InPlace && leadsTo(v.Doc, c.rules.Service, c.rules.Subsets[:]...) > 0 {
 		errs = append(errs, fmt.Errorf("no state, but routes lead to subsets of Serin's"))
 	}
@@ -156,6 +159,50 @@ func (c *checker) headers(v Version, s State) []error {
 	return nil
 }
 
+// copies checks that each route sends the canary the copies that the state in the same
+// write orders, and stable none.
+func (c *checker) copies(v Version, s State) (errs []error) {
+	shares, to := Copies(v.Doc, c.rules.Service, c.rules.Subsets)
+	want := 0
+	if s.mirror() > 0 {
+		want = len(c.shares(v, s))
+	}
+	if len(shares) != want {
+		errs = append(errs, fmt.Errorf("%d routes send copies in phase %s at step %d, want %d", len(shares), s.Phase, s.Step, want))
+	}
+	for i := range shares {
+		if shares[i] != float64(s.mirror()) || to[i] != s.Canary.Subset {
+			errs = append(errs, fmt.Errorf("the state says copies of %d%%, a route sends %g%% to %s", s.mirror(), shares[i], to[i]))
+		}
+	}
+	return errs
+}
+
+// cookies checks that each route has two routes for cookies while users are kept on a
+// version, and that both versions set theirs; and none otherwise.
+func (c *checker) cookies(v Version, s State) (errs []error) {
+	want := 0
+	if s.keeps() {
+		want = 2 * len(c.shares(v, s))
+	}
+	if n := CookieRoutes(v.Doc); n != want {
+		errs = append(errs, fmt.Errorf("%d routes for cookies in phase %s at %d%%, want %d", n, s.Phase, s.Weight, want))
+	}
+	if n := Cookies(v.Doc, c.rules.Service); n != want {
+		errs = append(errs, fmt.Errorf("%d destinations set cookies in phase %s at %d%%, want %d", n, s.Phase, s.Weight, want))
+	}
+	return errs
+}
+
+// bareOf checks that nothing is left that stands on routes for a while.
+func bareOf(doc map[string]any, r Rules) (errs []error) {
+	shares, _ := Copies(doc, r.Service, r.Subsets)
+	if left := len(shares) + CookieRoutes(doc) + Cookies(doc, r.Service); left > 0 {
+		errs = append(errs, fmt.Errorf("%d copies, cookies and routes for them are left", left))
+	}
+	return errs
+}
+
 // steps checks that no step was passed over.
 func (c *checker) steps(s State) []error {
 	before := c.step[s.Rollout]
@@ -192,6 +239,7 @@ func AtRest(doc map[string]any, r Rules, subset string, percent float64) (errs [
 	if n := HeaderRoutes(doc); n > 0 {
 		errs = append(errs, fmt.Errorf("%d header routes are left", n))
 	}
+	errs = append(errs, bareOf(doc, r)...)
 	for _, share := range Shares(doc, r.Service, r.Subsets, subset) {
 		if share.Percent != percent {
 			errs = append(errs, fmt.Errorf("subset %s has %g%% in %s, want %g%%", subset, share.Percent, share.Route, percent))

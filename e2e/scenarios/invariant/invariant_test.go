@@ -120,6 +120,50 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestCheckOfCopiesAndCookies(t *testing.T) {
+	user := version(t, true, "", 90, 0)
+	at := func(phase string, step, weight, stable, canary int, edits ...string) Version {
+		return version(t, false, state(phase, step, weight), stable, canary, edits...)
+	}
+	mirrors := []string{`{"w":5}`, `{"w":0,"m":10}`, "  - timeout: 3s\n", "  - timeout: 3s\n    mirrors: [{destination: {host: web, subset: v2}, percentage: {value: 10}}]\n"}
+	sticky := []string{
+		`]}}'`, `],"sticky":"cookie"}}'`,
+		"  - timeout: 3s\n", "  - {name: serin-cookie.canary.web, timeout: 3s, match: [{headers: {cookie: {regex: a}}}], route: [{destination: {host: web, subset: v2}}]}\n" +
+			"  - {name: serin-cookie.stable.web, timeout: 3s, match: [{headers: {cookie: {regex: b}}}], route: [{destination: {host: web, subset: v1}}]}\n  - timeout: 3s\n",
+		"subset: v1}, weight: 85", "subset: v1}, headers: {response: {add: {set-cookie: serin-web=b}}}, weight: 85",
+		"subset: v2}, weight: 5", "subset: v2}, headers: {response: {add: {set-cookie: serin-web=a}}}, weight: 5",
+	}
+	for name, c := range map[string]struct {
+		versions []Version
+		want     string // part of an error; empty for none
+	}{
+		"copies, and none at rest":       {[]Version{user, at("Progressing", 1, 0, 90, 0, mirrors...), at("RollingBack", 1, 0, 90, 0, mirrors[:2]...), at("RolledBack", 1, 0, 90, 0, mirrors[:2]...)}, ""},
+		"no copies where some are due":   {[]Version{user, at("Progressing", 1, 0, 90, 0, mirrors[:2]...)}, "0 routes send copies in phase Progressing at step 1, want 1"},
+		"more copies":                    {[]Version{user, at("Progressing", 1, 0, 90, 0, append(mirrors, "value: 10", "value: 20")...)}, "the state says copies of 10%, a route sends 20% to v2"},
+		"copies to stable":               {[]Version{user, at("Progressing", 1, 0, 90, 0, append(mirrors, "subset: v2}, percentage", "subset: v1}, percentage")...)}, "a route sends 10% to v1"},
+		"copies to somebody else":        {[]Version{user, at("Progressing", 1, 0, 90, 0, append(mirrors, "web, subset: v2}, percentage", "evil}, percentage")...)}, "not Serin's"},
+		"copies after the rollback":      {[]Version{user, at("Progressing", 1, 0, 90, 0, mirrors...), at("RolledBack", 1, 0, 90, 0, mirrors...)}, "1 routes send copies in phase RolledBack"},
+		"copies that an opt-out leaves":  {[]Version{user, at("Progressing", 1, 0, 90, 0, mirrors...), version(t, false, "", 90, 0, mirrors[2:]...)}, "1 copies, cookies and routes for them are left"},
+		"cookies, and none at rest":      {[]Version{user, at("Progressing", 1, 5, 85, 5, sticky...), at("RolledBack", 1, 0, 90, 0)}, ""},
+		"no cookies where they are due":  {[]Version{user, at("Progressing", 1, 5, 85, 5, sticky[:2]...)}, "0 routes for cookies in phase Progressing at 5%, want 2"},
+		"one version without its cookie": {[]Version{user, at("Progressing", 1, 5, 85, 5, sticky[:6]...)}, "1 destinations set cookies in phase Progressing at 5%, want 2"},
+		"cookies that nobody asked for":  {[]Version{user, at("Progressing", 1, 5, 85, 5, sticky[2:]...)}, "2 routes for cookies in phase Progressing at 5%, want 0"},
+		"another header comes with them": {[]Version{user, at("Progressing", 1, 5, 85, 5, append(sticky, "set-cookie: serin-web=b", "x-evil: c, set-cookie: serin-web=b")...)}, "not Serin's"},
+		"a cookie of the application's":  {[]Version{user, at("Progressing", 1, 5, 85, 5, append(sticky, "set-cookie: serin-web=b", "set-cookie: session=b")...)}, "not Serin's"},
+		"cookies that an opt-out leaves": {[]Version{user, at("Progressing", 1, 5, 85, 5, sticky...), version(t, false, "", 85, 5, sticky[2:]...)}, "4 copies, cookies and routes for them are left"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := errors.Join(Check(c.versions, rules)...)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+	if errs := AtRest(version(t, false, state("RolledBack", 1, 0), 90, 0, mirrors...).Doc, rules, "v1", 100); len(errs) != 1 {
+		t.Errorf("copies at rest: %v", errs)
+	}
+}
+
 func TestALoneDestinationMayBecomeTwoAndOneAgain(t *testing.T) {
 	lone := []string{
 		"- {destination: {host: web, subset: v1}, weight: 100}\n", "- {destination: {host: web, subset: v1}}\n",
