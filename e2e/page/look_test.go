@@ -38,9 +38,9 @@ func (everything) May(context.Context, canary.View, string) bool { return true }
 
 func (everything) Do(context.Context, string, string, string) (string, error) { return "Done", nil }
 
-var kinds = webtest.Source{webtest.Moving(canary.MaxPoints), webtest.RolledBack(), webtest.Blocked(), webtest.Inconclusive(), webtest.Nothing()}
+var kinds = webtest.Source{webtest.Moving(canary.MaxPoints), webtest.RolledBack(), webtest.Blocked(), webtest.Inconclusive(), webtest.Approval(), webtest.Mirrored(), webtest.Unverified(), webtest.Nothing()}
 
-var paths = []string{"/", "/rollouts/shop/checkout", "/rollouts/shop/cart", "/rollouts/billing/invoices", "/rollouts/shop/search", "/rollouts/shop/web"}
+var paths = []string{"/", "/rollouts/shop/checkout", "/rollouts/shop/cart", "/rollouts/billing/invoices", "/rollouts/shop/search", "/rollouts/shop/orders", "/rollouts/shop/basket", "/rollouts/shop/payments", "/rollouts/shop/web"}
 
 // unreadable lists texts whose contrast to what is behind them is below that of WCAG
 // 2.2, level AA: 4.5 to 1, and 3 to 1 for large letters.

@@ -48,6 +48,17 @@ func (v View) AwaitedWords(a Awaited) string {
 	return a.Kind
 }
 
+// AwaitedWhy is what was said of what is waited for, beside its name; empty where the
+// View's own sentence says it, or where there is no more to say.
+func (v View) AwaitedWhy(a Awaited) string {
+	step := v.StepWords(a.Step)
+	plain := a.Kind == AwaitApproval && strings.HasPrefix(a.Sentence, "S"+step[1:]+" waits for approval")
+	if plain || strings.Contains(v.Sentence, a.Sentence) {
+		return ""
+	}
+	return a.Sentence
+}
+
 // AwaitsApproval tells that a person's yes is all, or a part of what is waited for.
 func (v View) AwaitsApproval() bool {
 	for _, a := range v.Awaits {
@@ -101,16 +112,20 @@ func (i Image) ShortDigest() string {
 }
 
 // Words are the image with what is known of it: shop/web:1.4.2, 9f2b6c1d0e4a,
-// revision ab12cd3. A version that the tag says already is left out.
+// revision ab12cd3. The registry, and a version that the tag says already, are left out.
 func (i Image) Words() string {
-	parts := []string{i.Name()}
+	name := i.Name()
+	if host, rest, found := strings.Cut(name, "/"); found && (strings.ContainsAny(host, ".:") || host == "localhost") {
+		name = rest
+	}
+	parts := []string{name}
 	add := func(head, text string) {
 		if text != "" {
 			parts = append(parts, head+text)
 		}
 	}
 	add("", i.ShortDigest())
-	if tag := i.Name()[strings.LastIndexAny(i.Name(), ":/")+1:]; strings.TrimPrefix(tag, "v") != strings.TrimPrefix(i.Version, "v") {
+	if tag := name[strings.LastIndexAny(name, ":/")+1:]; strings.TrimPrefix(tag, "v") != strings.TrimPrefix(i.Version, "v") {
 		add("version ", i.Version)
 	}
 	revision := i.Revision

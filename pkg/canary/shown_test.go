@@ -14,7 +14,8 @@ func TestImagesAreShownBriefly(t *testing.T) {
 		{"by digest alone", Image{Reference: "shop/web@" + digest}, "shop/web, 9f2b6c1d0e4a"},
 		{"with a version that the tag doesn't say", Image{Reference: "shop/web:main", Version: "1.4.2"}, "shop/web:main, version 1.4.2"},
 		{"with one that it does", Image{Reference: "shop/web:v1.4.2", Version: "1.4.2"}, "shop/web:v1.4.2"},
-		{"from a registry with a port", Image{Reference: "r:5000/web"}, "r:5000/web"},
+		{"from a registry with a port", Image{Reference: "r:5000/web"}, "web"},
+		{"from a registry with a name", Image{Reference: "registry.example.com/shop/web:1"}, "shop/web:1"},
 		{"with a revision of git", Image{Reference: "web:1", Revision: "0123456789abcdef0123456789abcdef01234567"}, "web:1, revision 0123456789ab"},
 		{"with another revision", Image{Reference: "web:1", Revision: "r4711"}, "web:1, revision r4711"},
 	} {
@@ -43,6 +44,25 @@ func TestWhatIsAwaitedHasAName(t *testing.T) {
 		if got := v.AwaitedWords(a); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+func TestWhatIsAwaitedIsSaidOnce(t *testing.T) {
+	v := View{Path: []StepView{{Weight: 5}}, Sentence: "Release hours begin on Mon; and 1 thing more"}
+	for _, c := range []struct {
+		name, want string
+		a          Awaited
+	}{
+		{"a plain approval has no more to say", "", Awaited{Kind: AwaitApproval, Step: 1, Sentence: "Step 1 (5%) waits for approval: kubectl canary approve web"}},
+		{"one that a gate asks for says why", "2 high vulnerabilities. It goes on", Awaited{Kind: AwaitApproval, Step: 1, Sentence: "2 high vulnerabilities. It goes on"}},
+		{"what is said above is not said again", "", Awaited{Kind: string(AskGate), Name: "hours", Sentence: "Release hours begin on Mon"}},
+		{"what is not, is", "The scan is not finished", Awaited{Kind: string(AskGate), Name: "scan", Sentence: "The scan is not finished"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := v.AwaitedWhy(c.a); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

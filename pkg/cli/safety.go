@@ -24,10 +24,10 @@ func (s *screen) awaited(v canary.View, now time.Time) {
 			s.line("")
 		}
 		text := v.AwaitedWords(a)
-		if a.Kind == canary.AwaitApproval {
+		if why := v.AwaitedWhy(a); why != "" {
+			text += ": " + why
+		} else if a.Kind == canary.AwaitApproval {
 			text += fmt.Sprintf(": kubectl canary approve %s -n %s", v.Service, v.Namespace)
-		} else if !strings.Contains(v.Sentence, a.Sentence) {
-			text += ": " + a.Sentence
 		}
 		if !a.At.IsZero() {
 			text += ", asked " + age(now.Sub(a.At)) + " ago"

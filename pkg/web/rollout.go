@@ -139,10 +139,7 @@ func (s *site) rolloutOf(ctx context.Context, namespace, service string) (rollou
 func waitsOf(v canary.View, now time.Time) []waits {
 	var all []waits
 	for _, a := range v.Awaits {
-		w := waits{What: v.AwaitedWords(a)}
-		if !strings.Contains(v.Sentence, a.Sentence) {
-			w.Sentence = a.Sentence
-		}
+		w := waits{What: v.AwaitedWords(a), Sentence: v.AwaitedWhy(a)}
 		if !a.At.IsZero() {
 			at := when(a.At, now)
 			w.Asked = &at

@@ -70,7 +70,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 		for name, path := range map[string]string{
 			"list": "/", "moving": "/rollouts/shop/checkout", "rolled-back": "/rollouts/shop/cart",
-			"blocked": "/rollouts/billing/invoices", "inconclusive": "/rollouts/shop/search", "nothing": "/rollouts/shop/web",
+			"blocked": "/rollouts/billing/invoices", "inconclusive": "/rollouts/shop/search", "approval": "/rollouts/shop/orders",
+			"mirrored": "/rollouts/shop/basket", "unverified": "/rollouts/shop/payments", "nothing": "/rollouts/shop/web",
 		} {
 			to := filepath.Join(*folder, name+"-"+screen.Name+".png")
 			if err := chromedp.Do(tab, chromedp.Navigate(server.URL+path)); err != nil {
@@ -114,7 +115,7 @@ func excerpt(from, to string) error {
 
 // source is one rollout of each kind, as of now.
 func source() webtest.Source {
-	return webtest.Source{webtest.Moving(canary.MaxPoints), webtest.RolledBack(), webtest.Blocked(), webtest.Inconclusive(), webtest.Nothing()}
+	return webtest.Source{webtest.Moving(canary.MaxPoints), webtest.RolledBack(), webtest.Blocked(), webtest.Inconclusive(), webtest.Approval(), webtest.Mirrored(), webtest.Unverified(), webtest.Nothing()}
 }
 
 func now() time.Time { return webtest.Now }
