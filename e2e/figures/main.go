@@ -56,6 +56,7 @@ var measures = []measure{
 	{"tick", ofBase, ticks},
 	{"idle", ofBase, idle},
 	{"in-place", ofInPlace, inPlace},
+	{"verification", ofBase, verification},
 }
 
 func ofBase(settings) shop.Setup { return shop.Setup{Deploy: "base"} }

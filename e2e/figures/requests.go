@@ -97,16 +97,26 @@ func (t tally) String() string {
 
 // queries is how many queries the controller has sent to Prometheus.
 func queries(ctx context.Context, c *sandbox.Controller) (int, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.MetricsURL+"/metrics", nil)
+	text, err := fetch(ctx, c.MetricsURL+"/metrics")
 	if err != nil {
 		return 0, err
 	}
+	return sum(strings.NewReader(text), "serin_prometheus_queries_total")
+}
+
+// fetch reads the controller's metrics.
+func fetch(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("read the controller's metrics: %w", err)
+		return "", fmt.Errorf("read the controller's metrics: %w", err)
 	}
 	defer answer.Body.Close()
-	return sum(answer.Body, "serin_prometheus_queries_total")
+	text, err := io.ReadAll(answer.Body)
+	return string(text), err
 }
 
 // sum adds up all series of a metric in the text format.

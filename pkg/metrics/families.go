@@ -21,27 +21,28 @@ type sample struct {
 }
 
 const (
-	rolloutsName    = "serin_rollouts"
-	findingsName    = "serin_findings"
-	decisionsName   = "serin_decisions_total"
-	transitionsName = "serin_transitions_total"
-	servedName      = "serin_canary_answers_total"
-	snapsName       = "serin_snap_duration_seconds"
-	writesName      = "serin_writes_total"
-	writeTimesName  = "serin_write_duration_seconds"
-	eventsName      = "serin_events_total"
-	answersName     = "serin_prometheus_answers_total"
-	queriesName     = "serin_prometheus_queries_total"
-	questionsName   = "serin_questions_total"
-	messagesName    = "serin_notifications_total"
-	lastAnswerName  = "serin_prometheus_last_answer_timestamp_seconds"
-	reconcilesName  = "serin_reconcile_duration_seconds"
-	depthName       = "serin_queue_depth"
-	waitsName       = "serin_queue_wait_seconds"
-	leadingName     = "serin_leading"
-	renewalsName    = "serin_lease_renewals_total"
-	syncedName      = "serin_cluster_read"
-	buildName       = "serin_build_info"
+	rolloutsName      = "serin_rollouts"
+	findingsName      = "serin_findings"
+	decisionsName     = "serin_decisions_total"
+	transitionsName   = "serin_transitions_total"
+	servedName        = "serin_canary_answers_total"
+	snapsName         = "serin_snap_duration_seconds"
+	writesName        = "serin_writes_total"
+	writeTimesName    = "serin_write_duration_seconds"
+	eventsName        = "serin_events_total"
+	answersName       = "serin_prometheus_answers_total"
+	queriesName       = "serin_prometheus_queries_total"
+	questionsName     = "serin_questions_total"
+	questionTimesName = "serin_question_duration_seconds"
+	messagesName      = "serin_notifications_total"
+	lastAnswerName    = "serin_prometheus_last_answer_timestamp_seconds"
+	reconcilesName    = "serin_reconcile_duration_seconds"
+	depthName         = "serin_queue_depth"
+	waitsName         = "serin_queue_wait_seconds"
+	leadingName       = "serin_leading"
+	renewalsName      = "serin_lease_renewals_total"
+	syncedName        = "serin_cluster_read"
+	buildName         = "serin_build_info"
 )
 
 const (
@@ -171,6 +172,7 @@ var families = []family{
 	{eventsName, counter, "Events for people, by result: ok, or error when one was refused or too many waited. What is lost here is in the log.", []string{"result"}, nil},
 	{queriesName, counter, "Queries sent to Prometheus, by result: ok or error.", []string{"result"}, nil},
 	{questionsName, counter, "Answers to what is asked outside of releases, by kind (gate, smoke, alerts, endpoints, series, residual, images), the gate's name, and what was said: allow, deny, wait, approve, or unreached.", []string{"kind", "name", "said"}, nil},
+	{questionTimesName, histogram, "How long those who are asked outside of releases took to answer, by kind of question, in seconds.", []string{"kind"}, nil},
 	{messagesName, counter, "Messages to people and programs, by channel and result: sent, retried (and then sent or dropped) or dropped.", []string{"channel", "result"}, nil},
 	{answersName, counter, "Times a rollout's judge was served with data, by result: ok or error. One query serves many rollouts.", []string{"result"}, nil},
 	{lastAnswerName, gauge, "When Prometheus last served a judge with data, in seconds since 1970; missing until it did.", nil, nil},

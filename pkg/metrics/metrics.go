@@ -28,6 +28,7 @@ type Metrics struct {
 
 	snaps, reconciles, waits prometheus.Histogram
 	writeTimes               *prometheus.HistogramVec
+	questionTimes            *prometheus.HistogramVec
 	depth                    prometheus.Gauge
 	answered                 atomic.Int64 // ms since 1970; 0: never
 }
@@ -55,7 +56,9 @@ const (
 // second, so that there the bounds are close below it.
 var (
 	passBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
-	snapBounds = []float64{.01, .025, .05, .1, .2, .3, .4, .5, .75, 1, 1.5, 2, 5, 15, 60}
+	// Questions may wait for people's programs, up to a minute or two.
+	questionBounds = []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 180}
+	snapBounds     = []float64{.01, .025, .05, .1, .2, .3, .4, .5, .75, 1, 1.5, 2, 5, 15, 60}
 )
 
 // New makes metrics of what source tells at each scrape. The caller registers them.
@@ -80,6 +83,8 @@ func New(source Source, build Build) *Metrics {
 	m.waits = newHistogram(waitsName, passBounds)
 	f := find(writeTimesName)
 	m.writeTimes = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: f.name, Help: f.help, Buckets: passBounds}, f.labels)
+	f = find(questionTimesName)
+	m.questionTimes = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: f.name, Help: f.help, Buckets: questionBounds}, f.labels)
 	m.depth = prometheus.NewGauge(prometheus.GaugeOpts{Name: depthName, Help: find(depthName).help})
 	return m
 }
@@ -129,7 +134,7 @@ func (m *Metrics) Asked(err error) {
 }
 
 // Answered counts what somebody outside said to a question.
-func (m *Metrics) Answered(q canary.Question, a canary.Answer, _ time.Duration) {
+func (m *Metrics) Answered(q canary.Question, a canary.Answer, took time.Duration) {
 	said := string(a.Said)
 	if a.Unreached {
 		said = resultUnreached
@@ -139,6 +144,7 @@ func (m *Metrics) Answered(q canary.Question, a canary.Answer, _ time.Duration) 
 		name = ""
 	}
 	m.questions.WithLabelValues(string(q.Kind), name, said).Inc()
+	m.questionTimes.WithLabelValues(string(q.Kind)).Observe(took.Seconds())
 }
 
 // Served counts what canaries answered: requests, of which some were bad.
@@ -196,7 +202,7 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
 		m.decisions, m.transitions, m.served, m.writes, m.events, m.answers, m.queries, m.questions, m.messages, m.renewals,
-		m.snaps, m.reconciles, m.waits, m.writeTimes, m.depth,
+		m.snaps, m.reconciles, m.waits, m.writeTimes, m.questionTimes, m.depth,
 	} {
 		c.Collect(out)
 	}
