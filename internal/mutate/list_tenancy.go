@@ -39,7 +39,7 @@ var tenancy = []Mutant{
 	{Name: "half of the annotations count where others are mistakes", File: "pkg/annotation/annotation.go",
 		Old: "if len(mistakes) > 0 {\n\t\tp.Spec = canary.Spec{", New: "if len(mistakes) > 1000 {\n\t\tp.Spec = canary.Spec{"},
 	{Name: "weights need not grow", File: "pkg/annotation/values.go",
-		Old: `here <= before {`, New: `here < 0 {`},
+		Old: `here.weight <= before.weight:`, New: `here.weight < 0:`},
 	{Name: "the guard holds Serin's own writes", File: "pkg/guard/guard.go",
 		Old: `if c.By == serin || !guarded(c.New) {`, New: `if !guarded(c.New) {`},
 	{Name: "the guard holds what nobody opted in", File: "pkg/guard/guard.go",

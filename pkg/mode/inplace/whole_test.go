@@ -290,6 +290,72 @@ func TestAWholeRelease(t *testing.T) {
 	}
 }
 
+// TestAWholeReleaseWithCopiesAndCookies plays what stands on routes for a while: the
+// canary has pods before it is sent a copy, and all of it goes.
+func TestAWholeReleaseWithCopiesAndCookies(t *testing.T) {
+	exposed := func(p *play) {
+		p.spec.Steps = append([]canary.Step{{Mirror: 10, Bake: 2 * time.Second}, {Mirror: 50, Bake: 2 * time.Second}}, p.spec.Steps...)
+		p.spec.Sticky = canary.StickyCookie
+	}
+	copies := func(p *play, share int) {
+		p.t.Helper()
+		p.until(fmt.Sprintf("copies of %d%%", share), func() bool {
+			seen := Observe(p.objects(), p.state()).Traffic[theRoutes]
+			return seen.Mirror == share && !seen.MirrorLost
+		})
+		if _, canaries := p.reached(p.docs[ourRule], CanarySubset); canaries == 0 {
+			p.t.Error("copies are sent to no pod")
+		}
+	}
+	for _, v := range variants {
+		t.Run("ends well: "+v.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlay(t, v.changes...)
+			exposed(p)
+			before := p.users()
+			p.deploy("web:2")
+			if _, found := p.docs[theRoutes]; found {
+				copies(p, 10)
+			}
+			p.verdict = good
+			p.at(5)
+			p.until("cookies", func() bool { return strings.Contains(p.allRoutes(), "serin-cookie.stable.web") })
+			p.at(100)
+			p.until("none of it at 100%", func() bool {
+				text := p.allRoutes()
+				return p.state().Weight == 100 && !strings.Contains(text, "serin-cookie") && !strings.Contains(text, "set-cookie") && !strings.Contains(text, "mirrors")
+			})
+			p.rest()
+			p.nothingIsLeft(before)
+		})
+		t.Run("fails its copies: "+v.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlay(t, v.changes...)
+			exposed(p)
+			before := p.users()
+			p.deploy("web:2")
+			p.until("copies", func() bool { return p.state().Step == 1 })
+			p.verdict = bad
+			p.rest()
+			p.nothingIsLeft(before)
+			if len(p.history) != 1 || p.history[0].Outcome != canary.RolledBack || p.history[0].Weight != 0 {
+				t.Errorf("the history is %+v", p.history)
+			}
+		})
+	}
+}
+
+// allRoutes is what all VirtualServices say.
+func (p *play) allRoutes() string {
+	all := ""
+	for _, key := range p.keys() {
+		if key.Kind == "VirtualService" {
+			all += fmt.Sprint(p.docs[key]["spec"])
+		}
+	}
+	return all
+}
+
 func resumeByHand(p *play) {
 	p.plain = true
 	p.change(theDeployment, func(doc map[string]any) { delete(child(doc, "spec"), "paused") })
