@@ -209,7 +209,10 @@ func TestWhatIsKnownIsNotAskedAgain(t *testing.T) {
 func TestAFailureIsRemembered(t *testing.T) {
 	w := serve(t)
 	digest := w.push(t, built(t, nil, nil))
-	w.inBetween(func(out http.ResponseWriter, _ *http.Request) bool { out.WriteHeader(http.StatusInternalServerError); return true })
+	w.inBetween(func(out http.ResponseWriter, _ *http.Request) bool {
+		out.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
 	r := reader(t, w)
 	first := ask(r, w.image(digest))
 	n := w.asked()
