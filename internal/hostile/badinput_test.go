@@ -67,6 +67,19 @@ var annotations = []input{
 	{"an order without an id", "command=promote"},
 	{"an order nobody knows", "command=deploy #1"},
 	{"a mode nobody knows", "mode=blue-green"},
+	{"a smoke check of another host", "smoke=GET http://metadata.internal/token"},
+	{"a smoke check of another host without a scheme", "smoke=GET //metadata.internal/token"},
+	{"a smoke check that climbs", "smoke=GET /a/%2e%2e/admin"},
+	{"a smoke check of two requests", "smoke=GET /a%0d%0aHost:%20pay"},
+	{"a smoke check that deletes", "smoke=DELETE /items"},
+	{"a smoke check whose path was answered", "smoke=GET /a take to=.to then GET {to}"},
+	{"JSON without an end", `smoke=POST /items {"a": ["b"`},
+	{"a gate that is an address", "gates=https://gate.example.com"},
+	{"a gate at a moment that nobody knows", "gates=hours@midnight"},
+	{"an approval by a person", "approval=jane"},
+	{"tags that don't compile", "tags=regex:v([0-9]"},
+	{"pods that carry nothing", "capacity=0x"},
+	{"restarts without end", "max-restarts=1e9"},
 	{"nothing", "steps="},
 	{"a misspelt key", "stpes=5%, 100%"},
 	{"a key with a letter that only looks right", "st\u0435ps=5%, 100%"},
@@ -104,6 +117,10 @@ var configs = []input{
 	{"a default that belongs to one Deployment", "defaults: {service: web}"},
 	{"a metric whose query is a rate", "metrics: {errors: {bad: 'rate(x{w=\"{{workload}}\"}[1m])', total: 'y{w=\"{{workload}}\"}'}}"},
 	{"a guard nobody knows", "inPlace: {enabled: true, guard: hope}"},
+	{"a gate that nobody could verify", "gates: {board: {type: webhook, url: 'https://gate.example.com', at: [before-start]}}"},
+	{"a gate with its password in the address", "gates: {board: {type: webhook, url: 'https://serin:hunter2@gate.example.com', at: [before-start], credentials: /run/key}}"},
+	{"hours by nobody's clocks", "gates: {hours: {type: window, open: Mon 09:00-10:00, zone: ../../etc/localtime}}"},
+	{"a receiver that believes everybody", "alertmanager: {urls: ['http://a:9093'], receiver: {listen: ':9095'}}"},
 	{"half of a file", "prometheus: {url: 'http"},
 	{"a tab for spaces", "prometheus:\n\turl: x"},
 }
@@ -120,7 +137,7 @@ func states(t *testing.T) []input {
 		{"no JSON", "weight=100"},
 		{"half of it", good[:len(good)/2]},
 		{"something behind it", good + "{}"},
-		{"a field nobody knows", swap(`"v":1`, `"v":1,"namespace":"pay"`)},
+		{"a field nobody knows", swap(`{"v":`, `{"namespace":"pay","v":`)},
 		{"a weight above all", swap(`"weight":5`, `"weight":250`)},
 		{"a step that is none", swap(`"step":1`, `"step":9`)},
 		{"a phase that is not stored", swap(`"Progressing"`, `"Waiting"`)},
@@ -202,13 +219,18 @@ func revisions(t *testing.T) []input {
 	}
 	return []input{
 		{"no JSON", "revision"},
-		{"of a newer version", swap(`"v":1`, `"v":9`)},
+		{"of a newer version", swap(`{"v":2`, newer)},
 		{"blocks of a nanosecond", swap(`"width":1000000000`, `"width":1`)},
 		{"a negative bake", swap(`"b":60000000000`, `"b":-60000000000`)},
 		{"a Deployment that is a path", swap(`"d":"web-v2"`, `"d":"../web-v2"`)},
 		{"a stretch of time that ends before it begins", swap(`"started"`, `"legs":["1/5/2000/1000"],"started"`)},
 	}
 }
+
+const (
+	courseKey = "serin.dev/course"
+	newer     = `{"v":9` // how data of a newer version begins
+)
 
 func record(t testing.TB) *appsv1.ControllerRevision {
 	s, err := canary.DecodeState(stateAnd(t, func(*canary.State) {}))
@@ -229,6 +251,13 @@ func kept(t *testing.T, text string) string {
 	r := record(t)
 	r.Data = runtime.RawExtension{Raw: []byte(text)}
 	r.ObjectMeta = metav1.ObjectMeta{Namespace: r.Namespace, Name: r.Name, Annotations: r.Annotations}
+	// What changed until the end stands in an annotation beside the data, and in its place.
+	delete(r.Annotations, courseKey)
+	changed := record(t)
+	changed.Annotations[courseKey] = text
+	if later, err := history.Releases([]*appsv1.ControllerRevision{changed}); (len(later) > 0 || err == nil) && !strings.Contains(text, newer) {
+		t.Error("as what changed it counts as a release")
+	}
 	releases, err := history.Releases([]*appsv1.ControllerRevision{r})
 	if len(releases) > 0 {
 		t.Error("it counts as a release")
