@@ -46,8 +46,14 @@ type fact struct{ label, value string }
 // loud are the kinds of which somebody should know at once.
 var loud = []canary.Kind{canary.KindHeld, canary.KindRollingBack, canary.KindRolledBack, canary.KindAttention}
 
+// isLoud tells that somebody should know at once. That a version may be removed by now
+// is no such thing.
+func isLoud(kind canary.Kind, e canary.Event) bool {
+	return slices.Contains(loud, kind) && e.Reason != canary.TrafficGone
+}
+
 func newMessage(kind canary.Kind, v canary.View, e canary.Event, links Links, at time.Time) Message {
-	m := Message{Kind: kind, At: at, View: v, Event: e, Warning: e.Warning || slices.Contains(loud, kind)}
+	m := Message{Kind: kind, At: at, View: v, Event: e, Warning: e.Warning || isLoud(kind, e)}
 	sum := sha256.Sum256([]byte(strings.Join([]string{
 		v.Namespace, v.Service, v.Rollout, string(e.Reason), e.Sentence, strconv.FormatInt(at.UnixNano(), 10)}, "\x00")))
 	m.ID = hex.EncodeToString(sum[:16])
@@ -60,7 +66,7 @@ func (m Message) thread() string {
 	return m.View.Namespace + "/" + m.View.Service + "/" + m.View.Rollout
 }
 
-func (m Message) loud() bool { return slices.Contains(loud, m.Kind) }
+func (m Message) loud() bool { return isLoud(m.Kind, m.Event) }
 
 // maxSentence is how much of a sentence is shown, in bytes: several mistakes of which
 // each quotes a line are long.
@@ -68,14 +74,17 @@ const maxSentence = 1200
 
 func compose(m Message, links Links) text {
 	v := m.View
-	t := text{icon: icons[m.Kind], title: safetext.Line(v.Key()) + ": " + title(m.Kind, v), sentence: sentence(m.Event.Sentence)}
+	t := text{icon: icon(m), title: safetext.Line(v.Key()) + ": " + safetext.Line(title(m)), sentence: sentence(m.Event.Sentence)}
 	add := func(label, value string) {
 		if value != "" {
 			t.facts = append(t.facts, fact{label, sentence(value)})
 		}
 	}
-	if m.Event.Sentence != v.Sentence && v.Sentence != "" {
+	if !strings.Contains(m.Event.Sentence, v.Sentence) {
 		add(because(v), v.Sentence)
+	}
+	for _, f := range outside(m) {
+		add(f.label, f.value)
 	}
 	add("Canary", track(v.Canary, v.Verdict.CanaryRequests, v.Verdict.CanaryErrors, v.Verdict.CanaryRate, v.Verdict.CanaryP99))
 	add("Stable", track(v.Stable, v.Verdict.StableRequests, v.Verdict.StableErrors, v.Verdict.StableRate, v.Verdict.StableP99))
@@ -87,7 +96,7 @@ func compose(m Message, links Links) text {
 	}
 	add("Next", next(v.Next))
 	add("Release", v.Rollout)
-	for _, c := range commands(m.Kind, v.Phase) {
+	for _, c := range commands(m.Kind, v.Phase, m.Event.Reason) {
 		t.commands = append(t.commands, fact{c.label, safetext.Line(fmt.Sprintf("kubectl canary %s %s -n %s", c.value, v.Service, v.Namespace))})
 	}
 	if links.Page != "" {
@@ -104,8 +113,69 @@ var icons = map[canary.Kind]string{
 	canary.KindRollingBack: "⏪", canary.KindRolledBack: "❌", canary.KindPromoted: "✅", canary.KindOptedOut: "⏹️", canary.KindAttention: "⚠️",
 }
 
+// icon is that of the kind, but for what is well.
+func icon(m Message) string {
+	if m.Event.Reason == canary.TrafficGone {
+		return icons[canary.KindPromoted]
+	}
+	return icons[m.Kind]
+}
+
+// titles are those of reasons that say more than their kind.
+var titles = map[canary.Reason]string{
+	canary.AwaitingApproval: "waits for approval", canary.GateUnreached: "held, for nobody answers",
+	canary.AlertActive: "held, for alerts are active", canary.CapacityShort: "too few pods", canary.StableShrunk: "stable has fewer pods",
+	canary.ImageUnnamed: "blocked, an image has no name", canary.ImagesDiffer: "blocked, pods run different images",
+	canary.RollbackUnverified: "rolled back, not verified", canary.ResidualTraffic: "requests to a version that users have left",
+	canary.TrafficGone: "a version may be removed", canary.ScaledTooSoon: "scaled down too soon",
+}
+
+// outside is what is waited for outside, and what was found there.
+func outside(m Message) (all []fact) {
+	v := m.View
+	if m.Event.Reason == canary.AwaitingApproval {
+		name := v.Canary.Deployment
+		if v.InPlace {
+			name = v.Stable.Deployment
+		}
+		all = append(all, fact{"Who", "anybody who may change Deployment " + name + " in namespace " + v.Namespace})
+		all = append(all, fact{"Canary runs", images(v.Canary)}, fact{"Stable runs", images(v.Stable)})
+	}
+	var others []string
+	for _, a := range v.Awaits {
+		if name := v.AwaitedWords(a); a.Kind != canary.AwaitApproval && !strings.Contains(m.Event.Sentence, name) {
+			others = append(others, name)
+		}
+	}
+	if m.Kind == canary.KindHeld {
+		all = append(all, fact{"Also waits for", strings.Join(others, ", ")})
+	}
+	if !m.loud() {
+		return all
+	}
+	for _, c := range v.Checks {
+		if said := c.Name + ": " + c.Sentence; !c.Passed && !strings.Contains(m.Event.Sentence, said) {
+			all = append(all, fact{"Failed", said})
+		}
+	}
+	return all
+}
+
+// images are what a version runs, in one line.
+func images(t canary.Track) string {
+	var all []string
+	for _, i := range t.Images {
+		all = append(all, i.Words())
+	}
+	return strings.Join(all, "; ")
+}
+
 // title is what happened in a few words.
-func title(kind canary.Kind, v canary.View) string {
+func title(m Message) string {
+	kind, v := m.Kind, m.View
+	if own, has := titles[m.Event.Reason]; has {
+		return own
+	}
 	at := ""
 	if v.Phase.Active() && v.Step > 0 {
 		at = fmt.Sprintf(" at %d%%", v.Weight)
@@ -148,11 +218,21 @@ func because(v canary.View) string {
 }
 
 // commands are those that answer a kind of message, with what they do.
-func commands(kind canary.Kind, phase canary.Phase) []fact {
+func commands(kind canary.Kind, phase canary.Phase, reason canary.Reason) []fact {
 	abort := fact{"Back to stable at once", "abort"}
 	switch {
 	case phase == canary.Watched:
 		return nil // nobody's orders are taken while people lead
+	case reason == canary.AwaitingApproval && phase.Active():
+		return []fact{{"Look first", "status"}, {"Let it go on", "approve"}, abort}
+	case reason == canary.AwaitingApproval:
+		return []fact{{"Look first", "status"}, {"Let it begin", "approve"}}
+	case reason == canary.GateDenied && phase == canary.Blocked:
+		return []fact{{"What the gate said", "status"}}
+	case reason == canary.RollbackUnverified:
+		return []fact{{"What is not well", "status"}, {"Why it went back", "explain"}}
+	case reason == canary.TrafficGone:
+		return []fact{{"What was released", "history"}}
 	case kind == canary.KindHeld && phase == canary.Blocked:
 		return []fact{{"What is in the way", "lint"}}
 	case kind == canary.KindStarted, kind == canary.KindTesting, kind == canary.KindStep && phase != canary.Promoting:
