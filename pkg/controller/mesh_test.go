@@ -13,7 +13,7 @@ import (
 )
 
 // mesh is what a Prometheus knows of a shop with 100 requests a second, of
-// which the canary gets what its weight says. What it answers about a time is
+// which the canary gets what its weight says, or copies of a share of them. What it answers about a time is
 // always the same, whenever and however it is asked.
 type mesh struct {
 	mu     sync.Mutex
@@ -115,9 +115,10 @@ func border(t time.Time, width time.Duration) time.Time {
 
 func (m *mesh) block(a prom.Ask, start time.Time, width time.Duration, closed bool) judge.Block {
 	n := int64(100 * width.Seconds())
-	canary := n * int64(a.Weight) / 100
-	b := judge.Block{Start: start, Width: width, Step: a.Step, Weight: a.Weight, Stable: sample(n - canary), Canary: sample(canary)}
-	b.Canary.Errors = min(canary, int64(math.Floor(m.failed(start.Add(width), a.Weight))-math.Floor(m.failed(start, a.Weight))))
+	users, share := n*int64(a.Weight)/100, a.Weight+a.Mirror // of which one is 0
+	canary := n * int64(share) / 100
+	b := judge.Block{Start: start, Width: width, Step: a.Step, Weight: a.Weight, Mirror: a.Mirror, Stable: sample(n - users), Canary: sample(canary)}
+	b.Canary.Errors = min(canary, int64(math.Floor(m.failed(start.Add(width), share))-math.Floor(m.failed(start, share))))
 	b.Stable.Seen, b.Canary.Seen = b.End(), b.End()
 	if !closed {
 		b.Stable.Latency, b.Canary.Latency = nil, nil
@@ -126,14 +127,14 @@ func (m *mesh) block(a prom.Ask, start time.Time, width time.Duration, closed bo
 }
 
 // failed is how many of the canary's requests had failed by a time.
-func (m *mesh) failed(at time.Time, weight int) (n float64) {
+func (m *mesh) failed(at time.Time, share int) (n float64) {
 	for i, r := range m.rates {
 		end := at
 		if i+1 < len(m.rates) && m.rates[i+1].from.Before(at) {
 			end = m.rates[i+1].from
 		}
 		if end.After(r.from) {
-			n += end.Sub(r.from).Seconds() * float64(weight) * r.share
+			n += end.Sub(r.from).Seconds() * float64(share) * r.share
 		}
 	}
 	return n
