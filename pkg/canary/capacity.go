@@ -23,7 +23,16 @@ func Carries(ready, base int, factor float64) int {
 
 // carries is the share that the canary's Ready pods can carry now, percent.
 func (m moment) carries() int {
-	return Carries(m.o.Tracks.Canary.Ready, m.state.Base.Ready, m.spec.Capacity)
+	return Carries(m.o.Tracks.Canary.Ready, m.base(), m.spec.Capacity)
+}
+
+// base is how many pods carried all the traffic. Somebody who scales a Deployment that
+// is released in place scales both versions: then as few suffice as they want.
+func (m moment) base() int {
+	if wanted := m.o.Tracks.Stable.Wanted; m.state.InPlace && wanted > 0 {
+		return min(m.state.Base.Ready, wanted)
+	}
+	return m.state.Base.Ready
 }
 
 // within is a weight, as far as the pods carry it.
@@ -33,11 +42,11 @@ func (m moment) within(weight int) int { return min(weight, m.carries()) }
 func (m moment) needs(weight int) string {
 	c := m.o.Tracks.Canary
 	need := 1
-	for need < m.state.Base.Ready && Carries(need, m.state.Base.Ready, m.spec.Capacity) < weight {
+	for need < m.base() && Carries(need, m.base(), m.spec.Capacity) < weight {
 		need++
 	}
 	return fmt.Sprintf("%d%% takes %s of %s, it has %d%s (stable carried everything with %d; a pod is given at most %s times what one of those had)",
-		weight, howMany(need, "ready pod"), c.Deployment, c.Ready, because(c.Problem), m.state.Base.Ready, decimal(m.spec.Capacity))
+		weight, howMany(need, "ready pod"), c.Deployment, c.Ready, because(c.Problem), m.base(), decimal(m.spec.Capacity))
 }
 
 // lowerToCapacity takes away what the pods that are left can't carry.
