@@ -81,6 +81,19 @@ func TestWhatMakesAReleaseSafeIsShown(t *testing.T) {
 	})
 }
 
+// What a gate wants a person to approve of is known to the controller alone: whoever
+// asked it is not refused here, neither in a release nor before it.
+func TestAYesIsWrittenAlsoWhereTheGateIsNotKnownHere(t *testing.T) {
+	for name, s := range map[string]sight{
+		"before a release": {subject: "web-v2"},
+		"in a release":     {subject: "web-v2", state: canary.State{Rollout: "r1", Phase: canary.Progressing}},
+	} {
+		if w, already, err := s.prepare(canary.CommandApprove); err != nil || already != "" || w.deployment != "web-v2" || w.value != "approve #"+w.id {
+			t.Errorf("%s: %+v, %q, %v", name, w, already, err)
+		}
+	}
+}
+
 // A terminal that knows only ASCII is shown the same without signs, and without what
 // would steer it.
 func TestWhatOthersWroteIsSafeToShow(t *testing.T) {
