@@ -106,7 +106,8 @@ func (s sight) stages() []stage {
 	for i, step := range s.spec.Steps {
 		at := base
 		at.Phase, at.Step, at.Weight, at.Sequence = canary.Progressing, i+1, step.Weight, int64(i)+2
-		all = append(all, stage{fmt.Sprintf("Step %d of %d: %d%%, at least %s", i+1, len(s.spec.Steps), step.Weight, canary.Span(step.Bake)), at})
+		share := canary.StepView{Weight: step.Weight, Mirror: step.Mirror}.Share()
+		all = append(all, stage{fmt.Sprintf("Step %d of %d: %s, at least %s", i+1, len(s.spec.Steps), share, canary.Span(step.Bake)), at})
 	}
 	return all
 }

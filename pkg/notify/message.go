@@ -180,6 +180,9 @@ func title(m Message) string {
 	if v.Phase.Active() && v.Step > 0 {
 		at = fmt.Sprintf(" at %d%%", v.Weight)
 	}
+	if v.Mirror > 0 {
+		at = fmt.Sprintf(" at copies of %d%%", v.Mirror)
+	}
 	switch kind {
 	case canary.KindStarted:
 		return "a release has started"
@@ -188,6 +191,9 @@ func title(m Message) string {
 	case canary.KindStep:
 		if v.Phase == canary.Promoting {
 			return "the Deployment is updated"
+		}
+		if v.Mirror > 0 {
+			return fmt.Sprintf("step %d of %d, copies of %d%% of the traffic", v.Step, v.Steps, v.Mirror)
 		}
 		return fmt.Sprintf("step %d of %d, %d%% of the traffic", v.Step, v.Steps, v.Weight)
 	case canary.KindPaused:
