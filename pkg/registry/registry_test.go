@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,7 +161,7 @@ func TestWhatImagesSayOfThemselves(t *testing.T) {
 		return mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: os, Architecture: architecture}}}
 	}
 	attested := platforms(nil, of("unknown", "unknown", built(t, says("no image", "", "", ""), nil)), of("linux", "arm64", built(t, says("arm", "", "", ""), nil)), of("linux", "amd64", built(t, labels, nil)))
-	foreign := platforms(nil, of("linux", "arm64", built(t, labels, nil)))
+	foreign := platforms(nil, of("unknown", "unknown", built(t, says("no image", "", "", ""), nil)), of("linux", "arm64", built(t, labels, nil)))
 	above := platforms(says("2.0.0", "", "", ""), of("linux", "amd64", built(t, labels, nil)))
 	hollow := platforms(says("3.0.0", "", "", ""))
 
@@ -254,6 +255,25 @@ func TestWhatCannotBeRead(t *testing.T) {
 				t.Errorf("got %+v", a)
 			}
 		})
+	}
+}
+
+func TestAnAnswerWithoutAnEndIsCutOff(t *testing.T) {
+	w := serve(t)
+	var sent atomic.Int64
+	w.inBetween(func(out http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v2/" {
+			return false
+		}
+		for block := make([]byte, 64<<10); ; sent.Add(int64(len(block))) {
+			if _, err := out.Write(block); err != nil {
+				return true
+			}
+		}
+	})
+	a := ask(reader(t, w), w.image("sha256:"+strings.Repeat("0", 64)))
+	if !a.Unreached || sent.Load() > 64<<20 { // what is under way in buffers is far less
+		t.Errorf("got %+v after %d bytes", a, sent.Load())
 	}
 }
 

@@ -119,11 +119,8 @@ func usual(labels map[string]string, s canary.Subject) concern {
 var podSuffix = regexp.MustCompile(`^-[a-z0-9]{1,10}-[a-z0-9]{5}$`)
 
 func podOf(pod string, track canary.Party) bool {
-	if pod == "" || track.Deployment == "" {
-		return false
-	}
 	suffix, is := strings.CutPrefix(pod, track.Deployment)
-	return is && podSuffix.MatchString(suffix) || slices.Contains(track.Pods, pod)
+	return is && podSuffix.MatchString(suffix) || pod != "" && slices.Contains(track.Pods, pod)
 }
 
 // about are the alerts that count for a release, those first that end it. With any

@@ -63,6 +63,17 @@ func TestWhatAnAlertDoes(t *testing.T) {
 	}
 }
 
+// What is not active is not counted, though a server tell of it all the same.
+func TestOnlyActiveAlertsCount(t *testing.T) {
+	for _, state := range []string{"suppressed", "unprocessed", ""} {
+		w := &world{}
+		w.says("a:9093", strings.Replace(firing(since, "", "alertname=A,severity=critical,namespace=shop,service=web"), `"state":"active"`, `"state":"`+state+`"`, 1))
+		if a := ask(poller(t, w), subject()); a.Said != canary.Allow {
+			t.Errorf("%q: %+v", state, a)
+		}
+	}
+}
+
 func TestBeforeAReleaseBeganNoAlertEndsIt(t *testing.T) {
 	w := &world{}
 	w.says("a:9093", firing(since, "", "alertname=A,severity=critical,namespace=shop,service=web"))

@@ -124,7 +124,13 @@ func TestAHintHasAlertmanagerAskedAtOnce(t *testing.T) {
 		if s.world.asked() != 2 || fmt.Sprint(s.woken) != "[shop/web]" {
 			t.Errorf("asked %d times, woke %v", s.world.asked(), s.woken)
 		}
-		if a := ask(s.Poller, subject()); len(a.Alerts) != 1 || !a.Alerts[0].RollsBack || s.world.asked() != 2 {
+		pass(5 * time.Second)
+		s.Poke()
+		synctest.Wait()
+		if fmt.Sprint(s.woken) != "[shop/web]" {
+			t.Errorf("that nothing changed woke %v", s.woken)
+		}
+		if a := ask(s.Poller, subject()); len(a.Alerts) != 1 || !a.Alerts[0].RollsBack || s.world.asked() != 3 {
 			t.Errorf("got %+v after %d requests", a, s.world.asked())
 		}
 		pass(5 * time.Second)

@@ -271,6 +271,7 @@ func TestWhatIsNoAnswerHolds(t *testing.T) {
 	}{
 		"Harbor does not know it":        {404, `{"errors":[{"code":"NOT_FOUND","message":"artifact not found"}]}`, canary.Deny, "Harbor has no shop/web@222222222222; push it there, and deploy what was pushed"},
 		"something else is there":        {404, `404 page not found`, canary.Wait, "it answers 404 Not Found: 404 page not found; write the address of Harbor itself"},
+		"another reason of a 404":        {404, `{"errors":[{"code":"PROJECT_HIDDEN"}]}`, canary.Wait, "write the address of Harbor itself"},
 		"JSON of something else":         {404, `{"errors":[]}`, canary.Wait, "write the address of Harbor itself"},
 		"wrong credentials":              {401, `{"errors":[{"code":"UNAUTHORIZED","message":"unauthorized"}]}`, canary.Wait, "write the credentials of an account that Harbor knows, like a robot account, into the file"},
 		"too few rights":                 {403, `{"errors":[{"code":"FORBIDDEN","message":"forbidden"}]}`, canary.Wait, "give the account the permission to read artifacts of this project"},
@@ -416,6 +417,14 @@ func TestNamesLeadNowhereElse(t *testing.T) {
 		if len(w.requests) > 0 {
 			t.Errorf("%q asks for %s", reference, w.requests[0].RequestURI)
 		}
+	}
+}
+
+// What a pod reports comes from a container runtime, and is checked all the same.
+func TestADigestThatIsNoneLeadsNowhereElse(t *testing.T) {
+	w := serve(t)
+	if a := ask(gate(t, w, tiers), subject(image("harbor.example.com/shop/web:v2", "sha256:../../../users"))); a.Said != canary.Deny || len(w.requests) > 0 {
+		t.Errorf("got %+v after %d requests", a, len(w.requests))
 	}
 }
 

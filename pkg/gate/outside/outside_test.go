@@ -73,6 +73,20 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
+func TestCredentialsAreNotSentInTheClear(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked++; fmt.Fprint(w, "{}") }))
+	defer server.Close()
+	o := outside.Options{Credentials: file(t, "user:password")}
+	if err := client(t, o).Get(t.Context(), server.URL, nil, 100, &struct{}{}); err == nil || !strings.Contains(err.Error(), "plaintext: true") || asked != 0 {
+		t.Errorf("got %v after %d requests", err, asked)
+	}
+	o.Plaintext = true
+	if err := client(t, o).Get(t.Context(), server.URL, nil, 100, &struct{}{}); err != nil || asked != 1 {
+		t.Errorf("got %v after %d requests", err, asked)
+	}
+}
+
 func TestAuthoritiesOfAFile(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "{}") }))
 	defer server.Close()
