@@ -44,7 +44,7 @@ var routes = []Mutant{
 	{Name: "the header route forgets mirrors and timeouts", File: "pkg/route/header.go",
 		Old: `out := cloneObject(behind)`, New: `out := map[string]any{"route": clone(behind["route"])}`},
 	{Name: "header routes of other Services are taken away", File: "pkg/route/header.go",
-		Old: `if !own || name != svc.Name && !strings.HasPrefix(name, svc.Name+".") {`, New: `if !own {`},
+		Old: `if !own || name != svc.Name && !strings.HasPrefix(name, svc.Name+".") {`, New: `if !own || name == "" {`},
 	{Name: "copies come from testers too", File: "pkg/route/apply.go",
 		Old: "complete = placeOwn(doc, svc, t)", New: "defer func() { complete = placeOwn(doc, svc, t) && complete }()"},
 	{Name: "copies that somebody else sends are taken off", File: "pkg/route/mirror.go",
