@@ -106,7 +106,7 @@ var table = []Key{
 		Meaning: "How much a canary pod may carry, in what a stable pod carried at the start: the weight waits for as many ready pods, and within a step it rises as they come. 0.1x to 100x; `none`: the weight asks for no pods. Going back never waits.",
 	}, {
 		Name: "max-restarts", Example: "1", Default: "3", Defaultable: true, parse: parseMaxRestarts,
-		Meaning: "So many restarts of the canary's containers in a release, killed for want of memory or ended otherwise, take it back. 1 to 1000; `none`: only a pod that crashes again and again does.",
+		Meaning: "How many restarts of the canary's containers a release may have: one more takes it back, and so does the first that is killed for want of memory. 1 to 1000; `none`: only a pod that crashes again and again does.",
 	}, {
 		Name: "alerts", Example: "default; alertname=~\"Checkout.*\"", Default: matcher.Default, Defaultable: true, parse: parseAlerts,
 		Meaning: "Which active [alerts](alerts.md) hold a release or take it back, where the operator named an Alertmanager: its matchers between commas, alternatives between semicolons. `default`: those about the namespace together with the Service, its Deployments or their pods. `none`: no alert.",

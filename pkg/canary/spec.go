@@ -30,7 +30,7 @@ type Spec struct {
 	Alerts          string         `json:"alerts,omitempty"`     // matchers of alerts, as written; empty: the operator's, "none": no alert counts
 	Tags            string         `json:"tags,omitempty"`       // how images must be named; empty: anyhow
 	Capacity        float64        `json:"capacity,omitempty"`   // how many times a stable pod's traffic a canary pod may have, > 0; 0: as much as comes
-	MaxRestarts     int            `json:"restarts,omitempty"`   // container restarts of the canary in a release that end it; 0: none does
+	MaxRestarts     int            `json:"restarts,omitempty"`   // container restarts of the canary that a release may have; 0: any number
 	Sticky          string         `json:"sticky,omitempty"`     // StickyCookie; empty: users are sent anew with each request
 	Mode            string         `json:"-"`                    // ModePair or ModeInPlace; empty: discovered
 	Service         string         `json:"-"`                    // name; empty: discovered
