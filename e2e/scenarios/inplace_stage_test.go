@@ -243,7 +243,7 @@ func (st *stage) outcomes() []string {
 	slices.SortFunc(list.Items, func(a, b appsv1.ControllerRevision) int { return int(a.Revision - b.Revision) })
 	var out []string
 	for _, r := range list.Items {
-		if o := r.Annotations["serin.dev/outcome"]; o != "" {
+		if o := r.Annotations["serin.dev/outcome"]; o != "" && o != "UnderWay" { // that one has begun
 			out = append(out, o)
 		}
 	}
