@@ -212,11 +212,13 @@ func rank(first bool) int {
 
 // regressions are the cases that found a mistake once.
 var regressions = map[string]string{
-	"a clock that was ahead when a step was written held the release for as long":     "pair-pause/5/clock-behind",
-	"likewise the subsets of a release in place":                                      "inplace-promotion/4/clock-behind",
-	"an answer of no use to the first question of all held a release for good":        "pair-promotion/1/metrics-nan",
-	"the first user came though nobody could judge the canary any more":               "inplace-promotion/1/metrics-unscraped",
-	"a canary that waited for its pods got users on a verdict of long ago":            "inplace-late-breach/10/metrics-unreachable",
+	"a clock that was ahead when a step was written held the release for as long":   "pair-pause/5/clock-behind",
+	"likewise the subsets of a release in place":                                    "inplace-promotion/4/clock-behind",
+	"an answer of no use to the first question of all held a release for good":      "pair-promotion/1/metrics-nan",
+	"the first user came though nobody could judge the canary any more":             "inplace-promotion/1/metrics-unscraped",
+	"a canary that waited for its pods got users on a verdict of long ago":          "inplace-late-breach/10/metrics-unreachable",
+	"a release after one that went back without data took blindness for no traffic": "pair-superseded/4/metrics-empty",
+	"likewise in place": "inplace-superseded/14/metrics-empty",
 	"a release that was opted out by its process's last write was in no history":      "pair-opted-out/6/crash-after",
 	"likewise one of a Deployment that was deleted":                                   "inplace-deleted/12/crash-after",
 	"a step that was written to one VirtualService before an outage is over after it": "inplace-scaled/9/outage-40s",

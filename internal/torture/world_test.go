@@ -86,8 +86,10 @@ func newWorld(t *testing.T, s *scenario, c Case, clean record) *world {
 		restart: restart{after: 5 * time.Second},
 	}
 	// A state of an hour ago has the judge ask for an hour in which the canary had no
-	// users yet: with another fault beside, a good release may go back for that.
-	w.loose = len(c.Faults) > 1 && slices.ContainsFunc(c.Faults, func(i injection) bool { return strings.HasPrefix(i.fault.name, "clock-") })
+	// users yet: with another fault beside, or a bad release of the same workload within
+	// that hour, a good release may go back for that.
+	retried := len(s.ends) > 1 && s.ends[0] == rolledBack
+	w.loose = (len(c.Faults) > 1 || retried) && slices.ContainsFunc(c.Faults, func(i injection) bool { return strings.HasPrefix(i.fault.name, "clock-") })
 	w.logs = slices.ContainsFunc(c.Faults, func(i injection) bool { return i.fault.name == "crash-stale" })
 	w.watch = newObserver(rules{
 		InPlace: s.inPlace, Jumps: s.jumps, Restores: s.restores, Bake: s.bake(), Writes: clean.Writes, Bad: map[string]bool{},

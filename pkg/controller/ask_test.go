@@ -89,7 +89,9 @@ func TestARollbackWaitsForNobody(t *testing.T) {
 		others.say(canary.AskEndpoints, canary.Answer{Said: canary.Allow})
 		c, stop := w.run()
 		w.deploy("web-v2", "v2", "two", with(opted, map[string]any{"serin.dev/gates": "data@before-promotion+before-rollback+after-rollback"}))
-		w.until(10*time.Minute, "it waits at 25%", func() bool { return w.weight("web") == 25 && slices.Equal(w.seen(c), []canary.Reason{canary.GateUnreached}) })
+		w.until(10*time.Minute, "it waits at 25%", func() bool {
+			return w.weight("web") == 25 && slices.Equal(w.seen(c), []canary.Reason{canary.GateUnreached})
+		})
 		w.mesh.setErrors(1)
 		w.until(time.Minute, "at stable", func() bool { return w.weight("web") == 0 })
 		others.say(canary.AskGate, canary.Answer{Said: canary.Allow})
@@ -112,7 +114,7 @@ func TestAtRestNobodyIsAskedAnythingOnceNoTrafficIsLeft(t *testing.T) {
 		others.say(canary.AskResidual, canary.Answer{Said: canary.Allow})
 		w.until(time.Minute, "it is gone", func() bool { return slices.Contains(w.reasons(), string(canary.TrafficGone)) })
 		before := len(others.asked)
-		time.Sleep(6 * time.Hour)
+		pass(6 * time.Hour)
 		if v := c.Views()[0]; v.Removable != "web-v1" || len(others.asked) != before {
 			t.Errorf("removable is %q, and it was asked %d times more", v.Removable, len(others.asked)-before)
 		}

@@ -23,7 +23,8 @@ type bench struct {
 
 	mu     sync.Mutex
 	trials map[cluster.Key]*trial
-	began  time.Time // when this replica began to judge
+	seen   map[cluster.Key]time.Time // until when fresh samples of a Service were read, by trials that are over
+	began  time.Time                 // when this replica began to judge
 	// changed tells each of the loops that there may be something else to do.
 	changed [loops]chan struct{}
 }
@@ -54,7 +55,7 @@ type benchOptions struct {
 }
 
 func newBench(o benchOptions) *bench {
-	b := &bench{options: o, trials: map[cluster.Key]*trial{}}
+	b := &bench{options: o, trials: map[cluster.Key]*trial{}, seen: map[cluster.Key]time.Time{}}
 	for i := range b.changed {
 		b.changed[i] = make(chan struct{}, 1)
 	}
@@ -73,19 +74,35 @@ func concerns(s canary.State) bool {
 func (b *bench) follow(k cluster.Key, s canary.State, seen map[canary.ObjectKey]canary.Seen) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	t := b.trials[k]
+	if t != nil && (t.state.Rollout != s.Rollout || !concerns(s)) {
+		b.retire(t)
+		t = nil
+	}
 	if !concerns(s) {
-		delete(b.trials, k)
 		return
 	}
-	t := b.trials[k]
-	if t == nil || t.state.Rollout != s.Rollout {
-		t = &trial{key: k}
+	if t == nil {
+		t = &trial{key: k, sighted: time.Since(b.seen[k]) < sightedFor}
 		b.trials[k] = t
 	}
 	t.state = s
 	if t.reading.Follow(s, written(s, seen)) {
 		t.see(time.Now())
 		b.tellLoops()
+	}
+}
+
+// sightedFor is how long a Service that was seen in Prometheus is expected to be seen:
+// the next release of it does not take an answer without samples for a Service without
+// traffic.
+const sightedFor = time.Hour
+
+// retire lets a trial go, but for what the next one has to know.
+func (b *bench) retire(t *trial) {
+	delete(b.trials, t.key)
+	if !t.newest.IsZero() {
+		b.seen[t.key] = time.Now()
 	}
 }
 
@@ -104,6 +121,7 @@ func (b *bench) drop(k cluster.Key) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.trials, k)
+	delete(b.seen, k)
 }
 
 // verdict is the judge's answer for a rollout where it stands now; zero when

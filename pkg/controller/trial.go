@@ -39,6 +39,8 @@ type trial struct {
 	// newest is when a proxy that reports on it was scraped last, as found out at
 	// measured: before the first step nothing else tells that Prometheus sees them.
 	newest, measured time.Time
+	// sighted tells that a trial of the Service before this one was shown samples.
+	sighted bool
 
 	// behind tells that there is more to read than what was just closed, so that
 	// no verdict is of now.
@@ -89,7 +91,7 @@ func (t *trial) widthDue(now time.Time) (at time.Time, some bool) {
 // unseen tells that there were requests to stable, and that Prometheus shows no
 // fresh sample of its proxies any more, or was not asked for long.
 func (t *trial) unseen(now time.Time) bool {
-	if t.state.Phase != canary.Testing || t.measured.IsZero() || t.newest.IsZero() && t.reading.Case().Baseline().Stable.Requests == 0 {
+	if t.state.Phase != canary.Testing || t.measured.IsZero() || t.newest.IsZero() && !t.sighted && t.reading.Case().Baseline().Stable.Requests == 0 {
 		return false
 	}
 	age := canary.Freshness(t.blockWidth())
