@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,6 +85,9 @@ var errHalf = errors.New("read the answer")
 // errAway tells that a pod, or the proxy, could not be asked, so that nothing is known.
 var errAway = errors.New("can't be asked")
 
+// errLate tells that the time of all checks was over.
+var errLate = errors.New("out of time")
+
 // errUnconnected tells that there was no connection.
 var errUnconnected = errors.New("no connection")
 
@@ -122,22 +126,28 @@ func (p *Prober) Run(ctx context.Context, b Batch) (results []canary.Check, fail
 }
 
 // outcome finds the first check that surely failed, or else why some could not be asked.
+// Where all could, but not in the time that they have, the first of these failed: with
+// what can't be asked before them, that time says nothing.
 func (b Batch) outcome(results []canary.Check, away []error) (failed int, err error) {
-	at := 0
+	at, late := 0, -1
 	for range b.Targets {
 		for _, sequence := range b.Checks {
-			for i := range sequence {
-				if away[at] == nil && !results[at+i].Passed {
-					return at + i, nil
-				}
-			}
-			if err == nil {
+			bad := slices.IndexFunc(results[at:at+len(sequence)], func(c canary.Check) bool { return !c.Passed })
+			switch {
+			case bad >= 0 && away[at] == nil:
+				return at + bad, nil
+			case errors.Is(away[at], errLate) && late < 0:
+				late = at + bad
+			case errors.Is(away[at], errAway) && err == nil:
 				err = away[at]
 			}
 			at += len(sequence)
 		}
 	}
-	return -1, err
+	if err != nil {
+		return -1, err
+	}
+	return late, nil
 }
 
 // client speaks HTTP with one pod. Whatever address it is told, it connects to the
@@ -192,61 +202,67 @@ const (
 // the pod.
 func (r run) sequence(ctx context.Context, checks smoke.Sequence, into []canary.Check) error {
 	for i, c := range checks {
-		into[i] = canary.Check{Name: c.Name() + " on " + r.target.Pod, Sentence: afterFailure}
+		into[i] = canary.Check{Name: r.name(c), Sentence: afterFailure}
 	}
 	values := map[string]string{}
 	for i, c := range checks {
 		if ctx.Err() != nil {
 			into[i].Sentence = afterTime
-			return nil
+			return errLate
 		}
-		a, sentence, err := r.check(ctx, c, values, i)
-		into[i].Sentence, into[i].Took, into[i].Passed = sentence, a.Took, err == nil
-		if errors.Is(err, errAway) {
-			return err
-		}
-		if err != nil {
-			return nil // a check that failed is a result
+		var away error
+		into[i], away = r.check(ctx, c, values, i)
+		if away != nil || !into[i].Passed {
+			return away
 		}
 	}
 	return nil
 }
 
-// errFailed tells that a check failed; why is in its sentence.
-var errFailed = errors.New("the check failed")
-
-// check runs one check and takes its values.
-func (r run) check(ctx context.Context, c smoke.Check, values map[string]string, number int) (smoke.Answer, string, error) {
+// check runs one check and takes its values. It fails where nothing is known of the
+// pod.
+func (r run) check(ctx context.Context, c smoke.Check, values map[string]string, number int) (result canary.Check, away error) {
+	result.Name = r.name(c)
 	request, err := c.Fill(values)
 	if err != nil {
-		return smoke.Answer{}, "not asked: " + err.Error(), errFailed
+		result.Sentence = "not asked: " + err.Error()
+		return result, nil //nolint:nilerr // what is wrong is the result
 	}
 	answer, err := r.send(ctx, request, number)
-	if ctx.Err() != nil {
-		return answer, outOfTime, errFailed
+	result.Took = answer.Took
+	switch {
+	case err != nil && ctx.Err() != nil:
+		result.Sentence = outOfTime
+		return result, errLate
+	case err != nil:
+		return r.unanswered(result, err)
 	}
-	// A port that refuses is the pod's own word; packets that are lost are nobody's.
-	if errors.Is(err, errUnconnected) && (r.prober.options.Proxy != nil || !errors.Is(err, syscall.ECONNREFUSED)) {
-		err = fmt.Errorf("%s %w: %s", r.whom(), errAway, r.prober.failure(err))
-	}
-	if errors.Is(err, errAway) {
-		return answer, "not asked: " + err.Error(), err
-	}
-	if err != nil {
-		return answer, r.prober.failure(err), errFailed
-	}
-	seen, passed := c.Judge(answer, values)
-	if !passed {
-		return answer, seen, errFailed
-	}
+	result.Sentence, result.Passed = c.Judge(answer, values)
 	for _, take := range c.Take {
 		value, err := take.From(answer, request.Target)
-		if err != nil {
-			return answer, seen + ", but with " + err.Error(), errFailed
+		if err != nil && result.Passed {
+			result.Sentence, result.Passed = result.Sentence+", but with "+err.Error(), false
 		}
 		values[take.Name] = value
 	}
-	return answer, seen, nil
+	return result, nil
+}
+
+// name is a check as people see it.
+func (r run) name(c smoke.Check) string { return c.Name() + " on " + r.target.Pod }
+
+// unanswered tells why a check has no answer. A port that refuses is the pod's own
+// word; packets that are lost are nobody's.
+func (r run) unanswered(result canary.Check, err error) (canary.Check, error) {
+	result.Sentence = r.prober.failure(err)
+	if errors.Is(err, errUnconnected) && (r.prober.options.Proxy != nil || !errors.Is(err, syscall.ECONNREFUSED)) {
+		err = fmt.Errorf("%s %w: %s", r.whom(), errAway, result.Sentence)
+	}
+	if errors.Is(err, errAway) {
+		result.Sentence = "not asked: " + err.Error()
+		return result, err
+	}
+	return result, nil
 }
 
 // send sends a request and reads the answer. As long as there is no connection, it

@@ -450,6 +450,20 @@ func TestAPodThatCannotBeReachedHoldsAndFailsNothing(t *testing.T) {
 	}
 }
 
+// More checks of pods that can't be reached than there is time for fail nothing either.
+func TestManyChecksOfPodsThatCannotBeReachedFailNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(usual)
+		p.dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+		q, s := about(strings.Repeat("GET /;", 9)+"GET /", slices.Repeat([]string{"192.0.2.1:80"}, MaxPods)...)
+		began := time.Now()
+		if a := p.Ask(t.Context(), q, s); a.Said != canary.Wait || !a.Unreached || time.Since(began) != usual.Total {
+			t.Errorf("%s after %s: %s", a.Said, time.Since(began), a.Sentence)
+		}
+		pass(time.Minute)
+	})
+}
+
 // Whoever has many slow checks takes no time from others.
 func TestQuestionsDoNotWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
