@@ -47,6 +47,9 @@ func (st *stage) plugin() plugin {
 		st.Fatalf("build the plugin: %v\n%s", err, out)
 	}
 	text := fmt.Sprintf("leaderElection: {namespace: serin-system, name: serin-%s}\nprometheus: {url: %q}\n%s", st.name, st.box.PrometheusURL(), operator)
+	if st.script.inPlace {
+		text += "inPlace: {enabled: true, settle: 1s}\n"
+	}
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
 		st.Fatal(err)
 	}
@@ -202,7 +205,7 @@ func commandLine(t *testing.T, name string) {
 	p.says(7, []string{"wait", "web-v2", "--nothing-after", "1s"}, "nothing to release")
 	p.says(0, []string{"rollback", "web"}, "all traffic goes back to web-v1")
 	st.reachesPhase("RolledBack")
-	p.says(0, []string{"history", "web"}, `^web +\S+ +RolledBack +100%`)
+	p.says(0, []string{"history", "web"}, `^web +1 +\S+ .* RolledBack +100% .* no: it was rolled back \(RolledBackByCommand\)$`)
 
 	before := st.versions.state()
 	p.says(0, []string{"retry", "web"}, `is (Testing|Progressing) at \d+% after `)

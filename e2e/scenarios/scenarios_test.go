@@ -63,6 +63,11 @@ var scenarios = []scenario{
 	{"annotations with mistakes move nothing", "mistakes", mistakes, core},
 	{"opting out in mid-release takes everything back", "opt-out", optOut, core},
 	{"the user's server-side apply works after the last write", "apply", applyAfterwards, core},
+	// Going back.
+	{"a promotion in place is taken back by digest", "back-digest", goesBackByDigest, core},
+	{"a plain update is undone by kubectl, to compare", "back-undo", undoneByKubectl, further},
+	{"a promotion is taken back at once while the old pods run", "back-at-once", goesBackAtOnce, further},
+	{"a promotion is taken back by digest when the old pods are gone", "back-no-pods", goesBackFromNoPods, further},
 	// Routes.
 	{"two routes in two VirtualServices move together", "two-routes", twoVirtualServices, core},
 	// Pipelines.

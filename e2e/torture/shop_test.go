@@ -259,7 +259,7 @@ func (s *shop) reason(ctx context.Context, known map[string]string) (reason stri
 			return err
 		}
 		for _, r := range list.Items {
-			if _, is := known[r.Name]; !is {
+			if _, is := known[r.Name]; !is && r.Annotations["serin.dev/reason"] != "" {
 				reason = r.Annotations["serin.dev/reason"]
 			}
 		}
@@ -278,7 +278,9 @@ func (s *shop) recorded(ctx context.Context) (map[string]string, error) {
 		}
 		clear(out)
 		for _, r := range list.Items {
-			out[r.Name] = r.Annotations["serin.dev/outcome"]
+			if outcome := r.Annotations["serin.dev/outcome"]; outcome != "UnderWay" {
+				out[r.Name] = outcome
+			}
 		}
 		return nil
 	})

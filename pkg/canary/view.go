@@ -221,6 +221,12 @@ type Past struct {
 	Digests  []string  `json:"digests,omitempty"`
 	Requests int64     `json:"requests"`
 	Errors   int64     `json:"errors"`
+	// Images are what it ran, and StableImages what ran before it, with digests where
+	// pods reported them.
+	Images       []Image    `json:"images,omitempty"`
+	StableImages []Image    `json:"stableImages,omitempty"`
+	Approvals    []Approval `json:"approvals,omitempty"`
+	Unverified   string     `json:"unverified,omitempty"` // which checks of its rollback failed
 }
 
 // PastOf is a kept release as shown.
@@ -228,6 +234,7 @@ func PastOf(r Release) Past {
 	return Past{
 		Rollout: r.Rollout, Canary: r.Canary.Deployment, Outcome: r.Outcome, Reason: r.Reason, Sentence: r.Message,
 		Started: r.Started, Ended: r.Ended, Weight: r.Weight, Digests: r.Digests, Requests: r.Requests, Errors: r.Errors,
+		Images: r.Images, StableImages: r.StableImages, Approvals: r.Approvals, Unverified: r.Unverified,
 	}
 }
 

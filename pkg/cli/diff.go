@@ -130,13 +130,13 @@ func (s *session) now(ctx context.Context, k objects.Key, all []kept) (compared,
 			return c, err
 		}
 	}
-	c.config, err = s.cluster.configNow(ctx, k.Namespace, all)
-	return c, err
+	c.config = s.cluster.configNow(ctx, k.Namespace, all)
+	return c, nil
 }
 
 // configNow are the ConfigMaps that records name, as they are now. Those that the user
 // may not read are left out.
-func (c cluster) configNow(ctx context.Context, namespace string, all []kept) (found []history.Config, err error) {
+func (c cluster) configNow(ctx context.Context, namespace string, all []kept) (found []history.Config) {
 	for _, k := range all {
 		for _, was := range k.before.Config {
 			if slices.ContainsFunc(found, func(f history.Config) bool { return f.Name == was.Name }) {
@@ -153,7 +153,7 @@ func (c cluster) configNow(ctx context.Context, namespace string, all []kept) (f
 			found = append(found, one)
 		}
 	}
-	return found, nil
+	return found
 }
 
 // compare shows what differs between two sides, or that nothing does.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -238,7 +239,7 @@ func (s *session) differences(ctx context.Context, k objects.Key, one kept) ([]s
 				return nil, err
 			case text == nil:
 				all = append(all, kind.name+" "+name+" is gone")
-			case string(text) != string(old):
+			case !bytes.Equal(text, old):
 				all = append(all, kind.name+" "+name+" has changed")
 			}
 		}

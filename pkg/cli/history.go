@@ -64,11 +64,7 @@ type recorded struct {
 	Service string `json:"service"`
 	Number  int64  `json:"number"`
 	canary.Past
-	UnderWay     bool              `json:"underWay,omitempty"`
-	Images       []canary.Image    `json:"images,omitempty"`
-	StableImages []canary.Image    `json:"stableImages,omitempty"`
-	Approvals    []canary.Approval `json:"approvals,omitempty"`
-	Unverified   string            `json:"unverified,omitempty"`
+	UnderWay bool `json:"underWay,omitempty"`
 	// CanGoBack tells that rollback can make users run it; WhyNot says why it can't.
 	CanGoBack bool   `json:"canGoBack"`
 	WhyNot    string `json:"whyNot,omitempty"`
@@ -181,11 +177,7 @@ func (s *session) listed(ctx context.Context, k objects.Key) ([]recorded, error)
 	running := s.usersRun(ctx, k, all)
 	var out []recorded
 	for _, one := range all {
-		r := one.release
-		row := recorded{
-			Service: k.Name, Number: one.number, Past: canary.PastOf(r), UnderWay: one.begun,
-			Images: r.Images, StableImages: r.StableImages, Approvals: r.Approvals, Unverified: r.Unverified,
-		}
+		row := recorded{Service: k.Name, Number: one.number, Past: canary.PastOf(one.release), UnderWay: one.begun}
 		if row.WhyNot, err = s.cluster.whyNot(ctx, k.Namespace, one, running); err != nil {
 			return nil, err
 		}
@@ -223,21 +215,18 @@ func allImages(all []kept) (images []canary.Image) {
 
 // whyNot says why nobody can go back to a release; empty: somebody can.
 func (c cluster) whyNot(ctx context.Context, namespace string, k kept, running string) (string, error) {
-	v, err := k.released()
-	if err != nil {
-		return err.Error(), nil
-	}
-	if running == essence(v.template, v.images) {
+	v, refused := k.released()
+	switch {
+	case refused != nil:
+		return refused.Error(), nil //nolint:nilerr // that is what was asked
+	case running == essence(v.template, v.images):
 		return "users run it", nil
 	}
 	now, err := c.settingsOf(ctx, namespace, v)
-	if err != nil {
-		return "", err
-	}
-	if len(now.gone) > 0 {
+	if err == nil && len(now.gone) > 0 {
 		return "ConfigMap " + strings.Join(now.gone, ", ") + " is gone", nil
 	}
-	return "", nil
+	return "", err
 }
 
 func (s *screen) recorded(all []recorded, now time.Time) {
@@ -280,10 +269,7 @@ func (o *historyOptions) one(ctx context.Context, s *session, keys []objects.Key
 	if o.export != "" {
 		return s.export(ctx, k, one, o.export, o.secrets)
 	}
-	row := recorded{
-		Service: k.Name, Number: one.number, Past: canary.PastOf(one.release), UnderWay: one.begun, Images: one.release.Images,
-		StableImages: one.release.StableImages, Approvals: one.release.Approvals, Unverified: one.release.Unverified,
-	}
+	row := recorded{Service: k.Name, Number: one.number, Past: canary.PastOf(one.release), UnderWay: one.begun}
 	if row.WhyNot, err = s.cluster.whyNot(ctx, k.Namespace, one, s.usersRun(ctx, k, all)); err != nil {
 		return err
 	}

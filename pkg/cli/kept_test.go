@@ -3,10 +3,12 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"serin.dev/serin/internal/apiserver"
+	"serin.dev/serin/pkg/canary"
 )
 
 // shopConfig makes a ConfigMap, or takes it away: config settings KEY=VALUE, config settings.
@@ -111,4 +113,73 @@ func shopOwned(ts *testscript.TestScript, _ bool, args []string) {
 			"fieldsV1": map[string]any{"f:spec": map[string]any{"f:template": map[string]any{}}},
 		}}
 	})
+}
+
+func TestAQuestionIsAnsweredByYesAlone(t *testing.T) {
+	for answer, goes := range map[string]bool{"y\n": true, "Yes\n": true, " yes \nno\n": true, "n\n": false, "\n": false, "": false, "yesterday\n": false, "ja\n": false} {
+		var said strings.Builder
+		err := confirmed(strings.NewReader(answer), &said, "Go back?")
+		if (err == nil) != goes || said.String() != "Go back? [y/N] " {
+			t.Errorf("%q: %v, after %q", answer, err, said.String())
+		}
+	}
+}
+
+// What a record says is written by others too: what is no digest is never written as one.
+func TestImagesAreNamedByDigestsAlone(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("ab", 32)
+	template := func(images ...string) map[string]any {
+		var containers []any
+		for i, image := range images {
+			containers = append(containers, map[string]any{"name": fmt.Sprint("c", i), "image": image})
+		}
+		return map[string]any{"spec": map[string]any{"containers": containers}}
+	}
+	for _, c := range []struct {
+		name  string
+		image string
+		known canary.Image
+		want  string // empty: refused
+	}{
+		{"a tag gets the digest that its pods reported", "shop:1", canary.Image{Container: "c0", Reference: "shop:1", Digest: digest}, "shop:1@" + digest},
+		{"a digest stays", "shop@sha256:cd", canary.Image{}, "shop@sha256:cd"},
+		{"no digest is known", "shop:1", canary.Image{Container: "c0", Reference: "shop:1"}, ""},
+		{"the digest is of another image", "shop:1", canary.Image{Container: "c0", Reference: "shop:2", Digest: digest}, ""},
+		{"the digest is of another container", "shop:1", canary.Image{Container: "c1", Reference: "shop:1", Digest: digest}, ""},
+		{"what is recorded is no digest", "shop:1", canary.Image{Container: "c0", Reference: "shop:1", Digest: "sha256:1 evil/image"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tree := template(c.image)
+			err := byDigest(tree, []canary.Image{c.known})
+			got := containersOf(tree)[0]["image"]
+			if c.want == "" && (err == nil || got != c.image) || c.want != "" && got != c.want {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestTwoTemplatesRunTheSameByDigestAndContent(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("ab", 32)
+	known := []canary.Image{{Container: "web", Reference: "shop:1", Digest: digest}}
+	template := func(version, image, value string) map[string]any {
+		return map[string]any{"metadata": map[string]any{"labels": map[string]any{"version": version}}, "spec": map[string]any{"containers": []any{
+			map[string]any{"name": "web", "image": image, "env": []any{map[string]any{"name": "A", "value": value}}},
+		}}}
+	}
+	first := essence(template("v1", "shop:1", "x"), known)
+	for name, other := range map[string]string{
+		"in another Deployment": essence(template("v2", "shop:1", "x"), known), "named by digest": essence(template("v1", "shop:1@"+digest, "x"), nil),
+	} {
+		if other != first {
+			t.Errorf("%s it is another:\n%s\n%s", name, other, first)
+		}
+	}
+	for name, other := range map[string]string{
+		"of another setting": essence(template("v1", "shop:1", "y"), known), "of an unknown digest": essence(template("v1", "shop:1", "x"), nil),
+	} {
+		if other == first {
+			t.Errorf("one %s is the same", name)
+		}
+	}
 }

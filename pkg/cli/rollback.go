@@ -294,8 +294,8 @@ func (b *goingBack) place(ctx context.Context, s *session, found sight, last kep
 	if name != b.version.side.Deployment {
 		b.template = relabelled(b.template, labelsOf(treeOf(live.Spec.Template)))
 	}
-	if live.Spec.Replicas != nil && *live.Spec.Replicas == 0 && serves.Spec.Replicas != nil {
-		b.replicas = *serves.Spec.Replicas
+	if has, needs := live.Spec.Replicas, serves.Spec.Replicas; has != nil && needs != nil && *has < *needs {
+		b.replicas = *needs
 	}
 	before := found.state.Phase == canary.Succeeded && found.state.Weight == 100 && last.release.Rollout == found.state.Rollout
 	b.routes = !b.inSteps && before && name == found.state.Stable.Deployment && sameImages(last.release.StableImages, b.version.images)
@@ -314,7 +314,7 @@ func sameImages(a, b []canary.Image) bool {
 // gitOpsOf is the GitOps tool that owns a Deployment's pod template; empty: none does.
 func gitOpsOf(d *appsv1.Deployment) string {
 	for _, entry := range d.ManagedFields {
-		if entry.FieldsV1 != nil && mode.GitOps(entry.Manager) && strings.Contains(string(entry.FieldsV1.Raw), `"f:template"`) {
+		if entry.FieldsV1 != nil && mode.GitOps(entry.Manager) && strings.Contains(entry.FieldsV1.GetRawString(), `"f:template"`) {
 			return entry.Manager
 		}
 	}

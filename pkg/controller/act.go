@@ -82,10 +82,8 @@ func (c *Controller) act(ctx context.Context, s situation, p canary.Plan, writes
 	}
 	c.progress.settled(s.key)
 	c.begin(ctx, s)
-	if p.Record != nil && p.Record.Reason == canary.StateLost {
-		if err := c.fresh(ctx, s); err != nil {
-			return catchUp, err // of a state that only the informer has not seen, nothing is lost
-		}
+	if err := c.confirmLoss(ctx, s, p); err != nil {
+		return catchUp, err
 	}
 	if err := c.record(ctx, s, p); err != nil {
 		return 0, err

@@ -118,6 +118,15 @@ func (c *Controller) begin(ctx context.Context, s situation) {
 	c.begun.put(s.key, one)
 }
 
+// confirmLoss fails unless a state that is to be recorded as lost is: it may be that
+// only the informer has not seen it.
+func (c *Controller) confirmLoss(ctx context.Context, s situation, p canary.Plan) error {
+	if p.Record == nil || p.Record.Reason != canary.StateLost {
+		return nil
+	}
+	return c.fresh(ctx, s)
+}
+
 // recordOf is the record of a rollout, as the informer has it; nil without one.
 func (c *Controller) recordOf(k cluster.Key, service, rollout string) *appsv1.ControllerRevision {
 	name := history.Name(k.Name, rollout)
@@ -237,7 +246,7 @@ func templatesIn(o topology.Objects) (trees []any) {
 // another fails where a template is not that of a track.
 func another(side canary.Side, hash string, err error) error {
 	if err == nil && hash != side.Template {
-		return fmt.Errorf("Deployment %s has another one by now", side.Deployment)
+		return fmt.Errorf("another is asked for by Deployment %s by now", side.Deployment)
 	}
 	return err
 }

@@ -193,11 +193,12 @@ func readState(vs *unstructured.Unstructured) State {
 	return s
 }
 
-// remember reads the newest of the history's records.
+// remember reads the newest of the history's records of releases that ended.
 func (s *State) remember(records []*unstructured.Unstructured) {
 	var newest *unstructured.Unstructured
 	for _, r := range records {
-		if newest == nil || number(r) > number(newest) {
+		ended := r.GetAnnotations()["serin.dev/outcome"] != "UnderWay"
+		if ended && (newest == nil || number(r) > number(newest)) {
 			newest = r
 		}
 	}
