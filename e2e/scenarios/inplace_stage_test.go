@@ -243,11 +243,7 @@ func (st *stage) outcomes() []string {
 	slices.SortFunc(list.Items, func(a, b appsv1.ControllerRevision) int { return int(a.Revision - b.Revision) })
 	var out []string
 	for _, r := range list.Items {
-<<<<<<< HEAD
-		if o := r.Annotations["serin.dev/outcome"]; o != "UnderWay" {
-=======
 		if o := r.Annotations["serin.dev/outcome"]; o != "" && o != "UnderWay" { // that one has begun
->>>>>>> 7af55add1bec22db2e68e48fb5634ece15337f15
 			out = append(out, o)
 		}
 	}
