@@ -55,6 +55,7 @@ var scenarios = []scenario{
 	{"a version that is sent copies first goes all the way", "shadow", shadowPasses, further},
 	{"a route that mirrors already keeps a release with copies from starting", "shadow-taken", shadowTaken, further},
 	{"users stay on their version over a raise, and come back", "sticky", sticky, core},
+	{"users of one Deployment stay on their version, and nothing is left", "sticky-in-place", stickyInPlace, further},
 	// People.
 	{"dashboards and alerts have their data", "monitoring", monitored, further},
 	{"commands pause, resume, promote and abort", "commands", commands, core},

@@ -178,3 +178,37 @@ func sticky(t *testing.T, name string) {
 		st.Errorf("the routes were\n%s\nand are\n%s", before, after)
 	}
 }
+
+// stickyInPlace has users of one Deployment kept on their version, which is released in
+// place and leaves nothing behind.
+func stickyInPlace(t *testing.T, name string) {
+	st := openShop(t, name, shop{steps: "30%/20m, 100%/2s", settings: settings{"sticky": "cookie"}, jumps: true})
+	before := st.spec()
+	st.setImage("v2")
+	st.reachesWeight(30)
+	st.arrives("v2")
+	users := st.browsers(manyUsers)
+	st.until("cookies are set", func() error {
+		probe := st.browsers(1)[0]
+		if probe.ask(); probe.said() == "" {
+			return errNoCookie
+		}
+		return nil
+	})
+	for _, b := range users {
+		b.ask()
+	}
+	st.Logf("at 30%%: %d of %d users are on the canary", st.stays(users), manyUsers)
+	st.command("promote #1")
+	st.ends(1, "Succeeded")
+	st.settles(st.users, "v2")
+	for _, b := range users {
+		if got := b.ask(); got != "v2" {
+			st.Errorf("after the promotion a user with the cookie %q is served by %s", b.said(), got)
+		}
+	}
+	st.closeShop("v2", false)
+	if after := st.spec(); after != before {
+		st.Errorf("the routes were\n%s\nand are\n%s", before, after)
+	}
+}
