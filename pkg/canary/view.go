@@ -405,7 +405,7 @@ func (s Step) coming() string {
 	if s.Mirror > 0 {
 		return fmt.Sprintf("The canary is sent a copy of %d%% of the traffic", s.Mirror)
 	}
-	return fmt.Sprintf("%d%% of the traffic go to the canary", s.Weight)
+	return fmt.Sprintf("%d%% of the traffic goes to the canary", s.Weight)
 }
 
 // nextStep is what comes after a step: not before its bake is over.

@@ -38,7 +38,7 @@ func TestWhatMakesAReleaseSafeIsShown(t *testing.T) {
 	approval := releasing(canary.Progressing, canary.AwaitingApproval, yes)
 	approval.Awaits = []canary.Awaited{{Kind: canary.AwaitApproval, Step: 3, Sentence: yes}}
 	approval.Approvals = []canary.Approval{{Step: 1, By: "jane@example.com", At: shownAt.Add(-12 * time.Minute)}, {Step: 2, At: shownAt.Add(-4 * time.Minute)}}
-	approval.Next = canary.NextView{Sentence: "25% of the traffic go to the canary when all that it waits for is there"}
+	approval.Next = canary.NextView{Sentence: "25% of the traffic goes to the canary when all that it waits for is there"}
 
 	const hours = "Release hours begin on Mon at 09:00 (Europe/Berlin)"
 	gates := releasing(canary.Progressing, canary.AwaitingGate, hours+"; and 1 thing more")

@@ -138,8 +138,8 @@ func outside(m Message) (all []fact) {
 		if v.InPlace {
 			name = v.Stable.Deployment
 		}
-		all = append(all, fact{"Who", "anybody who may change Deployment " + name + " in namespace " + v.Namespace})
-		all = append(all, fact{"Canary runs", images(v.Canary)}, fact{"Stable runs", images(v.Stable)})
+		all = append(all, fact{"Who", "anybody who may change Deployment " + name + " in namespace " + v.Namespace},
+			fact{"Canary runs", images(v.Canary)}, fact{"Stable runs", images(v.Stable)})
 	}
 	var others []string
 	for _, a := range v.Awaits {

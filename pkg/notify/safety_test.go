@@ -100,7 +100,7 @@ func TestWhatEveryServiceIsToldOfSafety(t *testing.T) {
 			}
 			got := m.text.plain()
 			for _, service := range Types() {
-				form := ""
+				var form string
 				if service == typeEmail {
 					form = strings.ReplaceAll(string(email{ch: channelOf(t, service)}.letter(m)), "\r\n", "\n")
 				} else {

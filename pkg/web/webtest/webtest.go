@@ -133,7 +133,7 @@ func Approval() canary.Detail {
 	v.Path = append([]canary.StepView{{Mirror: 10, Bake: canary.Span(5 * time.Minute)}}, v.Path...)
 	const hours, yes = "Release hours begin on Mon at 09:00 (Europe/Berlin)", "Step 3 (25%) waits for approval: kubectl canary approve orders-v2, or the command approve#id"
 	v.Sentence = hours + "; and 1 thing more"
-	v.Next = canary.NextView{Sentence: "25% of the traffic go to the canary when all that it waits for is there"}
+	v.Next = canary.NextView{Sentence: "25% of the traffic goes to the canary when all that it waits for is there"}
 	v.Shares = []canary.ShareView{{VirtualService: "orders", Least: 5, Most: 5}}
 	v.Verdict = verdict("Promote", "WithinLimits", "0.31% of 1 290 canary requests failed, at most 1% may")
 	v.Verdict.For = 3.2
