@@ -35,7 +35,7 @@ var tenancy = []Mutant{
 	{Name: "an annotation that nobody knows is passed over", File: "pkg/annotation/annotation.go",
 		Old: `mistakes := unknown(values, at)`, New: `mistakes := unknown(nil, at)`},
 	{Name: "a value of any length is read", File: "pkg/annotation/annotation.go",
-		Old: `if len(value) > maxValue {`, New: `if len(value) > 1<<30 {`},
+		Old: `len(value) > most {`, New: `len(value) > most<<20 {`},
 	{Name: "half of the annotations count where others are mistakes", File: "pkg/annotation/annotation.go",
 		Old: "if len(mistakes) > 0 {\n\t\tp.Spec = canary.Spec{", New: "if len(mistakes) > 1000 {\n\t\tp.Spec = canary.Spec{"},
 	{Name: "weights need not grow", File: "pkg/annotation/values.go",

@@ -3,7 +3,7 @@ package main
 // verdicts are mistakes in what is made of the judge's verdicts.
 var verdicts = []Mutant{
 	{Name: "a breach is overlooked", File: "pkg/canary/decide.go",
-		Old: "\trollBackOnVerdict,\n\tanswerGitOps,", New: "\tanswerGitOps,"},
+		Old: "\trollBackOnVerdict,\n\trollBackOnAlert,", New: "\trollBackOnAlert,"},
 	{Name: "a breach in a block that is still open waits for its end", File: "pkg/canary/retreat.go",
 		Old: "case v.Kind == judge.Rollback:\n\t\treturn m.rollBack(", New: "case v.Kind == judge.Rollback && !v.Open:\n\t\treturn m.rollBack("},
 	{Name: "a step is passed on no data", File: "pkg/canary/steps.go",

@@ -24,7 +24,7 @@ type Mutant struct {
 
 // all is the whole list, room by room.
 func all() []Mutant {
-	return slices.Concat(decide, verdicts, routes, pins, inPlace, writes, tenancy)
+	return slices.Concat(decide, verdicts, routes, pins, inPlace, writes, tenancy, outside)
 }
 
 // own is the package that a mutant is in, as the go command names it.
