@@ -195,4 +195,3 @@ func removable(t *testing.T, name string) {
 	st.toldOf("TrafficGone", "web-v1 gets no requests any more")
 	st.close("v2", "v2")
 }
-
