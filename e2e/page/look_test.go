@@ -151,6 +151,17 @@ func TestAllCanBeDoneByKeys(t *testing.T) {
 	b.until("it asks no more", `!document.getElementById("ask-abort").checkVisibility()`)
 }
 
+// A yes is asked back, names the step, and is for that step: the form carries it.
+func TestAYesIsGivenInTheBrowser(t *testing.T) {
+	b := open(t, browser.Desktop)
+	b.visit(serve(t, kinds) + "/rollouts/shop/orders")
+	b.do("ask for the yes", chromedp.Focus(`button[popovertarget="ask-approve"]`), chromedp.KeyEvent("\r"))
+	b.until("it asks back, with the step", `document.getElementById("ask-approve").checkVisibility() && document.activeElement.textContent === "Approve step 3 (25%)"`)
+	b.picture("approve-asked")
+	b.do("say yes", chromedp.KeyEvent("\r"))
+	b.until("it is told that it was given", `!!document.querySelector(".note.good")?.textContent.includes("Done.")`)
+}
+
 // restless changes every rollout each time it is asked.
 type restless struct {
 	webtest.Source

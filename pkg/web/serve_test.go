@@ -198,7 +198,7 @@ func TestAYesIsForTheStepThatWasSeen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := &orders{may: func(string) bool { return true }}
 			h := page(webtest.Source{webtest.Approval()}, func(p *web.Options) { p.Commands = o })
-			if html := ask(h, "/rollouts/shop/orders").Body.String(); !strings.Contains(html, `name="step" value="3"`) || !strings.Contains(html, "Approve step 3 (25%) shop/orders?") {
+			if html := ask(h, "/rollouts/shop/orders").Body.String(); !strings.Contains(html, `name="step" value="3"`) || !strings.Contains(html, "Approve step 3 (25%) of shop/orders?") {
 				t.Error("it isn't asked back with the step")
 			}
 			r := httptest.NewRequest(http.MethodPost, "http://localhost:9092/rollouts/shop/orders/approve", strings.NewReader(c.form))
