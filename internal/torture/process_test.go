@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"serin.dev/serin/pkg/annotation"
+	"serin.dev/serin/pkg/ask"
+	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/controller"
 	"serin.dev/serin/pkg/prom"
 )
@@ -88,6 +91,9 @@ func (w *world) start(name string, elect bool) *process {
 		ClusterDomain: "cluster.local", RootNamespace: "istio-system",
 		Defaults: defaults, Interval: 15 * time.Second, InPlace: w.s.inPlace,
 	}
+	if w.s.asks {
+		o.Askers = hesitant()
+	}
 	if *verbose {
 		o.Logger = zap.New(&ears{w: w, LevelEnabler: zapcore.DebugLevel})
 	}
@@ -105,6 +111,27 @@ func (w *world) start(name string, elect bool) *process {
 	w.mu.Unlock()
 	go func() { p.done <- p.c.Run(ctx) }()
 	return p
+}
+
+// hesitant answers all questions of a process: the first time it is asked with wait,
+// from then on with yes.
+func hesitant() map[canary.QuestionKind]ask.Asker {
+	var mu sync.Mutex
+	asked := map[canary.Question]bool{}
+	answer := func(_ context.Context, q canary.Question, _ canary.Subject) canary.Answer {
+		mu.Lock()
+		defer mu.Unlock()
+		if !asked[q] {
+			asked[q] = true
+			return canary.Answer{Said: canary.Wait, Sentence: "not yet"}
+		}
+		return canary.Answer{Said: canary.Allow}
+	}
+	askers := map[canary.QuestionKind]ask.Asker{}
+	for _, kind := range []canary.QuestionKind{canary.AskGate, canary.AskSmoke, canary.AskAlerts, canary.AskEndpoints, canary.AskSeries, canary.AskResidual, canary.AskScaling} {
+		askers[kind] = answer
+	}
+	return askers
 }
 
 // leaseFor is how long a silent leader is believed.

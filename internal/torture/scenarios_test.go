@@ -18,6 +18,7 @@ type scenario struct {
 	restores bool // the template that runs is put back
 	notes    map[string]any
 	mesh     bool // a second VirtualService, of the mesh
+	asks     bool // what is asked outside is answered, the first time of each process with wait
 	play     func(w *world)
 	// ends are how the releases ended, as they are kept, in order.
 	ends []string
@@ -50,6 +51,11 @@ func scenarioOf(name string) *scenario {
 
 var testersFirst = map[string]any{"serin.dev/steps": "0%/10s, 25%, 100%"}
 
+// askingAll asks everybody whom a release can ask, wherever it can.
+var askingAll = map[string]any{
+	"serin.dev/gates": "team@before-start+before-step+before-promotion+after-rollback", "serin.dev/smoke": "GET /healthz", "serin.dev/approval": "promotion",
+}
+
 const (
 	promoted   = "Succeeded"
 	rolledBack = "RolledBack"
@@ -75,6 +81,8 @@ func pairs() []*scenario {
 		{name: "pair-retry", ends: []string{rolledBack, promoted}, play: retry},
 		{name: "pair-undo", ends: []string{rolledBack}, play: undo},
 		{name: "pair-scaled", ends: []string{promoted}, play: scale("web-v2")},
+		{name: "pair-asked", asks: true, notes: askingAll, ends: []string{promoted}, play: approved},
+		{name: "pair-asked-breach", asks: true, notes: askingAll, ends: []string{rolledBack}, play: lateBreach},
 	}
 }
 
@@ -96,6 +104,7 @@ func inPlace() []*scenario {
 		{name: "inplace-restored", restores: true, notes: map[string]any{"serin.dev/on-rollback": "restore"}, ends: []string{rolledBack}, play: badRelease},
 		{name: "inplace-retry", ends: []string{rolledBack, promoted}, play: retry},
 		{name: "inplace-scaled", ends: []string{promoted}, play: scale("web")},
+		{name: "inplace-asked", asks: true, notes: askingAll, ends: []string{promoted}, play: approved},
 		{name: "inplace-resumed", jumps: true, ends: []string{promoted}, play: resumeByHand},
 	}
 	for _, s := range all {
@@ -233,6 +242,13 @@ func (w *world) to(percent float64) {
 
 func releaseOnce(w *world) {
 	w.ship("two")
+	w.until(oneWay, "promoted", w.over(w.s.ends...))
+}
+
+func approved(w *world) {
+	w.ship("two")
+	w.to(25)
+	w.note(commandKey, "approve#1")
 	w.until(oneWay, "promoted", w.over(w.s.ends...))
 }
 
