@@ -151,7 +151,7 @@ func verifyOwn(doc map[string]any, svc route.Service, s Sides, t canary.Traffic)
 		}
 		own, _ := all[i].(map[string]any)
 		next := i + 1
-		for next < len(all) && strings.HasPrefix(nameOf(all[next]), ourCookies) {
+		for next < len(all) && ownName(nameOf(all[next])) {
 			next++
 		}
 		if err := verifyOneOwn(own, r, t); err != nil {
@@ -165,9 +165,10 @@ func verifyOwn(doc map[string]any, svc route.Service, s Sides, t canary.Traffic)
 		}
 		entry, _ := all[next].(map[string]any)
 		rest := func(m map[string]any) map[string]any {
-			return without(without(without(m, "name"), "match"), "route")
+			return without(without(without(without(m, "name"), "match"), "route"), "mirrors")
 		}
-		if !route.Equal(rest(own), rest(plain(entry, user, svc, namespace, s))) {
+		users := plain(entry, user, svc, namespace, s)
+		if !route.Equal(rest(own), rest(users)) || !copiesLike(own, users) {
 			errs = append(errs, fmt.Errorf("%s: our own route is not as the one behind it", r.Path))
 		}
 	}
@@ -197,6 +198,25 @@ func verifyOneOwn(own map[string]any, r route.Route, t canary.Traffic) error {
 		}
 	}
 	return nil
+}
+
+// ownName tells that a route has a name like ours, of whichever Service. Others may
+// begin alike, as those of an application called serin-something.
+func ownName(name string) bool {
+	return strings.HasPrefix(name, "serin-canary.") || strings.HasPrefix(name, "serin-cookie.")
+}
+
+// copiesLike tells that a route sends no copies but those of the one behind it. Some it
+// leaves out: those of another Service's release.
+func copiesLike(own, behind map[string]any) bool {
+	mine, _ := own["mirrors"].([]any)
+	theirs, _ := behind["mirrors"].([]any)
+	for _, m := range mine {
+		if !slices.ContainsFunc(theirs, func(o any) bool { return route.Equal(m, o) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func nameOf(entry any) string {

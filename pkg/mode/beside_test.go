@@ -77,11 +77,19 @@ func TestVerifyBesideRefuses(t *testing.T) {
 		changes       []change // of what is after
 		says          string
 	}{
-		"nothing when users are kept":                 {bare, kept, cookies, nil, ""},
-		"nothing when they are kept no longer":        {kept, bare, none, nil, ""},
-		"nothing when copies are sent":                {bare, copied, copies, nil, ""},
-		"nothing when none are any longer":            {copied, bare, none, nil, ""},
-		"nothing of a hand's work":                    {copied, copied, none, nil, ""},
+		"nothing when users are kept":          {bare, kept, cookies, nil, ""},
+		"nothing when they are kept no longer": {kept, bare, none, nil, ""},
+		"nothing when copies are sent":         {bare, copied, copies, nil, ""},
+		"nothing when none are any longer":     {copied, bare, none, nil, ""},
+		"nothing of a hand's work":             {copied, copied, none, nil, ""},
+		"nothing when a name of the user's is like ours": {
+			strings.Replace(bare, "  - timeout: 3s", "  - name: serin-web\n    timeout: 3s", 1),
+			strings.Replace(kept, "  - timeout: 3s", "  - name: serin-web\n    timeout: 3s", 1), cookies, nil, "",
+		},
+		"nothing when another Service's release sends copies": {
+			strings.Replace(bare, "timeout: 3s", "timeout: 3s\n    mirrors: [{destination: {host: api, subset: v2}}]", 1),
+			strings.Replace(kept, "  - timeout: 3s", "  - timeout: 3s\n    mirrors: [{destination: {host: api, subset: v2}}]", 1), cookies, nil, "",
+		},
 		"copies that nobody ordered":                  {bare, copied, none, nil, "spec.http[0]: it sends copies to the canary that nobody ordered"},
 		"too many copies":                             {bare, copied, copies, []change{{"value: 10", "value: 100"}}, "other copies to the canary than the ordered ones of 10%"},
 		"copies without a share, which are all":       {bare, copied, copies, []change{{"      percentage: {value: 10}\n", ""}}, "other copies"},

@@ -39,6 +39,9 @@ func Apply(doc map[string]any, svc Service, t canary.Traffic, marks []string) (o
 	}
 	out = cloneObject(doc)
 	strip(out, svc, marks)
+	if t.Pin {
+		stripMirrorsTo(out, svc, t.Canary)
+	}
 	old, now, ids := parseMarks(marks), map[string]mark{}, identities(httpOf(out))
 	var pins map[int]mark
 	if t.Pin {

@@ -269,7 +269,12 @@ func (c comparison) mirrors() bool {
 	return true
 }
 
-func (c comparison) mirrorMarks() []mirrorMark { return []mirrorMark{{c.t.Canary, c.t.Mirror}} }
+func (c comparison) mirrorMarks() []mirrorMark {
+	if c.t.Mirror == 0 {
+		return nil
+	}
+	return []mirrorMark{{c.t.Canary, c.t.Mirror}}
+}
 
 // bare is the document without what is ours for a while.
 func (c comparison) bare() map[string]any {

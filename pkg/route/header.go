@@ -130,9 +130,11 @@ func ownRoutes(behind map[string]any, r Route, t canary.Traffic) (own []map[stri
 }
 
 // ownRoute clones a route for those of its requests that meet other conditions, and
-// leads them to one of its destinations alone.
+// leads them to one of its destinations alone. The copies of another Service's release
+// are no part of it.
 func ownRoute(behind map[string]any, prefix string, matches []any, at int) map[string]any {
 	out := cloneObject(behind)
+	withoutCopies(out)
 	out["name"], out["match"] = prefix, matches
 	destination := object(list(out["route"])[at])
 	delete(destination, "weight")

@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,29 +88,66 @@ func parseMirrorMarks(marks []string) []mirrorMark {
 }
 
 // stripMirrors takes the mirrors out that the marks tell of. Those of anybody else,
-// who may have added one beside ours, stay.
+// who may have added one beside ours, stay. Where a route has none of the marked share,
+// those of any share to the same subset are taken for ours, changed by a hand: there
+// were none when ours came, and the canary's copies must have an end.
 func stripMirrors(doc map[string]any, svc Service, marks []mirrorMark) {
 	if len(marks) == 0 {
 		return
 	}
 	for _, r := range Find(doc, svc, "", "") {
 		entry := object(httpOf(doc)[r.Index])
-		all := list(entry[mirrorField])
-		kept := slices.DeleteFunc(slices.Clone(all), func(item any) bool {
-			policy := object(item)
-			destination, share := object(policy["destination"]), percentage(policy["percentage"])
-			return svc.Matches(text(destination["host"]), namespaceOf(doc)) && slices.ContainsFunc(marks, func(m mirrorMark) bool {
-				return text(destination["subset"]) == m.subset && share == float64(m.share)
+		exact := func(to map[string]any, share float64) bool {
+			return svc.Matches(text(to["host"]), namespaceOf(doc)) && slices.ContainsFunc(marks, func(m mirrorMark) bool {
+				return text(to["subset"]) == m.subset && share == float64(m.share)
 			})
-		})
-		switch {
-		case len(kept) == len(all):
-		case len(kept) == 0:
-			delete(entry, mirrorField)
-		default:
-			entry[mirrorField] = kept
+		}
+		if !dropMirrors(entry, exact) {
+			dropMirrors(entry, func(to map[string]any, _ float64) bool {
+				return svc.Matches(text(to["host"]), namespaceOf(doc)) && slices.ContainsFunc(marks, func(m mirrorMark) bool { return text(to["subset"]) == m.subset })
+			})
 		}
 	}
+}
+
+// stripMirrorsTo takes out whatever sends copies to a subset that is there by us alone.
+func stripMirrorsTo(doc map[string]any, svc Service, subset string) {
+	for _, r := range Find(doc, svc, "", "") {
+		dropMirrors(object(httpOf(doc)[r.Index]), func(to map[string]any, _ float64) bool {
+			return svc.Matches(text(to["host"]), namespaceOf(doc)) && text(to["subset"]) == subset
+		})
+	}
+}
+
+// dropMirrors takes some entries out of a route's list, and tells whether there were any.
+func dropMirrors(entry map[string]any, which func(to map[string]any, share float64) bool) (some bool) {
+	all := list(entry[mirrorField])
+	kept := slices.DeleteFunc(slices.Clone(all), func(item any) bool {
+		policy := object(item)
+		return which(object(policy["destination"]), percentage(policy["percentage"]))
+	})
+	switch {
+	case len(kept) == len(all):
+		return false
+	case len(kept) == 0:
+		delete(entry, mirrorField)
+	default:
+		entry[mirrorField] = kept
+	}
+	return true
+}
+
+// withoutCopies takes out of a route what sends copies to one of its own destinations
+// that has no users: that is how another Service's release sends them, and on a route
+// of ours it would stay when that release has taken them off.
+func withoutCopies(entry map[string]any) {
+	all := list(entry["route"])
+	dropMirrors(entry, func(to map[string]any, _ float64) bool {
+		return len(all) > 1 && slices.ContainsFunc(all, func(item any) bool {
+			weight, _ := number(object(item)["weight"])
+			return weight == 0 && reflect.DeepEqual(object(object(item)["destination"]), to)
+		})
+	})
 }
 
 // placeMirrors has each serving route send copies to the canary's destination. It

@@ -41,6 +41,7 @@ func planned(doc map[string]any, svc Service, t canary.Traffic) map[string]any {
 func Unpin(doc map[string]any, svc Service, stable, canarySubset string, marks []string) map[string]any {
 	out := cloneObject(doc)
 	strip(out, svc, marks)
+	stripMirrorsTo(out, svc, canarySubset)
 	for _, r := range Find(out, svc, stable, canarySubset) {
 		if len(r.besides(canarySubset)) == 0 {
 			name(object(httpOf(out)[r.Index]), r.at(canarySubset)[0], stable)

@@ -242,7 +242,7 @@ func TestHandsOnCopiesAndCookies(t *testing.T) {
 		"nothing at copies":               {copies, func(entry) {}, 10, false, false, true},
 		"nothing at cookies":              {kept, func(entry) {}, 0, false, false, true},
 		"the copies are taken off":        {copies, func(d entry) { delete(at(d, 1), "mirrors") }, 0, true, false, true},
-		"more is copied":                  {copies, func(d entry) { at(d, 1)["mirrors"].([]any)[0].(entry)["percentage"] = entry{"value": 50.5} }, 51, true, false, false},
+		"more is copied":                  {copies, func(d entry) { at(d, 1)["mirrors"].([]any)[0].(entry)["percentage"] = entry{"value": 50.5} }, 51, true, false, true},
 		"copies go elsewhere":             {copies, func(d entry) { at(d, 1)["mirrors"] = []any{theirs} }, 0, true, false, false},
 		"somebody has copies besides":     {copies, func(d entry) { at(d, 1)["mirrors"] = append(at(d, 1)["mirrors"].([]any), theirs) }, 10, false, false, false},
 		"testers are copied":              {copies, func(d entry) { at(d, 0)["mirrors"] = at(d, 1)["mirrors"] }, 10, false, false, true},
@@ -312,6 +312,66 @@ func TestOwnRoutesOfServicesThatShareARouteStandStill(t *testing.T) {
 			t.Fatal(err)
 		}
 		same(t, "as web-api has it", again, doc)
+	}
+}
+
+// TestCopiesOfAServiceAreNotOnRoutesOfAnother has two Services share a route, one of
+// which sends copies of it. What the other puts before it carries none of them: nobody
+// would take them off there, and the other's routes would change with each mirror.
+func TestCopiesOfAServiceAreNotOnRoutesOfAnother(t *testing.T) {
+	in := virtualService(t, "  - name: shared\n    route: [{destination: {host: web, subset: v1}, weight: 50}, {destination: {host: web-api, subset: v1}, weight: 50}]\n")
+	api := route.Service{Namespace: "shop", Name: "web-api", ClusterDomain: "cluster.local"}
+	ordered := traffic(5, &cookie)
+	copied, marks := apply(t, in, mirror(traffic(0, &exact), 10), nil)
+	doc, apiMarks, err := route.Apply(copied, api, ordered, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, entry := range http(doc)[:2] {
+		if _, found := entry.(map[string]any)["mirrors"]; found {
+			t.Errorf("spec.http[%d] sends copies:\n%s", i, dump(doc))
+		}
+	}
+	doc, marks = apply(t, doc, traffic(5, &exact), marks)
+	if seen := route.ReadAgainst(doc, api, ordered); seen.HeaderLost {
+		t.Errorf("with the mirror the other's route went:\n%s", dump(doc))
+	}
+	doc = route.Clean(doc, web, "v1", "v2", marks)
+	same(t, "both at rest", route.Clean(doc, api, "v1", "v2", apiMarks), in)
+}
+
+// TestCookiesGoWithoutMarks has somebody take the state away, with which the marks go:
+// the cookies are nobody else's.
+func TestCookiesGoWithoutMarks(t *testing.T) {
+	theirs := "  - route: [{destination: {host: web, subset: v1}, headers: {response: {add: {set-cookie: serin-theme=dark}}}}]\n"
+	doc, _ := apply(t, virtualService(t, lone), sticky(traffic(25, &exact)), nil)
+	back, _ := apply(t, doc, traffic(0, &exact), nil)
+	if strings.Contains(dump(back), "set-cookie") {
+		t.Errorf("cookies are left:\n%s", dump(back))
+	}
+	kept, _ := apply(t, virtualService(t, theirs), traffic(0, nil), nil)
+	if !strings.Contains(dump(kept), "serin-theme=dark") {
+		t.Errorf("a cookie of the user's went:\n%s", dump(kept))
+	}
+}
+
+// TestCopiesGoThoughAHandChangedTheirShare, and in place, where nobody else knows the
+// canary's subset, also without marks.
+func TestCopiesGoThoughAHandChangedTheirShare(t *testing.T) {
+	in := virtualService(t, lone)
+	for name, tr := range map[string]canary.Traffic{"a pair": traffic(0, nil), "in place": pins(0, nil)} {
+		doc, marks := apply(t, in, mirror(tr, 10), nil)
+		http(doc)[0].(map[string]any)["mirrors"].([]any)[0].(map[string]any)["percentage"] = map[string]any{"value": int64(50)}
+		again, _ := apply(t, doc, mirror(tr, 10), marks)
+		if seen := route.ReadAgainst(again, web, mirror(tr, 10)); seen.Mirror != 10 || seen.MirrorLost {
+			t.Errorf("%s: the ordered share is not put back: %+v\n%s", name, seen, dump(again))
+		}
+		same(t, name, undo(doc, tr, marks), in)
+		if tr.Pin {
+			if out := undo(doc, tr, nil); strings.Contains(dump(out), "mirrors") {
+				t.Errorf("%s, without marks:\n%s", name, dump(out))
+			}
+		}
 	}
 }
 
