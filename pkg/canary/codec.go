@@ -61,7 +61,7 @@ func EncodeState(s State) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("encode state: %w", err)
 	case len(b) > most:
-		return "", fmt.Errorf("encode state: %d bytes, at most %d fit while the release is %s: give the release fewer steps, metrics or values of its header, or the VirtualService fewer routes to the Service",
+		return "", fmt.Errorf("encode state: %d bytes, at most %d fit while the release is %s: give the release fewer steps, metrics, gates or values of its header, or shorter smoke checks and matchers of alerts, or the VirtualService fewer routes to the Service",
 			len(b), most, s.Phase)
 	}
 	for s.Legs = legs; len(s.Legs) > 0; s.Legs = s.Legs[1:] {
