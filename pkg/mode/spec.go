@@ -32,11 +32,22 @@ func CheckSpec(o topology.Objects, t canary.Traffic, spec canary.Spec) []canary.
 		own, _, err := CopyOn(vs, o.Service)
 		if mirrors(spec) && (err != nil || !pastMirrors(own)) {
 			found = append(found, route.Mirroring(vs.Doc, svc, t, own.Marks)...)
+			found = append(found, above(o, vs.Key, route.MirroringAbove)...)
 		}
 		if spec.Sticky == canary.StickyCookie {
 			t.Sticky = &anySticky
 			found = append(found, route.Unsticky(vs.Doc, svc, t, own.Marks)...)
+			found = append(found, above(o, vs.Key, route.UnstickyAbove)...)
 		}
+	}
+	return found
+}
+
+// above looks at all that hand over to a VirtualService: what their routes say counts
+// for its routes.
+func above(o topology.Objects, to canary.ObjectKey, look func(map[string]any, canary.ObjectKey) []canary.Finding) (found []canary.Finding) {
+	for _, parent := range o.VirtualServices {
+		found = append(found, look(parent.Doc, to)...)
 	}
 	return found
 }

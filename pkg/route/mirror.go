@@ -1,7 +1,9 @@
 package route
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"math"
 	"reflect"
 	"slices"
@@ -217,6 +219,35 @@ func Mirroring(doc map[string]any, svc Service, t canary.Traffic, marks []string
 		})
 	}
 	return out
+}
+
+// MirroringAbove finds the routes of a VirtualService that hand over to another one and
+// send copies themselves. Istio takes these for routes behind that send none, so that
+// with ours they would end. It blocks.
+func MirroringAbove(doc map[string]any, to canary.ObjectKey) []canary.Finding {
+	var out []canary.Finding
+	for path, entry := range handedOver(doc, to) {
+		if field := takenMirror(entry); field != "" {
+			out = append(out, canary.Finding{
+				Reason: canary.MirrorTaken, Blocking: true, Object: KeyOf(doc),
+				Field: path + "." + field, Problem: mirrorTaken, Mend: sentence(fmt.Sprintf(mirrorMend, field)),
+			})
+		}
+	}
+	return out
+}
+
+// handedOver are the routes that delegate to a VirtualService, by their paths.
+func handedOver(doc map[string]any, to canary.ObjectKey) iter.Seq2[string, map[string]any] {
+	return func(yield func(string, map[string]any) bool) {
+		for i, item := range httpOf(doc) {
+			delegate := object(object(item)["delegate"])
+			namespace := cmp.Or(text(delegate["namespace"]), namespaceOf(doc))
+			if text(delegate["name"]) == to.Name && namespace == to.Namespace && !yield(fmt.Sprintf("spec.http[%d]", i), object(item)) {
+				return
+			}
+		}
+	}
 }
 
 // sentence is a mend as a sentence of its own.

@@ -139,7 +139,10 @@ func placeCookies(doc map[string]any, svc Service, t canary.Traffic) (mark strin
 // obstacle is what keeps users of a route from being kept on a version.
 type obstacle struct{ field, problem, mend string }
 
-const stickyOff = "take serin.dev/sticky away"
+const (
+	stickyOff       = "take serin.dev/sticky away"
+	cookieCondition = "the route has its own condition on cookies, which cannot be combined with that on the cookie of a version"
+)
 
 func (o obstacle) String() string { return fmt.Sprintf("%s: %s: %s", o.field, o.problem, o.mend) }
 
@@ -161,22 +164,12 @@ func obstacles(entry map[string]any, r Route, svc Service, t canary.Traffic) (ou
 		if with, _ := withHeader(m, byCookie(*t.Sticky, t.Sticky.Canary)); with == nil {
 			out = append(out, obstacle{
 				field:   fmt.Sprintf("%s.match[%d].headers.cookie", r.Path, i),
-				problem: "the route has its own condition on cookies, which cannot be combined with that on the cookie of a version",
+				problem: cookieCondition,
 				mend:    stickyOff + ", or the condition",
 			})
 		}
 	}
-	response := object(object(entry["headers"])["response"])
-	for name := range object(response["set"]) {
-		if strings.EqualFold(name, cookieHeader) {
-			out = append(out, cookieTaken(r.Path+".headers.response.set."+name))
-		}
-	}
-	for _, name := range list(response["remove"]) {
-		if strings.EqualFold(text(name), cookieHeader) {
-			out = append(out, cookieTaken(r.Path+".headers.response.remove"))
-		}
-	}
+	out = append(out, wholeObstacles(entry, r.Path)...)
 	all := list(entry["route"])
 	for _, d := range r.Destinations {
 		path := fmt.Sprintf("%s.route[%d]", r.Path, d.Index)
@@ -189,6 +182,47 @@ func obstacles(entry map[string]any, r Route, svc Service, t canary.Traffic) (ou
 			})
 		default:
 			out = append(out, cookieObstacles(object(all[d.Index]), path)...)
+		}
+	}
+	return out
+}
+
+// wholeObstacles are what a route does with the cookies of all its answers.
+func wholeObstacles(entry map[string]any, path string) (out []obstacle) {
+	response := object(object(entry["headers"])["response"])
+	for name := range object(response["set"]) {
+		if strings.EqualFold(name, cookieHeader) {
+			out = append(out, cookieTaken(path+".headers.response.set."+name))
+		}
+	}
+	for _, name := range list(response["remove"]) {
+		if strings.EqualFold(text(name), cookieHeader) {
+			out = append(out, cookieTaken(path+".headers.response.remove"))
+		}
+	}
+	return out
+}
+
+// UnstickyAbove finds the routes of a VirtualService that hand over to another one, and
+// in whose way cookies of versions would be: Istio adds their conditions and headers to
+// those of the routes behind, and leaves those out that have another condition on the
+// same header. It blocks.
+func UnstickyAbove(doc map[string]any, to canary.ObjectKey) []canary.Finding {
+	var out []canary.Finding
+	for path, entry := range handedOver(doc, to) {
+		obstacles := wholeObstacles(entry, path)
+		for i, match := range list(entry["match"]) {
+			for name := range object(object(match)["headers"]) {
+				if strings.EqualFold(name, "cookie") {
+					obstacles = append(obstacles, obstacle{fmt.Sprintf("%s.match[%d].headers.%s", path, i, name), cookieCondition, stickyOff + ", or the condition"})
+				}
+			}
+		}
+		for _, o := range obstacles {
+			out = append(out, canary.Finding{
+				Reason: canary.StickyImpossible, Blocking: true, Object: KeyOf(doc),
+				Field: o.field, Problem: o.problem, Mend: sentence(o.mend),
+			})
 		}
 	}
 	return out

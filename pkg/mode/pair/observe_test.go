@@ -3,6 +3,7 @@ package pair
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -386,6 +387,45 @@ func TestCheckSpecOfCopiesAndCookies(t *testing.T) {
 	spec.Steps, spec.Sticky = spec.Steps[1:], ""
 	if found := CheckSpec(taken, tracks, spec); len(found) != 0 {
 		t.Errorf("nothing of it is asked for: %v", found)
+	}
+}
+
+// TestCheckSpecOfCopiesAndCookiesAbove has another VirtualService hand over to the one
+// that is edited: Istio gives the routes there what its own say.
+func TestCheckSpecOfCopiesAndCookiesAbove(t *testing.T) {
+	tracks := canary.Tracks{Canary: canary.Track{Subset: "v2"}, Stable: canary.Track{Subset: "v1"}}
+	spec := canary.Spec{Steps: []canary.Step{{Mirror: 10}, {Weight: 5}, {Weight: 100}}, Sticky: canary.StickyCookie}
+	root := func(namespace, to, more string) change {
+		return another("root", namespace, "2026-01-02T00:00:00Z", "  hosts: [shop.example.com]\n  gateways: [public]\n  http:\n  - {delegate: "+to+more+"}\n")
+	}
+	const (
+		web     = "{name: web}"
+		copies  = ", mirrors: [{destination: {host: audit}}]"
+		beta    = ", match: [{headers: {cookie: {regex: beta=.*}}}]"
+		removes = ", headers: {response: {remove: [set-cookie]}}"
+	)
+	for name, c := range map[string]struct {
+		root   change
+		fields []string
+	}{
+		"nothing of it":                {root("shop", web, ", timeout: 3s"), nil},
+		"copies":                       {root("shop", web, copies), []string{"spec.http[0].mirrors"}},
+		"copies, from another one":     {root("edge", "{name: web, namespace: shop}", copies), []string{"spec.http[0].mirrors"}},
+		"of another one with its name": {root("edge", web, copies+beta), nil},
+		"a condition on cookies":       {root("shop", web, beta), []string{"spec.http[0].match[0].headers.cookie"}},
+		"cookies that are taken away":  {root("shop", web, removes), []string{"spec.http[0].headers.response.remove"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var fields []string
+			for _, f := range CheckSpec(shop(t, c.root), tracks, spec) {
+				if fields = append(fields, f.Field); !f.Blocking || f.Object.Name != "root" {
+					t.Errorf("found %+v", f)
+				}
+			}
+			if !slices.Equal(fields, c.fields) {
+				t.Errorf("found %q, want %q", fields, c.fields)
+			}
+		})
 	}
 }
 
