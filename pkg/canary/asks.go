@@ -98,7 +98,11 @@ func (a *asks) await(r Reason, q Question, sentence string, last Answer) {
 func (m moment) gates(to *asks, stage Stage, step int) {
 	for _, g := range m.spec.Gates {
 		if slices.Contains(g.Stages, stage) {
-			m.put(to, m.question(AskGate, g.Name, stage, step), gateStands, "The gate "+g.Name+" is asked")
+			q := m.question(AskGate, g.Name, stage, step)
+			if step > 0 {
+				q.About = m.spec.Steps[step-1].share()
+			}
+			m.put(to, q, gateStands, "The gate "+g.Name+" is asked")
 		}
 	}
 }
@@ -113,7 +117,9 @@ func (m moment) smoke(to *asks, stage Stage) {
 	if stage == AfterRollback {
 		step, of = 0, m.state.Stable.Deployment
 	}
-	m.put(to, m.question(AskSmoke, "", stage, step), smokeStands, "The smoke checks run on the pods of "+of)
+	q := m.question(AskSmoke, "", stage, step)
+	q.About = mark(m.spec.Smoke)
+	m.put(to, q, smokeStands, "The smoke checks run on the pods of "+of)
 }
 
 // gated tells that some gate is asked at a stage.
@@ -122,7 +128,13 @@ func (m moment) gated(stage Stage) bool {
 }
 
 // alerts is the question that stands all through a release.
-func (m moment) alerts() Question { return m.question(AskAlerts, "", Always, 0) }
+func (m moment) alerts() Question {
+	q := m.question(AskAlerts, "", Always, 0)
+	if m.spec.Alerts != "" {
+		q.About = mark(m.spec.Alerts)
+	}
+	return q
+}
 
 // heedsAlerts tells that alerts count for this release: where the team says which,
 // also if nobody can tell them.

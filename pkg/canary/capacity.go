@@ -23,7 +23,16 @@ func Carries(ready, base int, factor float64) int {
 
 // carries is the share that the canary's Ready pods can carry now, percent.
 func (m moment) carries() int {
-	return Carries(m.o.Tracks.Canary.Ready, m.base(), m.spec.Capacity)
+	return Carries(m.o.Tracks.Canary.Ready, m.base(), m.capacity())
+}
+
+// capacity is how many times a stable pod's traffic a canary pod may have. In place the
+// canary gets as many pods for a weight as stable had, and never more.
+func (m moment) capacity() float64 {
+	if m.state.InPlace && m.spec.Capacity > 0 {
+		return max(1, m.spec.Capacity)
+	}
+	return m.spec.Capacity
 }
 
 // base is how many pods carried all the traffic. Somebody who scales a Deployment that
@@ -42,11 +51,11 @@ func (m moment) within(weight int) int { return min(weight, m.carries()) }
 func (m moment) needs(weight int) string {
 	c := m.o.Tracks.Canary
 	need := 1
-	for need < m.base() && Carries(need, m.base(), m.spec.Capacity) < weight {
+	for need < mostPods && Carries(need, m.base(), m.capacity()) < weight {
 		need++
 	}
 	return fmt.Sprintf("%d%% takes %s of %s, it has %d%s (stable carried everything with %d; a pod is given at most %s times what one of those had)",
-		weight, howMany(need, "ready pod"), c.Deployment, c.Ready, because(c.Problem), m.base(), decimal(m.spec.Capacity))
+		weight, howMany(need, "ready pod"), c.Deployment, c.Ready, because(c.Problem), m.base(), decimal(m.capacity()))
 }
 
 // lowerToCapacity takes away what the pods that are left can't carry.
@@ -74,6 +83,9 @@ func growWithinStep(m moment) (Plan, bool) {
 	late := m.now.Sub(m.state.Since) >= m.spec.StepDeadline
 	if late && m.spec.OnInconclusive == RollBack {
 		return m.rollBack(RolledBackOnTime, "Not enough pods within the step's deadline of %s: %s", short(m.spec.StepDeadline), m.needs(m.step().Weight)), true
+	}
+	if p, back := m.givesUp(); back {
+		return p, true
 	}
 	p := m.hold(CapacityShort, "At %d%%, as far as the pods carry it: %s", m.state.Weight, m.needs(m.step().Weight))
 	if late {

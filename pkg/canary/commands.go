@@ -29,8 +29,18 @@ func (m moment) weightOfStep() int {
 }
 
 // obeyVerb carries out an order that acts once; one that does not fit is told
-// and never acted on later.
+// and never acted on later. One that waits holds no rollback up.
 func obeyVerb(m moment) (Plan, bool) {
+	p, decided := m.obey()
+	if decided && p.Next.Handled == m.state.Handled && p.Next.Phase == m.state.Phase {
+		if back, gives := m.givesUp(); gives {
+			return back, true
+		}
+	}
+	return p, decided
+}
+
+func (m moment) obey() (Plan, bool) {
 	verb, new := m.verb()
 	if !new {
 		return Plan{}, false

@@ -245,6 +245,9 @@ func (m moment) rest(phase Phase, warning bool, r Reason, format string, args ..
 			s.Digests = m.o.Tracks.Canary.Digests
 		}
 	}, warning, r, format, args...)
+	if m.approves() {
+		p = p.handling(m.o.Command) // a yes to this release is none to the next
+	}
 	p.Last, p.Clean, p.Place = true, m.state.InPlace, nil
 	p.Record = m.record(p.Next)
 	p.Recheck = time.Second

@@ -33,7 +33,7 @@ func (m moment) permit(step int, ordered bool) (Plan, bool) {
 		p.View.Checks = to.checks
 		return p, true
 	}
-	if why := m.approvalFor(step, to); why != "" && !ordered && !m.approved(step) && !m.approves() {
+	if why := m.approvalFor(step, to); why != "" && !ordered && !m.approves() {
 		if len(to.awaits) == 0 {
 			to.reason = AwaitingApproval
 		}
@@ -81,10 +81,6 @@ func (m moment) approvalFor(step int, to asks) string {
 	return ""
 }
 
-func (m moment) approved(step int) bool {
-	return slices.ContainsFunc(m.state.Approvals, func(a Approval) bool { return a.Step == step })
-}
-
 // approves tells that a person's yes to the next raise stands. It is taken with the
 // raise itself: a write of its own would begin the bake anew.
 func (m moment) approves() bool {
@@ -96,7 +92,7 @@ func (m moment) approves() bool {
 // about none.
 func (m moment) heedApproval() (Plan, bool) {
 	step := m.state.Step + 1
-	if !m.state.Phase.Drains() && step <= len(m.spec.Steps) && m.approvalFor(step, m.beforeRaise(step)) != "" && !m.approved(step) {
+	if !m.state.Phase.Drains() && step <= len(m.spec.Steps) && m.approvalFor(step, m.beforeRaise(step)) != "" {
 		return Plan{}, false
 	}
 	return m.ignore("The command approve#%s approves of nothing that the release waits for, or will before its next step: ignored", m.o.Command.ID), true
@@ -157,7 +153,7 @@ func askBeforeStart(m moment) (Plan, bool) {
 	switch {
 	case len(to.denied) > 0:
 		p = m.leave(Blocked, to.reason, "%s", to.denied[0].Sentence).told(true)
-	case len(to.approve) > 0 && !m.approves():
+	case len(to.approve) > 0 && !m.approves() && !m.retries(): // who insists says yes
 		p = m.leave(Waiting, AwaitingApproval, "%s. The release begins when somebody approves: kubectl canary approve %s, or the command approve#id", to.approve[0].Sentence, m.subjectName()).told(true)
 		to.awaits = append(to.awaits, Awaited{Kind: AwaitApproval, Sentence: p.View.Sentence})
 	case len(to.awaits) > 0:
@@ -167,6 +163,13 @@ func askBeforeStart(m moment) (Plan, bool) {
 	}
 	p.Recheck = recheckMoving
 	return to.shown(p), true
+}
+
+// asksPerson tells that a gate leaves it to a person whether the release may begin.
+func (m moment) asksPerson() bool {
+	var to asks
+	m.gates(&to, BeforeStart, 0)
+	return len(to.approve) > 0
 }
 
 // goesBack tells that a rollback can be ordered now.

@@ -18,12 +18,15 @@ type Question struct {
 	Rollout string `json:"rollout"`
 	Step    int    `json:"step,omitempty"`    // to which the release wants to go, 1-based; 0 where it goes to none
 	Attempt string `json:"attempt,omitempty"` // id of the command that asks; empty: the release itself asks
+	// About tells apart what a team may write otherwise in mid-release: a mark of its smoke
+	// checks or matchers, or the share of the step. What was said of one is not said of another.
+	About string `json:"about,omitempty"`
 }
 
 // compare orders questions, in no way that means anything.
 func (q Question) compare(other Question) int {
 	return cmp.Or(cmp.Compare(q.Kind, other.Kind), cmp.Compare(q.Name, other.Name), cmp.Compare(q.Stage, other.Stage),
-		cmp.Compare(q.Rollout, other.Rollout), cmp.Compare(q.Step, other.Step), cmp.Compare(q.Attempt, other.Attempt))
+		cmp.Compare(q.Rollout, other.Rollout), cmp.Compare(q.Step, other.Step), cmp.Compare(q.Attempt, other.Attempt), cmp.Compare(q.About, other.About))
 }
 
 // QuestionKind is what sort of thing is asked.

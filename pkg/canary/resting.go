@@ -333,7 +333,7 @@ func start(m moment) (Plan, bool) {
 		p.Tell = append(p.Tell, Event{Reason: ReleaseStarted, Sentence: "While it is released " + s.Deployment + " is paused: kubectl rollout status waits for the end. To go back write the template before it again, or give the command abort; kubectl rollout undo refuses a paused Deployment, and kubectl rollout resume updates it without a canary"})
 	}
 	if verb, new := m.verb(); new {
-		if p = p.handling(m.o.Command); verb == CommandApprove && m.gated(BeforeStart) {
+		if p = p.handling(m.o.Command); (verb == CommandApprove || verb == CommandRetry) && m.asksPerson() {
 			p = p.approve(m.o.Command, 0, "The release", m.now)
 		} else if verb != CommandRetry {
 			p.Tell = append(p.Tell, Event{Reason: CommandIgnored, Warning: true,

@@ -188,7 +188,17 @@ func passStep(m moment) (Plan, bool) {
 		}
 		return p, true
 	}
+	if m.state.Weight < m.step().Weight {
+		return m.unhold(), true
+	}
 	return m.advance(StepPassed, v.Sentence), true
+}
+
+// unhold goes on with a step that is below its weight, as when a deadline held it and
+// pods went meanwhile: a step is passed, and a release promoted, at its whole weight.
+func (m moment) unhold() Plan {
+	return m.move(func(s *State) { s.Phase, s.Since = Progressing, m.now }, false, Resumed,
+		"There is a good verdict at %d%%: step %d of %d goes on to %d%% as its pods carry it", m.state.Weight, m.state.Step, len(m.spec.Steps), m.step().Weight)
 }
 
 // advance goes to the next step, or ends the release well after the last.
@@ -250,6 +260,20 @@ func meetDeadline(m moment) (Plan, bool) {
 	}
 	return m.move(func(s *State) { s.Phase = Inconclusive }, true, DeadlinePassed,
 		"No verdict within the step's deadline of %s: held at %d%% until there is one, or the command resume#id, skip#id or abort (%s)", short(m.spec.StepDeadline), m.state.Weight, seen), true
+}
+
+// givesUp is what a release goes back for while it waits for something else than a
+// verdict: an order that can't be carried out yet, or pods, hold no rollback up.
+func (m moment) givesUp() (Plan, bool) {
+	if m.state.Phase != Progressing && m.state.Phase != Inconclusive {
+		return Plan{}, false
+	}
+	for _, rule := range []rule{bearIncident, meetDeadline} {
+		if p, decided := rule(m); decided && p.Next.Phase == RollingBack {
+			return p, true
+		}
+	}
+	return Plan{}, false
 }
 
 func latest(a, b time.Time) time.Time {

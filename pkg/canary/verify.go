@@ -118,9 +118,9 @@ const goneTold = time.Hour
 // left is the track that has no traffic after a release; zero before one.
 func (m moment) left() Track {
 	switch {
-	case m.state.InPlace || m.state.Peak == 0:
+	case m.state.InPlace || m.state.Peak == 0 || m.ledToLeft():
 		return Track{}
-	case m.state.Phase == RolledBack:
+	case m.state.Phase == RolledBack && m.state.Weight == 0: // else a hand gave it the users since
 		return m.track(m.state.Canary.Deployment)
 	case m.state.Phase == Succeeded && m.state.Weight == 100:
 		return m.track(m.state.Stable.Deployment)
@@ -128,12 +128,27 @@ func (m moment) left() Track {
 	return Track{}
 }
 
+// ledToLeft tells that some route leads to the track that has no traffic by what is
+// ordered: one that a hand wrote at rest, or the user's own for a header.
+func (m moment) ledToLeft() bool {
+	for _, seen := range m.serving() {
+		least, most := seen.Min, seen.Max
+		if m.state.Canary.Subset == m.o.Tracks.Stable.Subset {
+			least, most = 100-seen.Max, 100-seen.Min
+		}
+		if seen.Adopted || m.state.Weight == 0 && most > 0 || m.state.Weight == 100 && least < 100 {
+			return true
+		}
+	}
+	return false
+}
+
 // watchResidual adds to what is decided at rest what still reaches the version that
 // users have left: streams, connections that are kept, clients outside the mesh. It is
 // told until there is nothing more.
 func (m moment) watchResidual(p Plan) Plan {
 	left := m.left()
-	if left.Deployment == "" || p.Next.Rollout != m.state.Rollout || p.Next.Phase.Active() || !m.o.Askable[AskResidual] || m.now.Sub(m.state.Since) > residualWatch {
+	if left.Deployment == "" || p.Next.Rollout != m.state.Rollout || p.Next.Weight != m.state.Weight || p.Next.Phase.Active() || !m.o.Askable[AskResidual] || m.now.Sub(m.state.Since) > residualWatch {
 		return p
 	}
 	q := m.question(AskResidual, left.Deployment, AfterRelease, 0)
