@@ -219,7 +219,11 @@ func (p *Poller) read(ctx context.Context) sight {
 	errs := make([]error, len(p.urls))
 	var wait sync.WaitGroup
 	for i, address := range p.urls {
-		wait.Go(func() { errs[i] = p.client.Get(ctx, address, nil, maxAnswer, &answers[i]) })
+		wait.Go(func() {
+			if errs[i] = p.client.Get(ctx, address, nil, maxAnswer, &answers[i]); errs[i] == nil && answers[i] == nil {
+				errs[i] = errors.New("read the answer: it is no list of alerts") // null is none, and not an empty one
+			}
+		})
 	}
 	wait.Wait()
 	if !slices.Contains(errs, nil) {

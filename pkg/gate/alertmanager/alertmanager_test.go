@@ -215,6 +215,7 @@ func TestAlertmanagerCannotBeRead(t *testing.T) {
 		"a page of a proxy":    {502, "<html>Bad</html>", "it answers 502 Bad Gateway"},
 		"a redirect":           {302, "", "it answers 302 Found: redirects are not followed; write the address it has now"},
 		"JSON that is cut off": {200, `[{"labels":{"a":`, "it is not the JSON that was expected: unexpected end of JSON input"},
+		"no list":              {200, `null`, "it is no list of alerts"},
 		"JSON of something":    {200, `{"status":"success"}`, "it is not the JSON that was expected"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,9 +33,12 @@ type accessory struct {
 
 // report is the summary of a scan.
 type report struct {
-	Status  string    `json:"scan_status"`
-	Ended   time.Time `json:"end_time"`
-	Summary *struct {
+	Status string    `json:"scan_status"`
+	Ended  time.Time `json:"end_time"`
+	// Complete is the share of an index's platforms that were scanned, in percent. Harbor
+	// calls the scan a success as soon as one of them was. 0 where it isn't told.
+	Complete int `json:"complete_percent"`
+	Summary  *struct {
 		Total int            `json:"total"`
 		Count map[string]int `json:"summary"`
 	} `json:"summary"`

@@ -221,5 +221,8 @@ func (g *Gate) artifact(ctx context.Context, r reference, which string) (artifac
 	if err == nil && a.Digest == "" {
 		err = errors.New("read the answer: it tells no digest")
 	}
+	if err == nil && outside.IsDigest(which) && a.Digest != which {
+		err = fmt.Errorf("read the answer: it tells of the artifact %s", short(a.Digest))
+	}
 	return a, err
 }

@@ -1,6 +1,7 @@
 package harbor_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -86,6 +87,7 @@ type artifact struct {
 	signed   []string
 	inherits []string
 	report   string // kind; empty: the newer one
+	complete int    // percent of an index's platforms that were scanned; 0: 100
 }
 
 func (a artifact) JSON() string {
@@ -122,7 +124,7 @@ func (a artifact) JSON() string {
 				total += n
 			}
 		}
-		one := m{"report_id": "5f62c830", "scan_status": a.status, "severity": "High", "duration": 3, "complete_percent": 100, "scanner": m{"name": "Trivy", "vendor": "Aqua Security", "version": "v0.60"}}
+		one := m{"report_id": "5f62c830", "scan_status": a.status, "severity": "High", "duration": 3, "complete_percent": cmp.Or(a.complete, 100), "scanner": m{"name": "Trivy", "vendor": "Aqua Security", "version": "v0.60"}}
 		if !a.ended.IsZero() {
 			one["start_time"], one["end_time"] = a.ended.Add(-3*time.Second), a.ended
 		}
@@ -218,6 +220,9 @@ func TestWhatAReportComesTo(t *testing.T) {
 		"a report that counts fewer than there are": {
 			artifact{digest: platform, status: "Success", ended: yesterday, counts: map[string]int{"Low": 1}, total: 5}, tiers, canary.Wait, "does not tell how severe all vulnerabilities are; scan it again",
 		},
+		"an index of which one platform's scan failed, which Harbor calls a success": {
+			artifact{digest: platform, status: "Success", ended: yesterday, counts: map[string]int{}, complete: 50}, tiers, canary.Wait, "Harbor has scanned 50% of shop/web@222222222222 alone; the scan of one of its platforms failed, start another",
+		},
 		"a report without a time": {
 			artifact{digest: platform, status: "Success"}, tiers, canary.Wait, "does not tell when it scanned",
 		},
@@ -269,24 +274,25 @@ func TestWhatIsNoAnswerHolds(t *testing.T) {
 		said     canary.AnswerKind
 		sentence string
 	}{
-		"Harbor does not know it":        {404, `{"errors":[{"code":"NOT_FOUND","message":"artifact not found"}]}`, canary.Deny, "Harbor has no shop/web@222222222222; push it there, and deploy what was pushed"},
-		"something else is there":        {404, `404 page not found`, canary.Wait, "it answers 404 Not Found: 404 page not found; write the address of Harbor itself"},
-		"another reason of a 404":        {404, `{"errors":[{"code":"PROJECT_HIDDEN"}]}`, canary.Wait, "write the address of Harbor itself"},
-		"JSON of something else":         {404, `{"errors":[]}`, canary.Wait, "write the address of Harbor itself"},
-		"wrong credentials":              {401, `{"errors":[{"code":"UNAUTHORIZED","message":"unauthorized"}]}`, canary.Wait, "write the credentials of an account that Harbor knows, like a robot account, into the file"},
-		"too few rights":                 {403, `{"errors":[{"code":"FORBIDDEN","message":"forbidden"}]}`, canary.Wait, "give the account the permission to read artifacts of this project"},
-		"broken":                         {500, `{"errors":[{"code":"UNKNOWN","message":"internal server error"}]}`, canary.Wait, "it answers 500 Internal Server Error"},
-		"away":                           {503, `<html>`, canary.Wait, "it answers 503 Service Unavailable"},
-		"too many requests":              {429, ``, canary.Wait, "it answers 429 Too Many Requests"},
-		"led elsewhere":                  {302, ``, canary.Wait, "redirects are not followed"},
-		"JSON that is cut off":           {200, `{"digest":"sha256:2`, canary.Wait, "it is not the JSON that was expected"},
-		"JSON of no artifact":            {200, `{}`, canary.Wait, "it tells no digest"},
-		"a page instead":                 {200, `<html>log in</html>`, canary.Wait, "it is not the JSON that was expected"},
-		"an answer without an end":       {200, `{"digest":"` + strings.Repeat("x", 5<<20) + `"}`, canary.Wait, "the answer is too long"},
-		"counts that are no whole ones":  {200, `{"digest":"x","scan_overview":{"application/vnd.security.vulnerability.report; version=1.1":{"scan_status":"Success","summary":{"total":1,"summary":{"Critical":"one"}}}}}`, canary.Wait, "it is not the JSON that was expected"},
-		"a report without its numbers":   {200, `{"digest":"x","scan_overview":{"application/vnd.security.vulnerability.report; version=1.1":{"scan_status":"Success","end_time":"2026-03-01T10:00:00Z"}}}`, canary.Wait, "does not tell how severe"},
-		"an overview of another shape":   {200, `{"digest":"x","scan_overview":[]}`, canary.Wait, "it is not the JSON that was expected"},
-		"control characters in the word": {400, "no\x1b[2Jthing", canary.Wait, `it answers 400 Bad Request: no\x1b[2Jthing`},
+		"Harbor does not know it":         {404, `{"errors":[{"code":"NOT_FOUND","message":"artifact not found"}]}`, canary.Deny, "Harbor has no shop/web@222222222222; push it there, and deploy what was pushed"},
+		"something else is there":         {404, `404 page not found`, canary.Wait, "it answers 404 Not Found: 404 page not found; write the address of Harbor itself"},
+		"another reason of a 404":         {404, `{"errors":[{"code":"PROJECT_HIDDEN"}]}`, canary.Wait, "write the address of Harbor itself"},
+		"JSON of something else":          {404, `{"errors":[]}`, canary.Wait, "write the address of Harbor itself"},
+		"wrong credentials":               {401, `{"errors":[{"code":"UNAUTHORIZED","message":"unauthorized"}]}`, canary.Wait, "write the credentials of an account that Harbor knows, like a robot account, into the file"},
+		"too few rights":                  {403, `{"errors":[{"code":"FORBIDDEN","message":"forbidden"}]}`, canary.Wait, "give the account the permission to read artifacts of this project"},
+		"broken":                          {500, `{"errors":[{"code":"UNKNOWN","message":"internal server error"}]}`, canary.Wait, "it answers 500 Internal Server Error"},
+		"away":                            {503, `<html>`, canary.Wait, "it answers 503 Service Unavailable"},
+		"too many requests":               {429, ``, canary.Wait, "it answers 429 Too Many Requests"},
+		"led elsewhere":                   {302, ``, canary.Wait, "redirects are not followed"},
+		"JSON that is cut off":            {200, `{"digest":"sha256:2`, canary.Wait, "it is not the JSON that was expected"},
+		"another artifact than asked for": {200, `{"digest":"` + other + `"}`, canary.Wait, "read the answer: it tells of the artifact sha256:333333333333"},
+		"JSON of no artifact":             {200, `{}`, canary.Wait, "it tells no digest"},
+		"a page instead":                  {200, `<html>log in</html>`, canary.Wait, "it is not the JSON that was expected"},
+		"an answer without an end":        {200, `{"digest":"` + strings.Repeat("x", 5<<20) + `"}`, canary.Wait, "the answer is too long"},
+		"counts that are no whole ones":   {200, `{"digest":"x","scan_overview":{"application/vnd.security.vulnerability.report; version=1.1":{"scan_status":"Success","summary":{"total":1,"summary":{"Critical":"one"}}}}}`, canary.Wait, "it is not the JSON that was expected"},
+		"a report without its numbers":    {200, `{"digest":"` + platform + `","scan_overview":{"application/vnd.security.vulnerability.report; version=1.1":{"scan_status":"Success","end_time":"2026-03-01T10:00:00Z"}}}`, canary.Wait, "does not tell how severe"},
+		"an overview of another shape":    {200, `{"digest":"x","scan_overview":[]}`, canary.Wait, "it is not the JSON that was expected"},
+		"control characters in the word":  {400, "no\x1b[2Jthing", canary.Wait, `it answers 400 Bad Request: no\x1b[2Jthing`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := serve(t)

@@ -62,6 +62,8 @@ func (g *Gate) scanned(a artifact, name string) []finding {
 		return wait("The scan of %s ended without a report (%s); start another in Harbor", name, scan.Status)
 	case scan.Status != scanSucceeded:
 		return wait("Harbor is still scanning %s (%s)", name, shown(scan.Status))
+	case scan.Complete > 0 && scan.Complete < 100:
+		return wait("Harbor has scanned %d%% of %s alone; the scan of one of its platforms failed, start another", scan.Complete, name)
 	case scan.Ended.IsZero():
 		return wait("Harbor does not tell when it scanned %s; scan it again", name)
 	}
