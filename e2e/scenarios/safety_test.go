@@ -169,6 +169,38 @@ func unnamedImage(t *testing.T, name string) {
 	st.close("v2", "v2")
 }
 
+// What already runs is no release: the same images by digest, in the same template.
+// Another setting is one.
+func sameVersion(t *testing.T, name string) {
+	st := open(t, name, script{})
+	st.release(quick, settings{"VERSION": "v1"})
+	st.told("SameVersion")
+	st.onlyBy("v1", st.answered(st.users, 50))
+	st.release(quick, settings{"VERSION": "v1", "LATENCY": "1ms"})
+	st.reachesPhase("Succeeded")
+	st.close("v2", "v1")
+}
+
+// Stable's autoscaler would take the pods away on which a rollback lands: that is told.
+func stableShrinks(t *testing.T, name string) {
+	st := open(t, name, script{more: fmt.Sprintf(`
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web-v1, namespace: %s}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web-v1}
+  minReplicas: 1
+  maxReplicas: 4
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
+`, name)})
+	st.kubectl("scale", "deployment/web-v1", "--replicas=2")
+	st.kubectl("rollout", "status", "deployment/web-v1", "--timeout=2m")
+	st.release(quick, nil)
+	st.toldOf("AutoscalerShrinksStable", "web-v1", "to 1")
+	st.reachesPhase("Succeeded")
+	st.close("v2", "v2")
+}
+
 // Clients that bypass the routes still reach a version after a rollback: that is told
 // until it is over.
 func residualTraffic(t *testing.T, name string) {

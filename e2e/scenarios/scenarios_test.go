@@ -56,6 +56,8 @@ var scenarios = []scenario{
 	{"the weight goes as far as the pods carry it", "capacity", capacity, further},
 	{"a version that restarts again and again goes back", "restarts", restarting, further},
 	{"an image without a name that stays is not released", "unnamed", unnamedImage, further},
+	{"what already runs is no release, and another setting is", "same", sameVersion, further},
+	{"an autoscaler that would shrink stable is told", "shrinks", stableShrinks, further},
 	{"what still reaches a version after a rollback is told", "residual", residualTraffic, further},
 	{"the old version is called removable when nobody reaches it", "removable", removable, further},
 	// Testers.

@@ -29,7 +29,7 @@ func AskResidual(ask Query, interval time.Duration, clock func() time.Time) func
 		case err != nil:
 			return unreached("What still reaches "+q.Name+" isn't known", err)
 		case found.Rate > 0:
-			return canary.Answer{Said: canary.Wait, Rate: found.Rate, Sentence: fmt.Sprintf("%s gets %.2g requests/s", q.Name, found.Rate)}
+			return canary.Answer{Said: canary.Wait, Rate: found.Rate, Sentence: fmt.Sprintf("%s gets %.1f requests/s", q.Name, found.Rate)}
 		case !found.Drained:
 			return canary.Answer{Said: canary.Wait, Sentence: q.Name + " is watched until no request has reached it for a minute"}
 		}
