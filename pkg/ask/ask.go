@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,6 +101,9 @@ func (d *Desk[K]) Put(k K, questions []canary.Question, about canary.Subject, no
 		return
 	}
 	for q, m := range all {
+		if slices.Contains(questions, q) {
+			continue
+		}
 		m.wanted = false
 		if !m.out && now.Sub(m.last) > kept {
 			delete(all, q)
@@ -114,8 +118,9 @@ func (d *Desk[K]) Put(k K, questions []canary.Question, about canary.Subject, no
 		m := all[q]
 		if m == nil {
 			m = &matter{}
-			all[q], fresh = m, true
+			all[q] = m
 		}
+		fresh = fresh || !m.wanted // it may be due, and nobody waited for it
 		m.wanted, m.last, m.subject = true, now, about
 	}
 	if len(all) == 0 {
@@ -207,14 +212,14 @@ func (d *Desk[K]) askDue(ctx context.Context) time.Duration {
 				d.out++
 				d.outOf[whom]++
 				about := m.subject
-				d.wg.Go(func() { d.ask(ctx, k, q, about) })
+				d.wg.Go(func() { d.ask(ctx, k, q, m, about) })
 			}
 		}
 	}
 	return next
 }
 
-func (d *Desk[K]) ask(ctx context.Context, k K, q canary.Question, about canary.Subject) {
+func (d *Desk[K]) ask(ctx context.Context, k K, q canary.Question, m *matter, about canary.Subject) {
 	bounded, cancel := context.WithTimeout(ctx, longest)
 	began := time.Now()
 	a := d.answer(bounded, q, about)
@@ -226,7 +231,7 @@ func (d *Desk[K]) ask(ctx context.Context, k K, q canary.Question, about canary.
 	if d.options.Told != nil && ctx.Err() == nil {
 		d.options.Told(q, a, now.Sub(began))
 	}
-	if d.take(k, q, a, now) && ctx.Err() == nil {
+	if d.take(k, q, m, a, now) && ctx.Err() == nil {
 		d.options.Wake(k)
 	}
 	d.signal()
@@ -258,8 +263,9 @@ func unreached(sentence string) canary.Answer {
 	return canary.Answer{Said: canary.Wait, Unreached: true, Sentence: sentence}
 }
 
-// take keeps an answer and tells whether it says anything new.
-func (d *Desk[K]) take(k K, q canary.Question, a canary.Answer, now time.Time) bool {
+// take keeps an answer and tells whether it says anything new. What was forgotten since
+// it was asked has none, also where the same is asked anew.
+func (d *Desk[K]) take(k K, q canary.Question, m *matter, a canary.Answer, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.out--
@@ -267,8 +273,7 @@ func (d *Desk[K]) take(k K, q canary.Question, a canary.Answer, now time.Time) b
 	if d.outOf[whom]--; d.outOf[whom] == 0 {
 		delete(d.outOf, whom)
 	}
-	m := d.cases[k][q]
-	if m == nil || !m.out {
+	if d.cases[k][q] != m {
 		return false
 	}
 	news := !m.answered || !alike(m.answer, a)

@@ -233,3 +233,58 @@ func TestWhatMustNotBeIsNobodysAnswer(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsWantedAgainIsAskedAtOnceWhereItIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := run(t, func(canary.Question, int) canary.Answer { return canary.Answer{Said: canary.Allow} })
+		d.put("web", gate("hours"))
+		pass(seldom - time.Second)
+		d.put("web")
+		pass(10 * time.Second)
+		d.happened(t, "asked", &d.asked, "gate web/hours at 0s")
+		d.put("web", gate("hours"))
+		d.happened(t, "asked again", &d.asked, "gate web/hours at 1m9s")
+	})
+}
+
+func TestAnAnswerOfWhatIsAskedForAllTheTimeIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := run(t, func(canary.Question, int) canary.Answer { return canary.Answer{Said: canary.Allow} })
+		q := canary.Question{Kind: canary.AskResidual, Name: "web-v2", Stage: canary.AfterRelease, Rollout: "r"}
+		d.put("web", q)
+		pass(kept + time.Second)
+		d.put("web", q)
+		d.happened(t, "asked", &d.asked, "residual web/web-v2 at 0s")
+		if len(d.Answers("web")) != 1 {
+			t.Error("the answer is gone though it is wanted")
+		}
+	})
+}
+
+func TestWhatWasAskedBeforeAServiceWasForgottenIsNoAnswerAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		d := run(t, func(_ canary.Question, n int) canary.Answer {
+			if n == 1 {
+				<-release
+				return canary.Answer{Said: canary.Allow, Sentence: "of the Service before"}
+			}
+			pass(time.Second)
+			return canary.Answer{Said: canary.Deny, Sentence: "of this one"}
+		})
+		d.put("web", gate("scan"))
+		synctest.Wait()
+		d.Forget("web")
+		d.put("web", gate("scan"))
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		if got := d.Answers("web"); got != nil {
+			t.Errorf("answered by what was asked before: %v", got)
+		}
+		pass(2 * time.Second)
+		if got := d.Answers("web")[gate("scan")]; got.Said != canary.Deny {
+			t.Errorf("it is %+v", got)
+		}
+	})
+}
