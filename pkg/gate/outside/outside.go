@@ -165,7 +165,8 @@ func (c *Client) ask(ctx context.Context, method, address string, body io.Reader
 	for key, value := range header {
 		request.Header.Set(key, value)
 	}
-	if err := c.identify(request); err != nil {
+	secrets, err := c.identify(request)
+	if err != nil {
 		return err
 	}
 	response, err := c.http.Do(request)
@@ -175,7 +176,7 @@ func (c *Client) ask(ctx context.Context, method, address string, body io.Reader
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxError)) // that there is none says nothing
-		return Refusal{Status: response.StatusCode, Body: body}
+		return Refusal{Status: response.StatusCode, Body: hidden(body, secrets)}
 	}
 	return c.decode(response.Body, most, into)
 }
@@ -194,24 +195,38 @@ func (c *Client) decode(body io.Reader, most int64, into any) error {
 	return nil
 }
 
-// identify adds the credentials.
-func (c *Client) identify(request *http.Request) error {
+// identify adds the credentials, and tells what of them no error may show.
+func (c *Client) identify(request *http.Request) (secrets []string, err error) {
 	if c.credentials == "" {
-		return nil
+		return nil, nil
 	}
 	if request.URL.Scheme != "https" && !c.plaintext {
-		return errors.New("credentials are not sent by http; write an https URL, or plaintext: true where the network can be trusted")
+		return nil, errors.New("credentials are not sent by http; write an https URL, or plaintext: true where the network can be trusted")
 	}
 	secret, err := Secret(c.credentials)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if user, password, both := strings.Cut(secret, ":"); both {
+	user, password, both := strings.Cut(secret, ":")
+	if both {
 		request.SetBasicAuth(user, password)
 	} else {
+		password = secret
 		request.Header.Set("Authorization", "Bearer "+secret)
 	}
-	return nil
+	_, sent, _ := strings.Cut(request.Header.Get("Authorization"), " ")
+	return []string{sent, password}, nil
+}
+
+// hidden is what a server said without what it was told: some show in their errors how
+// they were asked.
+func hidden(body []byte, secrets []string) []byte {
+	for _, secret := range secrets {
+		if secret != "" {
+			body = bytes.ReplaceAll(body, []byte(secret), []byte("(secret)"))
+		}
+	}
+	return body
 }
 
 // bare is an error of net/http without the address, which the sentence around it

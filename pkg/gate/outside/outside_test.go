@@ -87,6 +87,25 @@ func TestCredentialsAreNotSentInTheClear(t *testing.T) {
 	}
 }
 
+// Some servers show in their errors how they were asked. What they say stands in Events.
+func TestNoErrorShowsCredentials(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, "denied to %s: %s %s", r.Header.Get("Authorization"), user, password)
+	}))
+	defer server.Close()
+	for secret, want := range map[string]string{
+		"robot:s3cret": "denied to Basic (secret): robot (secret)",
+		"t0ken":        "denied to Bearer (secret):",
+	} {
+		err := client(t, outside.Options{Credentials: file(t, secret), Plaintext: true}).Get(t.Context(), server.URL, nil, 100, &struct{}{})
+		if err == nil || err.Error() != "it answers 403 Forbidden: "+want {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestAuthoritiesOfAFile(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "{}") }))
 	defer server.Close()
