@@ -89,6 +89,12 @@ func stepAwaited(v canary.View) int {
 	return 0
 }
 
+// sawIt tells that the step of the release that waits for approval is the one of the
+// page that was answered.
+func sawIt(r *http.Request, v canary.View) bool {
+	return r.PostFormValue("step") == strconv.Itoa(stepAwaited(v)) && r.PostFormValue("rollout") == v.Rollout
+}
+
 // approvalMeans says what a yes leads to.
 func approvalMeans(v canary.View) string {
 	others := 0
@@ -128,8 +134,8 @@ func (s *site) command(w http.ResponseWriter, r *http.Request) {
 		return
 	case !fits(d.View, verb):
 		n = note{Text: "It is " + string(d.View.Phase) + " by now, so that there is nothing to " + verb, Bad: true}
-	case verb == canary.CommandApprove && r.PostFormValue("step") != strconv.Itoa(stepAwaited(d.View)):
-		n = note{Text: "What waits for approval is another step by now, so that nothing was approved", Bad: true}
+	case verb == canary.CommandApprove && !sawIt(r, d.View):
+		n = note{Text: "What waits for approval is another step or release by now, so that nothing was approved", Bad: true}
 	default:
 		told, err := s.Commands.Do(r.Context(), namespace, service, verb)
 		n = note{Text: told}

@@ -189,11 +189,14 @@ func TestButtonsAreThoseThatFitAndAreAllowed(t *testing.T) {
 
 // A yes is for the step that the reader saw: the release may have come to another one.
 func TestAYesIsForTheStepThatWasSeen(t *testing.T) {
+	rollout := webtest.Approval().View.Rollout
 	for name, c := range map[string]struct{ form, given, note string }{
-		"the one that waits":          {"step=3", "[approve shop/orders]", "All traffic"},
-		"one that waited before":      {"step=2", "[]", "another step by now, so that nothing was approved."},
+		"the one that waits":          {"step=3&rollout=" + rollout, "[approve shop/orders]", "All traffic"},
+		"one that waited before":      {"step=2&rollout=" + rollout, "[]", "another step or release by now, so that nothing was approved."},
+		"the same of another release": {"step=3&rollout=r0", "[]", "nothing was approved"},
+		"a form without the release":  {"step=3", "[]", "nothing was approved"},
 		"a form that doesn't say it":  {"", "[]", "nothing was approved"},
-		"a form that is far too long": {"step=3&x=" + strings.Repeat("x", 2000), "[]", "nothing was approved"},
+		"a form that is far too long": {"step=3&rollout=" + rollout + "&x=" + strings.Repeat("x", 2000), "[]", "nothing was approved"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := &orders{may: func(string) bool { return true }}
