@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"time"
 
 	"serin.dev/serin/pkg/ask"
@@ -30,7 +31,8 @@ func subjectOf(s situation, p canary.Plan) canary.Subject {
 		Started: state.Started, Reason: state.Reason, Message: state.Message, Since: state.Since,
 		Smoke: spec.Smoke, Alerts: spec.Alerts, Width: state.Width,
 	}
-	if !state.Phase.Active() && state.Phase != canary.Succeeded && state.Phase != canary.RolledBack || p.View.Phase == canary.Waiting {
+	begins := slices.ContainsFunc(p.Ask, func(q canary.Question) bool { return q.Stage == canary.BeforeStart })
+	if begins || !state.Phase.Active() && state.Phase != canary.Succeeded && state.Phase != canary.RolledBack {
 		about.Rollout, about.Started, about.Step, about.Weight = "", time.Time{}, 0, 0 // it has not begun
 	}
 	if about.Step < len(spec.Steps) {

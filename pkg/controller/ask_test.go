@@ -122,6 +122,32 @@ func TestAtRestNobodyIsAskedAnythingOnceNoTrafficIsLeft(t *testing.T) {
 	})
 }
 
+func TestWhoDeniedABeginningIsAskedAgainAboutItAndNotAboutTheReleaseBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, others := newWorld(t), &outside{}
+		w.askers = others.askers(canary.AskGate)
+		others.say(canary.AskGate, canary.Answer{Said: canary.Allow})
+		c, stop := w.run()
+		gates := with(opted, map[string]any{"serin.dev/gates": "scan@before-start"})
+		w.deploy("web-v2", "v2", "two", gates)
+		w.until(10*time.Minute, "it has users", func() bool { return w.weight("web") > 0 })
+		w.mesh.setErrors(1)
+		w.until(10*time.Minute, "rolled back", func() bool { return phase(c) == "RolledBack" })
+		w.mesh.setErrors(0)
+		others.say(canary.AskGate, canary.Answer{Said: canary.Deny, Sentence: "no"})
+		w.deploy("web-v2", "v2", "three", gates)
+		w.until(time.Minute, "denied", func() bool { return phase(c) == "Blocked" })
+		before := len(others.were())
+		pass(3 * time.Minute)
+		stop()
+		others.mu.Lock()
+		defer others.mu.Unlock()
+		if s := others.about; len(others.asked) <= before || s.Rollout != "" || !s.Started.IsZero() || s.Step != 0 || s.Next != 5 {
+			t.Errorf("asked %d times, at last about %+v", len(others.asked), s)
+		}
+	})
+}
+
 // seen are the reasons that people are shown.
 func (w *world) seen(c *Controller) (all []canary.Reason) {
 	for _, v := range c.Views() {

@@ -145,8 +145,8 @@ func (g *Gate) turn(ctx context.Context) error {
 // id is the same for the same question about the same release.
 func id(gate string, r Request) string {
 	q := r.Question
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q %d %q",
-		gate, r.Subject.Namespace, r.Subject.Service, q.Rollout, q.Kind, q.Stage, q.Step, q.Attempt))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q %d %q %q",
+		gate, r.Subject.Namespace, r.Subject.Service, q.Rollout, q.Kind, q.Stage, q.Step, q.Attempt, q.About))
 	return "serin_" + hex.EncodeToString(sum[:16])
 }
 

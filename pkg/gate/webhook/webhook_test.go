@@ -64,7 +64,7 @@ func release() (canary.Question, canary.Subject) {
 			Addresses: []string{"10.0.0.1:80"}, Pods: []string{"web-1"},
 		}
 	}
-	return canary.Question{Kind: canary.AskGate, Name: "board", Stage: canary.BeforeStep, Rollout: "7d9f-1", Step: 2},
+	return canary.Question{Kind: canary.AskGate, Name: "board", Stage: canary.BeforeStep, Rollout: "7d9f-1", Step: 2, About: "25%"},
 		canary.Subject{
 			Namespace: "shop", Service: "web", Rollout: "7d9f-1", Canary: party("web-canary", "2"), Stable: party("web", "1"),
 			Step: 1, Steps: 3, Weight: 5, Next: 25, Started: began, Smoke: "GET /secret", Alerts: "none",
@@ -192,6 +192,7 @@ func TestTheSameQuestionHasTheSameID(t *testing.T) {
 	other := s
 	other.Service = "blog"
 	for name, ask := range map[string]func(){
+		"another share":   func() { q := q; q.About = "50%"; g.Ask(t.Context(), q, s) },
 		"another step":    func() { q := q; q.Step = 3; g.Ask(t.Context(), q, s) },
 		"another stage":   func() { q := q; q.Stage = canary.BeforePromotion; g.Ask(t.Context(), q, s) },
 		"another release": func() { q := q; q.Rollout = "7d9f-2"; g.Ask(t.Context(), q, s) },
