@@ -387,15 +387,19 @@ func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) err
 
 // amend gives a release that is recorded the end that it came to, unless it has that
 // one: the informer may only be behind. An end that is recorded is only replaced by
-// the last write of a release, for the record may know more than is known now.
+// the last write of a release, for the record may know more than is known now, or
+// where somebody made it unreadable: nothing begins before the end is recorded.
 func (c *Controller) amend(ctx context.Context, k cluster.Key, r canary.Release, last bool) error {
 	held, err := c.options.Kube.AppsV1().ControllerRevisions(k.Namespace).Get(ctx, history.Name(k.Name, r.Rollout), metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
 	kept, unreadable := history.Releases([]*appsv1.ControllerRevision{held})
-	if unreadable == nil && recorded(kept, r) || !last && !history.UnderWay(held) {
+	if unreadable == nil && (recorded(kept, r) || !last && !history.UnderWay(held)) {
 		return nil
+	}
+	if _, _, err := history.Snapshot(held); err != nil && !errors.Is(err, history.ErrNoSnapshot) {
+		return err // its data can't be changed
 	}
 	return c.annotateRecord(ctx, k, held.Name, history.Result(r, held))
 }

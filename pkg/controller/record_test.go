@@ -260,3 +260,25 @@ func TestAReleaseWhoseRouteIsReplacedDoesNotBeginAnew(t *testing.T) {
 		w.until(5*time.Minute, "at 5% again", func() bool { return w.weight("web") == 5 })
 	})
 }
+
+// A record is an object that others can write too: one that somebody spoilt must not
+// keep the next release from beginning.
+func TestARecordThatSomebodySpoiltIsWrittenAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c, stop := w.run()
+		defer stop()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(10*time.Minute, "it has users", func() bool { return w.weight("web") > 0 })
+		w.mesh.setErrors(1)
+		w.until(10*time.Minute, "rolled back", func() bool { return phase(c) == "RolledBack" })
+		w.mesh.setErrors(0)
+		w.api.Edit("ControllerRevision", "shop", held(t, w).Name, func(o map[string]any) {
+			notes := o["metadata"].(map[string]any)["annotations"].(map[string]any)
+			notes["serin.dev/weight"], notes["serin.dev/handled"], notes["serin.dev/approvals"] = "many", "no id", "{"
+		})
+		pass(time.Minute)
+		w.deploy("web-v2", "v2", "three", opted)
+		w.until(10*time.Minute, "the next release has users", func() bool { return w.weight("web") > 0 })
+	})
+}

@@ -155,9 +155,18 @@ func revision(r canary.Release, before *Before, notes map[string]string, owner O
 }
 
 // Result is the merge patch that gives a release's revision its end, or another one.
-// What the revision knows of images and the release doesn't is kept.
+// What the revision knows of images and the release doesn't is kept; of one that
+// somebody changed into something unreadable, nothing is.
 func Result(r canary.Release, held *appsv1.ControllerRevision) []byte {
-	return annotating(result(r, held))
+	all := result(r, held)
+	if _, unreadable := Release(held); unreadable != nil && !UnderWay(held) {
+		for _, key := range []string{handledKey, approvalsKey, unverifiedKey} {
+			if _, given := all[key]; !given && held.Annotations[key] != "" {
+				all[key] = ""
+			}
+		}
+	}
+	return annotating(all)
 }
 
 // Images is the merge patch that adds what ran to the revision of a release under
