@@ -37,7 +37,9 @@ func (s State) sticky() *Sticky {
 	return &Sticky{
 		Cookie: "serin-" + s.subject(),
 		Canary: "canary." + s.Rollout,
-		Stable: "stable." + s.Rollout + "." + strconv.Itoa(s.Step) + "." + strconv.Itoa(s.Weight),
+		// The step and not the weight: where the weight follows the canary's pods, users
+		// would be dealt with each of them, and with each that goes.
+		Stable: "stable." + s.Rollout + "." + strconv.Itoa(s.Step),
 		MaxAge: min(longestSticky, time.Duration(len(s.Spec.Steps))*s.Spec.StepDeadline),
 	}
 }

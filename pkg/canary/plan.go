@@ -45,7 +45,7 @@ type Traffic struct {
 type Sticky struct {
 	Cookie string // its name
 	Canary string // its value for users of the canary, the same all through the release
-	Stable string // its value for users of stable, another at each raise
+	Stable string // its value for users of stable, another at each step
 	MaxAge time.Duration
 }
 
