@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -27,7 +28,7 @@ import (
 // its configuration: an image inherits the labels of the image that it was built from,
 // and where nobody set them anew they tell of that.
 func (r *Reader) read(ctx context.Context, digest name.Digest) (facts, error) {
-	auth, err := credentials(r.o.DockerConfig, digest.RegistryStr())
+	auth, err := credentials(r.o.DockerConfig, digest.RegistryStr(), digest.RepositoryStr())
 	if err != nil {
 		return facts{}, err
 	}
@@ -126,8 +127,9 @@ func plain(err error) error {
 // maxConfig bounds the file of credentials, in bytes.
 const maxConfig = 1 << 20
 
-// credentials are those of a registry in the file; anonymous where it has none.
-func credentials(file, host string) (authn.Authenticator, error) {
+// credentials are those of a registry in the file, and of several those whose path is the
+// longest that the repository begins with; anonymous where it has none.
+func credentials(file, host, repository string) (authn.Authenticator, error) {
 	if file == "" {
 		return authn.Anonymous, nil
 	}
@@ -152,29 +154,47 @@ func credentials(file, host string) (authn.Authenticator, error) {
 	if json.Unmarshal(text, &config) != nil { // the error would quote what stands there
 		return nil, fmt.Errorf("read the credentials: %s is no configuration of docker", file)
 	}
-	for key, a := range config.Auths {
-		if registry(key) != host {
-			continue
-		}
-		c := authn.AuthConfig{Username: a.Username, Password: a.Password, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}
-		if a.Auth != "" {
-			both, err := base64.StdEncoding.DecodeString(a.Auth)
-			user, password, is := strings.Cut(string(both), ":")
-			if err != nil || !is {
-				return nil, fmt.Errorf("read the credentials: what %s says of %s is no user:password in base64", file, host)
-			}
-			c.Username, c.Password = user, strings.TrimRight(password, "\x00")
-		}
-		return authn.FromConfig(c), nil
+	key, found := nearest(slices.Sorted(maps.Keys(config.Auths)), host, repository)
+	if !found {
+		return authn.Anonymous, nil
 	}
-	return authn.Anonymous, nil
+	a := config.Auths[key]
+	c := authn.AuthConfig{Username: a.Username, Password: a.Password, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}
+	if a.Auth != "" {
+		both, err := base64.StdEncoding.DecodeString(a.Auth)
+		user, password, is := strings.Cut(string(both), ":")
+		if err != nil || !is {
+			return nil, fmt.Errorf("read the credentials: what %s says of %s is no user:password in base64", file, host)
+		}
+		c.Username, c.Password = user, strings.TrimRight(password, "\x00")
+	}
+	return authn.FromConfig(c), nil
+}
+
+// nearest is the key of docker's configuration that is meant for a repository.
+func nearest(keys []string, host, repository string) (best string, found bool) {
+	longest := -1
+	for _, key := range keys {
+		_, path, _ := strings.Cut(bareKey(key), "/")
+		if path = strings.Trim(path, "/"); path == "v1" || path == "v2" { // of the protocol, and no repository
+			path = ""
+		}
+		if registry(key) == host && len(path) > longest && (path == "" || strings.HasPrefix(repository+"/", path+"/")) {
+			best, longest = key, len(path)
+		}
+	}
+	return best, longest >= 0
+}
+
+// bareKey is a key without the scheme that some write before it.
+func bareKey(key string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
 }
 
 // registry is the host that a key of docker's configuration means; those of Docker Hub
 // have always been URLs.
 func registry(key string) string {
-	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
-	host, _, _ := strings.Cut(key, "/")
+	host, _, _ := strings.Cut(bareKey(key), "/")
 	r, err := name.NewRegistry(host)
 	if err != nil {
 		return ""

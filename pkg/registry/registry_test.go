@@ -346,9 +346,12 @@ func TestCredentials(t *testing.T) {
 		return true
 	})
 	for name, c := range map[string]struct{ config, failure string }{
-		"as docker login writes it":  {`{"auths":{"` + w.host + `":{"auth":"` + auth + `"}}}`, ""},
-		"with a URL as its key":      {`{"auths":{"http://` + w.host + `/v2/":{"auth":"` + auth + `"}}}`, ""},
-		"with user and password":     {`{"auths":{"` + w.host + `":{"username":"serin","password":"s3cret"}}}`, ""},
+		"as docker login writes it": {`{"auths":{"` + w.host + `":{"auth":"` + auth + `"}}}`, ""},
+		"with a URL as its key":     {`{"auths":{"http://` + w.host + `/v2/":{"auth":"` + auth + `"}}}`, ""},
+		"with user and password":    {`{"auths":{"` + w.host + `":{"username":"serin","password":"s3cret"}}}`, ""},
+		"the nearest of several": {`{"auths":{"` + w.host + `":{"auth":"c2VyaW46b2xk"},"` + w.host + `/other":{"auth":"c2VyaW46b2xk"},"` +
+			w.host + `/sho":{"auth":"c2VyaW46b2xk"},"` + w.host + `/shop":{"auth":"` + auth + `"}}}`, ""},
+		"of another path":            {`{"auths":{"` + w.host + `/other":{"auth":"` + auth + `"}}}`, "the registry answers 401"},
 		"of another registry":        {`{"auths":{"registry.example.com":{"auth":"` + auth + `"}}}`, "the registry answers 401"},
 		"with a helper":              {`{"auths":{"` + w.host + `":{}},"credsStore":"evil"}`, "the registry answers 401"},
 		"wrong":                      {`{"auths":{"` + w.host + `":{"auth":"c2VyaW46b2xk"}}}`, "the registry answers 401"},
