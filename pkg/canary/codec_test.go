@@ -202,12 +202,21 @@ func TestAReleaseThatBeganFitsToItsEnd(t *testing.T) {
 	begun := largest()
 	begun.Phase, begun.Step, begun.Weight, begun.Width, begun.Legs = Testing, 0, 0, 0, nil
 	begun.Sequence, begun.Reason, begun.Message = 1, ReleaseStarted, "Release begins"
+	begun.Base = Base{Ready: 1000, Restarts: 1000, Killed: 1000}
 	goOn := func(s *State, phase Phase) {
 		s.Phase, s.Step, s.Weight, s.Peak = phase, len(s.Spec.Steps), 100, 100
 		s.Sequence, s.Width, s.Since, s.At = 123456, 600*time.Second, s.Since.Add(1), s.At.Add(1)
 		s.Handled, s.Reverts, s.Lowered = strings.Repeat("i", 64), MaxReverts, true
 		s.Reason, s.Message = ClientErrors, strings.Repeat("\x1b\"\n", MaxMessageBytes)
 		s.Legs = largest().Legs
+		s.HandledOn, s.Beside = "0a1b2c3d", "d3c2b1a0"
+		s.Approvals = nil
+		for range MaxApprovals {
+			s.Approvals = append(s.Approvals, Approval{Step: 20, By: strings.Repeat("\x1b", maxApprover), At: s.Since})
+		}
+		if phase == RolledBack {
+			s.Unverified = strings.Repeat("\x1b\"\n", MaxMessageBytes/3)
+		}
 	}
 	digests := make([]string, 20)
 	for i := range digests {
