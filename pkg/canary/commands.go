@@ -106,6 +106,9 @@ func (m moment) unfit() string {
 	if c := m.o.Tracks.Canary; c.Ready == 0 {
 		return c.Deployment + " has no ready pod" + because(c.Problem)
 	}
+	if why := m.differing(); why != "" {
+		return why
+	}
 	if over, found := m.brokenByStable(); found && m.state.Step == 0 {
 		return m.unkeepable(over)
 	}

@@ -77,14 +77,29 @@ func sameDigests(a, b []Image) bool {
 	})
 }
 
-// holdDiffering stops a release whose pods are of several images: no verdict on it
-// would be of one version.
-func (m moment) holdDiffering() (Plan, bool) {
+// differing says that the pods are of several images: no verdict on them would be of
+// one version. Empty: they are not.
+func (m moment) differing() string {
 	c := m.o.Tracks.Canary
 	if c.Differing == "" {
+		return ""
+	}
+	nobody := "nobody is sent to them"
+	if m.state.Weight > 0 {
+		nobody = "no more users are sent to them"
+	}
+	return "The pods of " + c.Deployment + " run container " + c.Differing + " with different images (by digest) under one name: " + nobody +
+		". Name the image by digest, or by a tag that is never moved, and deploy again"
+}
+
+// holdDiffering keeps a release from a raise whose pods are of several images, as when
+// a tag was moved between the start of one pod and of another.
+func (m moment) holdDiffering() (Plan, bool) {
+	why := m.differing()
+	if why == "" {
 		return Plan{}, false
 	}
-	p := m.hold(ImagesDiffer, "The pods of %s run container %s with different images (by digest) under one name: nobody is sent to them. Name the image by digest, or by a tag that is never moved, and deploy again", c.Deployment, c.Differing).told(true)
+	p := m.hold(ImagesDiffer, "%s", why).told(true)
 	p.View.Phase = Blocked
 	return p, true
 }

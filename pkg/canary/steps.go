@@ -139,9 +139,12 @@ func leaveTesting(m moment) (Plan, bool) {
 	return m.raise(1, StepStarted, "Step 1 of %d: %s", len(m.spec.Steps), m.gives(1)), true
 }
 
-// enter is whatever has to be so before a raise to a step, last of all: its pods, and
-// what others say.
+// enter is whatever has to be so before a raise to a step, last of all: its pods, that
+// they are of one version, and what others say.
 func (m moment) enter(step int, ordered bool) (Plan, bool) {
+	if p, held := m.holdDiffering(); held {
+		return p, true
+	}
 	if p, held := m.holdForPods(step); held {
 		return p, true
 	}
