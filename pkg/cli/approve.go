@@ -51,8 +51,7 @@ func (o *approve) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	waits := slices.ContainsFunc(d.View.Awaits, func(a canary.Awaited) bool { return a.Kind == canary.AwaitApproval })
-	if !waits {
+	if !d.View.AwaitsApproval() {
 		return fmt.Errorf("approve %s: it waits for nobody's approval: %s", found.key, d.View.Sentence)
 	}
 	if err := o.show(func(frame *screen) error { frame.approval(d.View, o.program.Now()); return nil }); err != nil || o.dry {
@@ -60,6 +59,14 @@ func (o *approve) run(ctx context.Context, name string) error {
 	}
 	if err := o.ask(true, "Approve?"); err != nil {
 		return err
+	}
+	// Whoever was asked may have thought about it for long.
+	now, err := from.Detail(ctx, found.key.Namespace, found.key.Name)
+	if err != nil {
+		return err
+	}
+	if !sameYes(d.View, now.View) {
+		return fmt.Errorf("approve %s: nothing was approved: it no longer waits for what was shown: %s", found.key, now.View.Sentence)
 	}
 	w, _, err := found.prepare(o.verb)
 	if err != nil {
@@ -71,6 +78,18 @@ func (o *approve) run(ctx context.Context, name string) error {
 	}
 	s.warnUnled(ctx)
 	return o.confirm(ctx, r, found, w, records)
+}
+
+// sameYes tells that a release still waits for the yes that was asked for.
+func sameYes(asked, now canary.View) bool {
+	step := func(v canary.View) int {
+		i := slices.IndexFunc(v.Awaits, func(a canary.Awaited) bool { return a.Kind == canary.AwaitApproval })
+		if i < 0 {
+			return -1
+		}
+		return v.Awaits[i].Step
+	}
+	return step(now) >= 0 && step(asked) == step(now) && asked.Rollout == now.Rollout && asked.Canary.Template == now.Canary.Template
 }
 
 // approval is what a release waits for, and what is known of it.
