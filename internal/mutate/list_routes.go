@@ -48,7 +48,7 @@ var routes = []Mutant{
 	{Name: "copies come from testers too", File: "pkg/route/apply.go",
 		Old: "complete = placeOwn(doc, svc, t)", New: "defer func() { complete = placeOwn(doc, svc, t) && complete }()"},
 	{Name: "copies that somebody else sends are taken off", File: "pkg/route/mirror.go",
-		Old: `text(destination["subset"]) == m.subset && share == float64(m.share)`, New: `m.share > 0 || share > 0`},
+		Old: `text(to["subset"]) == m.subset && share == float64(m.share)`, New: `m.share > 0 || share > 0`},
 	{Name: "copies stay behind", File: "pkg/route/mirror.go",
 		Old: `delete(entry, mirrorField)`, New: `entry[mirrorField] = all`},
 	{Name: "copies take the place of the user's", File: "pkg/route/mirror.go",
