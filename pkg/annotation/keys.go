@@ -103,7 +103,7 @@ var table = []Key{
 		Meaning: "How the images of a release must be named; one that isn't keeps it from starting. `named`: by a digest, or any tag but `latest`. `semver`: by a tag like `1.4.2` or `v1.4.2-rc.1`. `regex:v[0-9]+`: by a tag that matches as a whole (RE2). `any`: anyhow.",
 	}, {
 		Name: "capacity", Example: "1.5x", Default: "2x", Defaultable: true, parse: parseCapacity,
-		Meaning: "How much a canary pod may carry, in what a stable pod carried at the start: the weight waits for as many ready pods, and within a step it rises as they come. 0.1x to 100x; `none`: the weight asks for no pods. Going back never waits.",
+		Meaning: "How much a canary pod may carry, in what a stable pod carried at the start: the weight waits for as many ready pods, and within a step it rises as they come. 0.1x to 100x; `none`: the weight asks for no pods. In place less than 1x counts as 1x. Going back never waits.",
 	}, {
 		Name: "max-restarts", Example: "1", Default: "3", Defaultable: true, parse: parseMaxRestarts,
 		Meaning: "How many restarts of the canary's containers a release may have: one more takes it back, and so does the first that is killed for want of memory. 1 to 1000; `none`: only a pod that crashes again and again does.",
