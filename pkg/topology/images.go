@@ -1,7 +1,6 @@
 package topology
 
 import (
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,8 +112,16 @@ func Addresses(o Objects, d Deployment, pods []Pod) (addresses, names []string) 
 	}
 	for _, p := range slices.SortedFunc(slices.Values(pods), func(a, b Pod) int { return strings.Compare(a.Name, b.Name) }) {
 		if p.Ready && p.IP != "" {
-			addresses, names = append(addresses, net.JoinHostPort(p.IP, port)), append(names, p.Name)
+			addresses, names = append(addresses, hostPort(p.IP, port)), append(names, p.Name)
 		}
 	}
 	return addresses, names
+}
+
+// hostPort is an address with its port; one of IPv6 is in brackets.
+func hostPort(address, port string) string {
+	if strings.Contains(address, ":") {
+		return "[" + address + "]:" + port
+	}
+	return address + ":" + port
 }
