@@ -292,6 +292,17 @@ func TestCopiesOfAnybodyElseStay(t *testing.T) {
 	}
 }
 
+// TestCopiesOfAnybodyElseStayBesideOurs has a person add copies to stable's subset of
+// the same Service while ours are there.
+func TestCopiesOfAnybodyElseStayBesideOurs(t *testing.T) {
+	doc, marks := apply(t, virtualService(t, lone), mirror(traffic(0, nil), 10), nil)
+	theirs := map[string]any{"destination": map[string]any{"host": "web", "subset": "v1"}, "percentage": map[string]any{"value": int64(5)}}
+	first := http(doc)[0].(map[string]any)
+	first["mirrors"] = append([]any{theirs}, first["mirrors"].([]any)...)
+	left := route.Clean(doc, web, "v1", "v2", marks)
+	same(t, "what is left", http(left)[0].(map[string]any)["mirrors"], any([]any{theirs}))
+}
+
 func TestOwnRoutesOfServicesThatShareARouteStandStill(t *testing.T) {
 	shared := "  - name: shared\n    route: [{destination: {host: web, subset: v1}}]\n"
 	one := virtualService(t, shared)
