@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"serin.dev/serin/pkg/history"
 )
 
 // TestTwoDaysOfReleases plays a release every two hours for two days, promoted ones
@@ -38,7 +40,7 @@ func twoDays(t *testing.T, name string) {
 			w.watch.turn(image, n%3 == 0)
 			w.another(n, image)
 			w.until(oneWay, "the release is over", func() bool {
-				return len(w.watch.outcomes()) == min(n, 10) && len(w.watch.leftovers()) == 0 && w.lastRollout() == n
+				return len(w.watch.outcomes()) == min(n, history.Keep) && len(w.watch.leftovers()) == 0 && w.lastRollout() == n
 			})
 			pass(2*time.Hour - time.Since(began)%(2*time.Hour))
 			w.tidy()

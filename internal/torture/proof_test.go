@@ -13,6 +13,7 @@ type wrongdoer func(w *world)
 
 // write is a write in the name of a controller, over whatever there is.
 func (w *world) asController(at ref, edit func(map[string]any)) {
+	synctest.Wait() // whatever is about to be written is
 	o := w.api.Read(at.kind, namespace, at.name)
 	edit(o)
 	r, err := http.NewRequestWithContext(w.ctx, http.MethodPut, "http://api.test"+pathOf(at)+"?fieldManager=serin", strings.NewReader(text(o)))

@@ -7,7 +7,7 @@ import (
 
 // remembered is how many states that were read are kept, of 1 to 2 KiB each: those
 // of the passes under way, each of which asks for the same text several times.
-const remembered = 256
+const remembered = 64
 
 // read are the states that were read last. It changes no answer: a state is a
 // function of its text.

@@ -381,7 +381,7 @@ func (c *Controller) record(ctx context.Context, s situation, p canary.Plan) err
 	if err := c.amend(ctx, k, *r, p.Last); err != nil {
 		return fmt.Errorf("keep release %s of %s: %w", r.Rollout, k, err)
 	}
-	c.prune(ctx, k, kept)
+	c.prune(ctx, k, withEnd(kept, *r, owner))
 	return nil
 }
 
@@ -410,6 +410,21 @@ func recorded(all []canary.Release, r canary.Release) bool {
 	return slices.ContainsFunc(all, func(k canary.Release) bool {
 		return k.Rollout == r.Rollout && k.Outcome == r.Outcome && k.Reason == r.Reason && k.Handled == r.Handled
 	})
+}
+
+// withEnd are the records with that of a release as it is now that it is over: what was
+// read may be of while it was under way.
+func withEnd(kept []*appsv1.ControllerRevision, r canary.Release, owner history.Owner) []*appsv1.ControllerRevision {
+	out := slices.Clone(kept)
+	for i, revision := range out {
+		if revision.Name != history.Name(owner.Name, r.Rollout) {
+			continue
+		}
+		if ended, err := history.Revision(r, owner, revision.Revision); err == nil {
+			out[i] = ended
+		}
+	}
+	return out
 }
 
 func (c *Controller) prune(ctx context.Context, k cluster.Key, kept []*appsv1.ControllerRevision) {
