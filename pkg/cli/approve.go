@@ -72,12 +72,7 @@ func (o *approve) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	records := len(found.observation.History)
-	if err := s.cluster.command(ctx, w); err != nil {
-		return err
-	}
-	s.warnUnled(ctx)
-	return o.confirm(ctx, r, found, w, records)
+	return o.give(ctx, s, r, found, w)
 }
 
 // sameYes tells that a release still waits for the yes that was asked for.

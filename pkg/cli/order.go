@@ -83,12 +83,17 @@ func (o *order) run(ctx context.Context, name string) error {
 		_, err := fmt.Fprintln(o.streams.Out, already)
 		return err
 	}
-	before := len(found.observation.History)
-	if err := s.cluster.command(ctx, write); err != nil {
+	return o.give(ctx, s, r, found, write)
+}
+
+// give writes an order, and waits until it is carried out.
+func (o *order) give(ctx context.Context, s *session, r *reader, found sight, w written) error {
+	records := len(found.observation.History)
+	if err := s.cluster.command(ctx, w); err != nil {
 		return err
 	}
 	s.warnUnled(ctx)
-	return o.confirm(ctx, r, found, write, before)
+	return o.confirm(ctx, r, found, w, records)
 }
 
 // written is an order as it is written.

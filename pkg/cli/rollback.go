@@ -138,12 +138,7 @@ func (o *rollback) byRoutes(ctx context.Context, s *session, r *reader, found si
 			return err
 		}
 	}
-	records := len(found.observation.History)
-	if err := s.cluster.command(ctx, w); err != nil {
-		return err
-	}
-	s.warnUnled(ctx)
-	return o.confirm(ctx, r, found, w, records)
+	return o.give(ctx, s, r, found, w)
 }
 
 func (o *rollback) show(draw func(*screen) error) error {
