@@ -21,6 +21,15 @@ func newDesk(o Options, wake func(cluster.Key)) *ask.Desk[cluster.Key] {
 // changed.
 func (c *Controller) Hurry(kind canary.QuestionKind) { c.desk.Hurry(kind) }
 
+// ask has what a plan asks found out. Most plans ask nothing, and are about nothing then.
+func (c *Controller) ask(s situation, p canary.Plan, now time.Time) {
+	var about canary.Subject
+	if len(p.Ask) > 0 {
+		about = subjectOf(s, p)
+	}
+	c.desk.Put(s.key, p.Ask, about, now)
+}
+
 // subjectOf is what somebody outside is told of a release.
 func subjectOf(s situation, p canary.Plan) canary.Subject {
 	state, tracks, spec := s.state, s.observation.Tracks, s.spec

@@ -295,7 +295,7 @@ func (c *Controller) sync(ctx context.Context, k cluster.Key) (time.Duration, er
 	s.observation.Verdict = c.bench.verdict(k, s.state, now)
 	s.observation.Answers, s.observation.Askable = c.desk.Answers(k), c.askable
 	plan := canary.Decide(s.spec, s.state, s.observation, now)
-	c.desk.Put(k, plan.Ask, subjectOf(s, plan), now)
+	c.ask(s, plan, now)
 	if plan.Next.Phase == canary.Watched {
 		c.keepWatched(k, s, plan.Next)
 	} else {
