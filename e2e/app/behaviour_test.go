@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	_ "serin.dev/serin/internal/bubble"
 )
 
 func env(pairs ...string) func(string) string {

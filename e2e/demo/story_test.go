@@ -12,6 +12,7 @@ import (
 
 	"serin.dev/serin/e2e/demo/shop"
 	"serin.dev/serin/e2e/load"
+	_ "serin.dev/serin/internal/bubble"
 )
 
 func TestTheWindowForgetsWhatIsOld(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tsdb"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/internal/telemetry"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"

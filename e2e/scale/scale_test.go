@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"serin.dev/serin/e2e/scale/town"
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
 )

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
 )

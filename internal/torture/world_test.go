@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"serin.dev/serin/internal/apiserver"
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/internal/telemetry"
 )
 

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/canary"
 )
 

@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"serin.dev/serin/internal/apiserver"
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/internal/telemetry"
 	"serin.dev/serin/pkg/annotation"

@@ -30,6 +30,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/topology"
 )

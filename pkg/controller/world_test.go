@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"serin.dev/serin/internal/apiserver"
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/ask"
 	"serin.dev/serin/pkg/canary"

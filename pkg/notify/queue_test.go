@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/canary"
 )
 

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/web"
 	"serin.dev/serin/pkg/web/webtest"

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/internal/telemetry"
 	"serin.dev/serin/pkg/prom"
 )

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"serin.dev/serin/internal/apiserver"
+	_ "serin.dev/serin/internal/bubble"
 )
 
 // InMemory is the API server in memory, in virtual time: each case has one of its

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/gate/alertmanager"
 )

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	_ "serin.dev/serin/internal/bubble"
 	"serin.dev/serin/internal/golden"
 	"serin.dev/serin/internal/signature"
 	"serin.dev/serin/pkg/canary"
