@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 
 	"serin.dev/serin/internal/apiserver"
-	_ "serin.dev/serin/internal/bubble"
+	_ "serin.dev/serin/internal/bubble" // for its one processor
 )
 
 // InMemory is the API server in memory, in virtual time: each case has one of its
