@@ -82,7 +82,7 @@ var table = []Key{
 		Meaning: "How verdicts are reached. `evidence` looks after every scrape, and promotes or rolls back as soon as chance is ruled out. `threshold` is the classic: a limit exceeded in several checks in a row.",
 	}, {
 		Name: "on-inconclusive", Example: "rollback", Default: "proceed", Defaultable: true, parse: parseOnInconclusive,
-		Meaning: "What happens at a step's deadline without a verdict: `proceed` if nothing speaks against the canary, `hold` the weight and ask for a decision, or `rollback`.",
+		Meaning: "What happens at a step's deadline without a verdict: `proceed` if nothing speaks against the canary, `hold` the weight and ask for a decision, or `rollback`. Before a step that asks people or gates a `rollback` is a `hold`.",
 	}, {
 		Name: "on-shared-incident", Example: "10m, rollback", Default: "30m, hold", Defaultable: true, parse: parseOnSharedIncident,
 		Meaning: "While both versions break a limit it is not the canary, and its weight is held. How long at most, and what happens then: `hold` the weight and ask for a decision, or `rollback`. Without a time it is the default's. 1s to 30d.",

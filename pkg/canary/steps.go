@@ -258,11 +258,19 @@ func meetDeadline(m moment) (Plan, bool) {
 	switch {
 	case m.spec.OnInconclusive == Proceed && onTime:
 		return m.advance(ProceedOnTime, "On time, not on evidence: "+v.Sentence), true
-	case m.spec.OnInconclusive == RollBack:
+	case m.spec.OnInconclusive == RollBack && !m.mayHaveWaited():
 		return m.rollBack(RolledBackOnTime, "No verdict within the step's deadline of %s: %s", short(m.spec.StepDeadline), seen), true
 	}
 	return m.move(func(s *State) { s.Phase = Inconclusive }, true, DeadlinePassed,
 		"No verdict within the step's deadline of %s: held at %d%% until there is one, or the command resume#id, skip#id or abort (%s)", short(m.spec.StepDeadline), m.state.Weight, seen), true
+}
+
+// mayHaveWaited tells that the next raise asks people or gates. A release that has its
+// verdict waits for them over night, when there is too little traffic for another one;
+// having waited is no reason to go back.
+func (m moment) mayHaveWaited() bool {
+	next := m.state.Step + 1
+	return next <= len(m.spec.Steps) && (m.approvalFor(next, asks{}) != "" || m.gated(m.stageOf(next)))
 }
 
 // givesUp is what a release goes back for while it waits for something else than a
