@@ -111,14 +111,28 @@ func hanging(_ *wire, r *http.Request) (*http.Response, error) {
 
 // late is a write that is done only when its sender has given it up long ago.
 func late(x *wire, r *http.Request) (*http.Response, error) {
+	return belated(x, r, 12*time.Second, func() {})
+}
+
+// belated is a request that hangs, and is done after a while all the same.
+func belated(x *wire, r *http.Request, by time.Duration, after func()) (*http.Response, error) {
 	copied := r.Clone(context.WithoutCancel(r.Context()))
 	copied.Body = io.NopCloser(bytes.NewReader(body(r)))
-	x.w.later(12*time.Second, func() {
+	x.w.later(by, func() {
+		x.w.watch.delay(by)
 		if response, err := x.w.api.RoundTrip(copied); err == nil {
 			_ = response.Body.Close()
 		}
+		x.w.watch.delay(0)
+		after()
 	})
 	return hanging(x, r)
+}
+
+// released ends a standstill of the process.
+func (x *wire) released() {
+	x.stall(false)
+	x.hold(false)
 }
 
 // outage is an API server that nobody reaches for a time.
@@ -192,40 +206,22 @@ func skewed(by time.Duration) func(*wire, *http.Request) (*http.Response, error)
 // frozen is a process of which nothing comes through for a while, though it runs:
 // its write is done at the end, whatever became of its patience.
 func frozen(x *wire, r *http.Request) (*http.Response, error) {
-	copied := r.Clone(context.WithoutCancel(r.Context()))
-	copied.Body = io.NopCloser(bytes.NewReader(body(r)))
 	x.stall(true)
 	x.hold(true)
-	x.w.later(20*time.Second, func() {
-		if response, err := x.w.api.RoundTrip(copied); err == nil {
-			_ = response.Body.Close()
-		}
-		x.stall(false)
-		x.hold(false)
-	})
-	return hanging(x, r)
+	return belated(x, r, 20*time.Second, x.released)
 }
 
 // twoLeaders holds the leader's write, and everything else of it, until another
 // leads; then the write is delivered: at once, or after the other has written.
 func twoLeaders(afterwards bool) func(*wire, *http.Request) (*http.Response, error) {
 	return func(x *wire, r *http.Request) (*http.Response, error) {
-		copied := r.Clone(context.WithoutCancel(r.Context()))
-		copied.Body = io.NopCloser(bytes.NewReader(body(r)))
 		x.stall(true)
 		x.hold(true)
 		wait := leaseFor + 3*time.Second
 		if afterwards {
 			wait += 20 * time.Second
 		}
-		x.w.later(wait, func() {
-			if response, err := x.w.api.RoundTrip(copied); err == nil {
-				_ = response.Body.Close()
-			}
-			x.stall(false)
-			x.hold(false)
-		})
-		return hanging(x, r)
+		return belated(x, r, wait, x.released)
 	}
 }
 

@@ -148,12 +148,13 @@ func (o *observer) lowered(name string, now map[string]any) {
 
 // grace is how long after data stopped what came before is still of now: four
 // scrapes and three seconds, and before the first step, when Prometheus is looked
-// at every ten seconds, that much longer.
+// at every ten seconds, that much longer. A write that hung on the way is as old as
+// the data that it was decided on.
 const grace = 4*scrape + 3*time.Second + 10*time.Second
 
 // raises checks that nobody gives the canary more while nobody can judge it.
 func (o *observer) raises(name string, before, now map[string]any) {
-	if o.rules.Jumps || o.stopped.IsZero() || time.Since(o.stopped) < grace || before == nil {
+	if o.rules.Jumps || o.stopped.IsZero() || time.Since(o.stopped) < grace+o.delayed || before == nil {
 		return
 	}
 	old := o.shares(before)

@@ -43,6 +43,7 @@ type observer struct {
 	opened   bool                // users come
 	excused  bool                // the fault itself takes pods or rules away
 	stopped  time.Time           // until when nobody may give the canary more; zero: always allowed
+	delayed  time.Duration       // how long ago the write that is done now was sent
 	ways     []way
 	badSince time.Time // since when users are on a version that fails; zero: none are
 	badLong  time.Duration
@@ -232,6 +233,13 @@ func (o *observer) forbid(from time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.stopped = from
+}
+
+// delay has what is written from now on have been sent a while ago; 0: just now.
+func (o *observer) delay(by time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.delayed = by
 }
 
 // tell is what is known, for those that ask.

@@ -324,8 +324,9 @@ func (b *bench) findWidths(ctx context.Context, questions []question, now time.T
 	b.tellLoops()
 }
 
-// adopt takes an interval as the width of the trial's blocks. Where there are no
-// series to tell it from, one is assumed.
+// adopt takes an interval as the width of the trial's blocks. Where there never were
+// series to tell it from, one is assumed; what was found out before outlives them, for
+// what is fresh is measured by it.
 func (b *bench) adopt(t *trial, interval prom.Interval, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -338,9 +339,11 @@ func (b *bench) adopt(t *trial, interval prom.Interval, now time.Time) {
 		t.answered(nil, nil, b.options.log) // nothing else is asked that would tell so
 	}
 	t.newest, t.measured = interval.Newest, now
-	t.width, t.assumed = replay.WidthOf(interval.Width, b.options.assumed), time.Time{}
-	if interval.Width == 0 {
-		t.assumed = now.Add(lastRepeat)
+	switch guessed := t.width == 0 || !t.assumed.IsZero(); {
+	case interval.Width > 0:
+		t.width, t.assumed = replay.WidthOf(interval.Width, b.options.assumed), time.Time{}
+	case guessed:
+		t.width, t.assumed = replay.WidthOf(0, b.options.assumed), now.Add(lastRepeat)
 	}
 }
 
