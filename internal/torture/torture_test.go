@@ -223,6 +223,7 @@ var regressions = map[string]string{
 	"likewise one of a Deployment that was deleted":                                   "inplace-deleted/12/crash-after",
 	"a step that was written to one VirtualService before an outage is over after it": "inplace-scaled/9/outage-40s",
 	"old data passed for fresh when Prometheus told no more how often it scrapes":     "inplace-two-routes/1/metrics-unscraped+5/frozen#2090218388",
+	"samples that were shown and are gone passed for a Service without traffic":       "inplace-two-routes-breach/6/metrics-empty+7/outage-40s#420551192",
 	"while the informers stood still the end of a release was written over and over":  "leaders-inplace-breach/15/watch-collapsed",
 }
 
