@@ -175,28 +175,51 @@ func (b *bench) work(ctx context.Context) error {
 	return nil
 }
 
-// queries tells what was asked of Prometheus.
-func (b *bench) queries(w window) {
-	type sum struct {
-		n, bytes, series int
-		took             []time.Duration
-	}
+// sum is what queries of one kind come to.
+type sum struct {
+	n, bytes, series int
+	took             []time.Duration
+}
+
+func byKind(asked []town.Asked) map[string]*sum {
 	kinds := map[string]*sum{}
-	total := 0
-	for _, a := range w.asked {
+	for _, a := range asked {
 		if kinds[a.Kind] == nil {
 			kinds[a.Kind] = &sum{}
 		}
 		k := kinds[a.Kind]
 		k.n, k.bytes, k.series, k.took = k.n+1, k.bytes+a.Bytes, k.series+a.Series, append(k.took, a.Took)
-		total += a.Bytes
+	}
+	return kinds
+}
+
+// each is what one of the queries comes to.
+func (s *sum) each() string {
+	return fmt.Sprintf("%.0f series and %.1f KiB each, answered in %s (p50) and %s (p99)", float64(s.series)/float64(s.n), float64(s.bytes)/1024/float64(s.n),
+		quantile(s.took, .5).Round(time.Millisecond/10), quantile(s.took, .99).Round(time.Millisecond/10))
+}
+
+// queries tells what was asked of Prometheus.
+func (b *bench) queries(w window) {
+	kinds, total := byKind(w.asked), 0
+	for _, k := range kinds {
+		total += k.bytes
 	}
 	b.report.add("Prometheus queries", "%.1f/s, %.2f MiB/s; %.1f and %.1f MiB a scrape interval", float64(len(w.asked))/w.seconds(), mib(float64(total))/w.seconds(),
 		float64(len(w.asked))/w.seconds()*b.scrape.Seconds(), mib(float64(total))/w.seconds()*b.scrape.Seconds())
 	for _, name := range sortedKeys(kinds) {
-		k := kinds[name]
-		b.report.add("of them "+name, "%.1f/s, %.0f series and %.0f KiB each, answered in %s (p50) and %s (p99)", float64(k.n)/w.seconds(),
-			float64(k.series)/float64(k.n), float64(k.bytes)/1024/float64(k.n), quantile(k.took, .5).Round(time.Millisecond/10), quantile(k.took, .99).Round(time.Millisecond/10))
+		b.report.add("of them "+name, "%.1f/s, %s", float64(kinds[name].n)/w.seconds(), kinds[name].each())
+	}
+}
+
+// verifications tells what was asked of Prometheus after rollbacks, since the rollouts
+// under way were measured.
+func (b *bench) verifications() {
+	kinds := byKind(b.town.Asked())
+	for _, name := range []string{town.Verification, town.Residual} {
+		if k := kinds[name]; k != nil {
+			b.report.add("Prometheus queries after rollbacks: "+name, "%d, %s", k.n, k.each())
+		}
 	}
 }
 
@@ -236,7 +259,7 @@ func (b *bench) breaches(ctx context.Context, some []unit, within time.Duration)
 	for _, u := range all {
 		written := writes[u.key()]
 		blind = append(blind, written.Sub(u.at))
-		shown, err := shownAt(ctx, b.town, u.unit, u.state, u.at, written.Add(time.Second))
+		shown, err := shownAt(ctx, b.town, u.unit, u.state, u.at, written.Add(heard))
 		if errors.Is(err, errNeverShown) {
 			b.report.add("rolled back before the data show it", "%s, broken at %s, written at %s", u.key(), u.at.Format(time.TimeOnly), written.Format(time.TimeOnly))
 			continue
@@ -249,7 +272,11 @@ func (b *bench) breaches(ctx context.Context, some []unit, within time.Duration)
 	return latencies, blind, nil
 }
 
-// untilWritten waits until each broken canary's routes were written.
+// heard is how long after the write of a route all proxies go by it.
+const heard = time.Second
+
+// untilWritten waits until each broken canary's routes were written, by which its users
+// leave it.
 func (b *bench) untilWritten(ctx context.Context, all []broken, since time.Time, limit time.Duration) (writes map[string]time.Time, err error) {
 	what := fmt.Sprintf("%d broken canaries have lost their users", len(all))
 	waited := b.serin.until(ctx, limit, 3*time.Second, what, func(context.Context) bool {
@@ -258,6 +285,11 @@ func (b *bench) untilWritten(ctx context.Context, all []broken, since time.Time,
 			return true
 		}
 		writes = firstWrites(requests, since)
+		for _, u := range all {
+			if written := writes[u.key()]; !written.IsZero() {
+				b.town.Leave(u.namespace, u.canary(), written.Add(heard))
+			}
+		}
 		return !slices.ContainsFunc(all, func(u broken) bool { return writes[u.key()].IsZero() })
 	})
 	if waited != nil {
@@ -358,6 +390,7 @@ func (b *bench) breakAll(ctx context.Context) error {
 
 // end stops the controller and tells what is true of the whole.
 func (b *bench) end() error {
+	b.verifications()
 	_, most := b.serin.memory()
 	b.report.most("resident memory at its highest, after the restart", most, 512, "MiB")
 	if err := b.serin.stop(); err != nil {

@@ -35,6 +35,14 @@ type query struct {
 	step       int64  // ms
 }
 
+// codes are those that the query is about.
+func (q query) codes() []string {
+	if q.failures {
+		return answers[1:]
+	}
+	return answers
+}
+
 func (q query) borders() int { return int((q.end-q.start)/q.step) + 1 }
 
 var (
@@ -53,11 +61,11 @@ var kinds = map[string]kind{
 
 // parse reads a query; an error when it has none of the known shapes.
 func parse(promql string, start, end time.Time, step time.Duration) (query, error) {
+	q := query{by: map[string]bool{}, start: start.UnixMilli(), end: end.UnixMilli(), step: max(1, step.Milliseconds())}
 	parts := shape.FindStringSubmatch(promql)
 	if parts == nil {
-		return query{}, fmt.Errorf("no query of a known shape: %.300s", promql)
+		return parseAfter(promql, q)
 	}
-	q := query{by: map[string]bool{}, start: start.UnixMilli(), end: end.UnixMilli(), step: max(1, step.Milliseconds())}
 	for _, name := range strings.Split(parts[2], ", ") {
 		q.by[name] = true
 	}
@@ -105,7 +113,19 @@ func (q *query) take(name, operator, value string) bool {
 	case "destination_workload=~":
 		q.workloads = strings.Split(value, "|")
 	case "destination_workload=":
-		q.none = value == "unknown" // a host was chosen for every request
+		q.workloads = []string{value}
+		q.none = q.none || value == "unknown" // a host was chosen for every request
+	case "destination_workload_namespace=":
+		q.namespaces = map[string]bool{value: true}
+	case "namespace=":
+		q.none = true // the application's own metrics have this label, and none is here
+	case "pod=~":
+		return q.none // beside it alone
+	case "grpc_response_status=~":
+		q.none = true // no request is of gRPC
+	case "response_code=~":
+		q.failures = true
+		return value == "5.."
 	case "reporter=":
 		q.reporter = value
 	case "response_flags=~":
@@ -122,8 +142,9 @@ func (q *query) take(name, operator, value string) bool {
 // series is one of an answer.
 type series struct {
 	*target
-	code  string // empty: all
-	bound string // le; empty: no histogram
+	code   string // empty: all
+	bound  string // le; empty: no histogram
+	metric string // of what is told apart by it; empty: nothing is
 }
 
 // each gives every series of the answer, with its values at the borders; NaN
@@ -154,6 +175,8 @@ func (t *Town) of(one *track, q query, now int64, values []float64, give func(se
 		targets = append(targets, one.clients...)
 	}
 	switch {
+	case q.purpose() != "":
+		t.after(targets, q, now, values, give)
 	case q.kind == latency:
 		t.histogram(targets, q, now, values, give)
 	case q.by["pod"]:
@@ -164,10 +187,8 @@ func (t *Town) of(one *track, q query, now int64, values []float64, give func(se
 		for _, code := range answers {
 			t.whole(targets, []string{code}, q, now, values, give)
 		}
-	case q.failures:
-		t.whole(targets, answers[1:], q, now, values, give)
 	default:
-		t.whole(targets, answers, q, now, values, give)
+		t.whole(targets, q.codes(), q, now, values, give)
 	}
 }
 
@@ -179,7 +200,7 @@ func (t *Town) single(p *target, q query, now int64, values []float64, give func
 		}
 		return
 	}
-	for _, code := range answers {
+	for _, code := range q.codes() {
 		if t.fill(q, values, func(border int64) float64 { return t.count(p, code, border, now) }) {
 			give(series{target: p, code: code}, values)
 		}
@@ -270,7 +291,7 @@ func (t *Town) histogram(targets []*target, q query, now int64, values []float64
 
 // all is how many answers a target had seen at a time.
 func (p *target) all(at int64) float64 {
-	return math.Floor(p.track.counters * float64(len(p.track.Pods)) * p.part * float64(max(0, at-p.track.since)))
+	return math.Floor(p.track.counters * float64(len(p.track.Pods)) * p.part * float64(max(0, p.track.used(at)-p.track.since)))
 }
 
 // fill computes the values at all borders and tells whether there is any.

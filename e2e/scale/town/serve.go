@@ -78,7 +78,10 @@ func (t *Town) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (q query) name() string {
+	purpose := q.purpose()
 	switch {
+	case purpose != "":
+		return purpose
 	case q.none:
 		return "lost requests"
 	case q.failures:
@@ -165,12 +168,17 @@ func appendSeconds(b []byte, ms int64) []byte {
 
 // labels are those that are asked for, in the order of their names.
 func (s series) labels(q query) []prom.Label {
+	if q.kind == raw {
+		return s.all()
+	}
 	var out []prom.Label
 	add := func(name, value string) {
 		if q.by[name] && value != "" {
 			out = append(out, prom.Label{Name: name, Value: value})
 		}
 	}
+	add("__name__", s.metric)
+	add("counter", s.metric)
 	add("destination_service", s.track.service())
 	add("destination_workload", s.track.Workload)
 	add("destination_workload_namespace", s.track.Namespace)

@@ -39,6 +39,8 @@ type Traffic struct {
 	Since               time.Time
 }
 
+const gatewayJob = "istio-gateways"
+
 // Gateways are the clients' proxies that report on every workload.
 var gateways = []string{"istio-ingressgateway-5c9d7b6f8-2xkqp", "istio-ingressgateway-5c9d7b6f8-h7wvz"}
 
@@ -48,6 +50,7 @@ type track struct {
 	since    int64 // ms
 	breach   atomic.Int64
 	share    float64 // of errors once breached; set before breach
+	left     atomic.Int64
 	servers  []*target
 	clients  []*target
 	counters float64 // requests per ms and pod
@@ -71,6 +74,14 @@ type target struct {
 	pod    string
 }
 
+// reporter is the side of a request on which the target is.
+func (p *target) reporter() string {
+	if p.job == gatewayJob {
+		return "source"
+	}
+	return "destination"
+}
+
 // New makes a town that is scraped at this interval.
 func New(scrape time.Duration) *Town {
 	return &Town{scrape: scrape.Milliseconds(), tracks: map[string][]*track{}}
@@ -84,7 +95,7 @@ func (t *Town) Add(traffic Traffic) {
 		one.servers = append(one.servers, t.target(one, "kubernetes-pods", pod, 1/float64(len(traffic.Pods))))
 	}
 	for _, pod := range gateways {
-		one.clients = append(one.clients, t.target(one, "istio-gateways", pod, 1/float64(len(gateways))))
+		one.clients = append(one.clients, t.target(one, gatewayJob, pod, 1/float64(len(gateways))))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,6 +118,22 @@ func (t *Town) Break(namespace, workload string, share float64, from time.Time) 
 		one.share = share
 		one.breach.Store(from.UnixMilli())
 	}
+}
+
+// Leave has nobody use a workload any more from a time on: its counters stand still,
+// and are still scraped.
+func (t *Town) Leave(namespace, workload string, from time.Time) {
+	if one := t.find(namespace, workload); one != nil {
+		one.left.Store(from.UnixMilli())
+	}
+}
+
+// used is a time, or when the users left, if that was before.
+func (t *track) used(at int64) int64 {
+	if left := t.left.Load(); left > 0 {
+		return min(at, left)
+	}
+	return at
 }
 
 // Scrapes are the times from which on the samples of a workload can be asked
@@ -149,6 +176,7 @@ var answers = []string{"200", "500"}
 // the first of them.
 func (p *target) counter(code string, at int64) float64 {
 	of := p.track
+	at = of.used(at)
 	pods := float64(len(of.Pods)) * p.part
 	all := math.Floor(of.counters * pods * float64(max(0, at-of.since)))
 	// Each proxy's first error comes at a time of its own.

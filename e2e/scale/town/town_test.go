@@ -124,10 +124,14 @@ func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m
 
 func TestAnUnknownQueryIsRefusedAndRemembered(t *testing.T) {
 	fast := New(scrape)
-	for _, promql := range []string{
+	unknown := []string{
 		`up`, `max by (pod) (istio_requests_total{reporter="source"})`, `sum by (pod) (istio_requests_total{zone="a"})`,
-		`sum by (pod) (istio_requests_total{reporter=~"source"})`,
-	} {
+		`sum by (pod) (istio_requests_total{reporter=~"source"})`, `sum by (pod) (istio_requests_total{response_code=~"4.."})`,
+		`count by (pod) ({destination_workload="a"})`, `count by (__name__) ({zone="a"})`, `count by (__name__) ({pod=~"a"})`,
+		`istio_request_bytes_sum{destination_workload="a"}`, `sum(rate(istio_requests_total{destination_workload="a"}[1000ms]))`,
+		`sum(increase(istio_requests_total{destination_workload="a"}[1000ms]) or increase(istio_requests_total{destination_workload="b"}[1000ms]))`,
+	}
+	for _, promql := range unknown {
 		form := url.Values{"query": {promql}, "start": {"100"}, "end": {"200"}, "step": {"10"}}
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/v1/query_range", strings.NewReader(form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -137,8 +141,8 @@ func TestAnUnknownQueryIsRefusedAndRemembered(t *testing.T) {
 			t.Errorf("%s: %d %s", promql, w.Code, w.Body)
 		}
 	}
-	if n := len(fast.Refused()); n != 4 {
-		t.Errorf("%d refusals are remembered", n)
+	if n := len(fast.Refused()); n != len(unknown) {
+		t.Errorf("%d refusals are remembered, of %d", n, len(unknown))
 	}
 }
 
