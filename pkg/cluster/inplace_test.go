@@ -489,6 +489,41 @@ func TestTheReplicaSetsThatRun(t *testing.T) {
 	}
 }
 
+// An annotation, as an order is one, makes another generation of a Deployment, which the
+// deployment controller has to see before its status is of that one. Its pods are the
+// same all the while, and an order must not find a version of whose pods nothing is known.
+func TestPodsAreKnownWhileTheDeploymentControllerLooks(t *testing.T) {
+	unseen := func(d *appsv1.Deployment) { d.Generation = 4 }
+	for name, c := range map[string]struct {
+		change func(*appsv1.Deployment)
+		want   string
+	}{
+		"it has seen all":                          {nil, "present has 2 pods"},
+		"it has not seen an order":                 {all(unseen, annotated("serin.dev/command", "skip #1")), "present has 2 pods"},
+		"it has not seen another template":         {all(unseen, withImage("web:2")), ""},
+		"it has not seen the Deployment at all":    {all(unseen, func(d *appsv1.Deployment) { delete(d.Annotations, revisionAnnotation) }), ""},
+		"it has seen another template, unmade yet": {all(withImage("web:2"), annotated(revisionAnnotation, "2")), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cache, s := inPlaceCache(t, Options{})
+			s.lay(t, setOf("aaa", "web:1", "1", 2, 2, time.Hour))
+			fill(t, cache.routes, cache.reduceRoutes, virtualService("web", leadingTo("web", "web"), map[string]any{canary.StatePrefix + "web": "{}"}))
+			var d appsv1.Deployment
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(single(t, c.change).Object, &d); err != nil {
+				t.Fatal(err)
+			}
+			fill(t, cache.deployments, cache.reduceDeployment, &d)
+			o, err := cache.Objects(t.Context(), shopWeb)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := describeDeployment(o.Deployments[0]); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestReplicaSetsAreReadWhenTheDeploymentChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := inPlaceCache(t, switchedOn)

@@ -157,15 +157,17 @@ func (p *podCache) watch(k Key, selector string) *podWatch {
 // its pods, from the watch of the Service if there is one; and, where the
 // Deployment is updated in place, all ReplicaSets that run.
 func (p *podCache) fill(ctx context.Context, k Key, d *deployment, inPlace bool, out *topology.Deployment) error {
-	if !d.reduced.Observed && !inPlace {
-		return nil // the ReplicaSet of this template isn't made yet
+	if !d.reduced.Observed && !inPlace && d.revision == "" {
+		return nil // it has no ReplicaSet yet
 	}
 	sets, err := p.replicaSetsOf(ctx, d, inPlace)
 	if err != nil {
 		return err
 	}
 	var owners []types.UID
-	if d.reduced.Observed && sets.present.uid != "" {
+	// An annotation is a generation, too, that the deployment controller has yet to see.
+	// The revision is of this template all the same, unless the template is another.
+	if sets.present.uid != "" && (d.reduced.Observed || sets.present.template == d.reduced.TemplateHash) {
 		out.ReplicaSetAt = sets.present.created
 		owners = append(owners, sets.present.uid)
 	}
