@@ -189,6 +189,7 @@ func (t *Town) rate(targets []*target, q query, border, now int64) float64 {
 // stretch is what a window holds of a counter.
 type stretch struct {
 	first, last   float64 // values; NaN where there is no sample
+	lost          float64 // what the counter had each time it began anew
 	samples       int
 	sampled       float64 // ms between the first and the last sample
 	before, after float64 // ms from the window's borders to them
@@ -203,8 +204,11 @@ func (t *Town) within(p *target, code string, q query, border, now int64) stretc
 		if math.IsNaN(v) {
 			break // its first answer of that code came later
 		}
-		if s.samples == 0 {
+		switch {
+		case s.samples == 0:
 			s.last, s.after = v, float64(border-at)
+		case v > s.first:
+			s.lost += v
 		}
 		s.first, s.before, s.sampled = v, float64(at-(border-q.window)), float64(newest-at)
 		s.samples++
@@ -214,8 +218,7 @@ func (t *Town) within(p *target, code string, q query, border, now int64) stretc
 
 // increase is Prometheus's: the growth between the samples, extended to the borders of
 // the window, where the samples come close to them, or else by half a scrape; and
-// never back beyond where the counter would have been zero. Simplified is only that no
-// counter is looked at for a restart, for here none restarts.
+// never back beyond where the counter would have been zero.
 func (s stretch) increase() float64 {
 	if s.samples < 2 {
 		return math.NaN()
@@ -228,7 +231,7 @@ func (s stretch) increase() float64 {
 		}
 		return by
 	}
-	grown, before := s.last-s.first, extended(s.before)
+	grown, before := s.last-s.first+s.lost, extended(s.before)
 	if grown > 0 {
 		before = min(before, s.sampled*s.first/grown)
 	}

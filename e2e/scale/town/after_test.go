@@ -103,6 +103,26 @@ func TestAnIncreaseIsThatOfTheWholeWindow(t *testing.T) {
 	}
 }
 
+func TestAnIncreaseIsExtendedAsPrometheusDoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		stretch
+		want float64
+	}{
+		"to both borders":                       {stretch{first: 100, last: 145, samples: 4, sampled: 45, before: 5, after: 10}, 60},
+		"not to before a new counter was zero":  {stretch{first: 3, last: 48, samples: 4, sampled: 45, before: 5, after: 10}, 58},
+		"by half a scrape to borders far away":  {stretch{first: 100, last: 145, samples: 4, sampled: 45, before: 30, after: 17}, 60},
+		"over a restart of the counter":         {stretch{first: 100, last: 20, lost: 125, samples: 4, sampled: 45, before: 5, after: 10}, 60},
+		"and what stands still has not grown":   {stretch{first: 100, last: 100, samples: 4, sampled: 45, before: 5, after: 10}, 0},
+		"one sample has no increase, nor a sum": {stretch{first: 100, last: 100, samples: 1}, math.NaN()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.increase(); got != c.want && !(math.IsNaN(got) && math.IsNaN(c.want)) {
+				t.Errorf("it is %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 // TestRawSeriesHaveTheirLabels: all that the simulation has that is compared with
 // Prometheus itself, and those of a real mesh beside them.
 func TestRawSeriesHaveTheirLabels(t *testing.T) {
