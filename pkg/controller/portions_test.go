@@ -140,3 +140,24 @@ func TestNumbersAreShownTheSoonerTheFewerThereAre(t *testing.T) {
 		}
 	}
 }
+
+func TestThoseThatFailMostAreAskedAboutFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newCrowd(250, time.Second)
+		var asked []string
+		b.options.blocks = func(_ context.Context, asks []prom.Ask, _ time.Time) map[string]prom.Answer {
+			for _, a := range asks {
+				asked = append(asked, a.Service)
+			}
+			return map[string]prom.Answer{}
+		}
+		for name, failures := range map[string]int64{"web0": 1, "web99": 2, "web249": 3} {
+			b.trials[cluster.Key{Namespace: "shop", Name: name}].failures = failures
+		}
+		pass(2*interval + 5*time.Second)
+		b.keepUp(t.Context())
+		if want := []string{"web249", "web99", "web0"}; len(asked) != 250 || !slices.Equal(asked[:3], want) {
+			t.Errorf("of %d asked about the first are %v, want %v", len(asked), asked[:min(3, len(asked))], want)
+		}
+	})
+}

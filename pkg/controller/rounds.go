@@ -103,7 +103,8 @@ func (b *bench) nextClosed(time.Time) time.Time {
 }
 
 // keepUp asks for what was just closed, of all trials where something was: first of
-// those that may break a limit, so that they don't wait for the many others.
+// those that may break a limit, so that they don't wait for the many others, and of
+// these first of those with the most failures of late.
 func (b *bench) keepUp(ctx context.Context) {
 	now := time.Now()
 	b.mu.Lock()
@@ -118,6 +119,7 @@ func (b *bench) keepUp(ctx context.Context) {
 			others = append(others, q)
 		}
 	}
+	slices.SortStableFunc(others, func(a, b question) int { return -cmp.Compare(a.trial.failures, b.trial.failures) })
 	b.mu.Unlock()
 	b.round(ctx, suspects, now)
 	b.inPortions(ctx, others, now)
@@ -409,9 +411,11 @@ func (b *bench) suspects(q question, rough prom.Answer, now time.Time) bool {
 	if !q.fits(b) {
 		return false
 	}
-	q.trial.suspect = slices.ContainsFunc(rough.Blocks, func(block judge.Block) bool {
-		return block.Missing != "" || q.held.Would(block)
-	})
+	q.trial.suspect, q.trial.failures = false, 0
+	for _, block := range rough.Blocks {
+		q.trial.suspect = q.trial.suspect || block.Missing != "" || q.held.Would(block)
+		q.trial.failures += block.Canary.Errors
+	}
 	return q.trial.suspect && !now.Before(q.trial.awaits)
 }
 

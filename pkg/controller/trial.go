@@ -48,6 +48,7 @@ type trial struct {
 	pause      time.Time      // nothing is asked before
 	peeked     time.Time      // the beat at which the open block was looked at last
 	suspect    bool           // the last rough look at the open block would prove a breach
+	failures   int64          // of the canary, that it showed
 	awaits     time.Time      // when the next closer look at it may tell more than the last
 	unanswered string         // why the last question was not answered
 	warnings   string         // that came with the last answer

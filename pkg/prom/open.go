@@ -39,13 +39,14 @@ func Open(ctx context.Context, q Query, asks []Ask, now time.Time) map[string]An
 		func(err error) Answer { return Answer{Err: err} })
 }
 
-// openGrid cuts the time since From into parts, coarser ones for many asks, that
-// one query may bear them. They begin at From and don't depend on now, so that a
-// later look knows no less than this one.
+// openGrid cuts the time since From into parts, coarser ones for many asks, that the
+// groups which are asked for at once may bear them: of a coarser part less is known, and
+// a breach proved later. They begin at From and don't depend on now, so that a later
+// look knows no less than this one.
 func openGrid(a Ask, now time.Time, asks int) (grid, bool, error) {
 	since, err := a.since(now)
 	part := max(finestPart, (a.Width / mostParts).Truncate(time.Millisecond))
-	for asks*int(since/part) >= maxCells && since/part >= 2*leastParts {
+	for asks*int(since/part) >= parallel*maxCells && since/part >= 2*leastParts {
 		part *= 2
 	}
 	borders := int(since/part) + 1

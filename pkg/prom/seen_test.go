@@ -340,17 +340,24 @@ func TestOpenAsksFewQueriesForAll(t *testing.T) {
 		}
 	}
 	db.now = after(33)
-	var asks []Ask
-	for i := range 100 {
-		a := theAsk()
-		a.Key, a.Service, a.From = fmt.Sprint(i), fmt.Sprintf("web%d", i), after(20)
-		asks = append(asks, a)
-	}
-	if got := Open(context.Background(), db.query, asks, db.now); len(got) != 100 || len(got["7"].Blocks) != 1 {
-		t.Errorf("%d answers, %+v", len(got), got["7"])
-	}
-	if len(db.queries) != 4 {
-		t.Errorf("%d queries:\n%s", len(db.queries), strings.Join(db.queries, "\n"))
+	for rollouts, queries := range map[int]int{
+		60:   4,
+		100:  8,  // as closely as the few, in two groups
+		1000: 16, // less closely: never more groups than are asked for at once
+	} {
+		var asks []Ask
+		for i := range rollouts {
+			a := theAsk()
+			a.Key, a.Service, a.From = fmt.Sprint(i), fmt.Sprintf("web%d", i), after(20)
+			asks = append(asks, a)
+		}
+		db.queries = nil
+		if got := Open(context.Background(), db.query, asks, db.now); len(got) != rollouts || len(got["7"].Blocks) != 1 {
+			t.Errorf("%d answers for %d, %+v", len(got), rollouts, got["7"])
+		}
+		if len(db.queries) != queries {
+			t.Errorf("%d queries for %d rollouts, want %d", len(db.queries), rollouts, queries)
+		}
 	}
 }
 
