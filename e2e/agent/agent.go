@@ -1,11 +1,11 @@
 // Package agent is the sandbox's kubelet: it runs the pods bound to its node
 // as local processes and tells the API server how they are. Every container is
 // the demo application, whatever its image; an image whose name begins with
-// "missing/" cannot be pulled.
+// "missing/" cannot be pulled, and a tag names another image once it was moved.
 //
 // Of a pod it honours: environment values and field references, container
-// ports, HTTP and TCP readiness probes, the grace period, and the label
-// sidecar.istio.io/inject. Liveness and startup probes, hooks, volumes,
+// ports, HTTP and TCP readiness probes, the pull policy, the grace period, and the
+// label sidecar.istio.io/inject. Liveness and startup probes, hooks, volumes,
 // resources and restart policies other than Always it does not. Ports are
 // forwarded to the loopback that all pods share.
 package agent
@@ -52,6 +52,7 @@ type Agent struct {
 	client    kubernetes.Interface
 	dynamic   dynamic.Interface
 	appDigest string
+	images    images
 
 	mu      sync.Mutex
 	pods    map[types.UID]*pod

@@ -181,12 +181,12 @@ func condition(s corev1.PodStatus, t corev1.PodConditionType) corev1.PodConditio
 func TestRestartsAreCounted(t *testing.T) {
 	s := containerState{waiting: "ContainerCreating"}
 	for range 3 {
-		s.started(metav1.Now())
+		s.started(metav1.Now(), "web@sha256:1")
 		s.ready = true
 		s.crashed(corev1.ContainerStateTerminated{ExitCode: 1}, true)
 	}
-	s.started(metav1.Now())
-	if c := s.status(); c.RestartCount != 3 || c.Ready || c.State.Running == nil || c.LastTerminationState.Terminated.ExitCode != 1 {
+	s.started(metav1.Now(), "web@sha256:2")
+	if c := s.status(); c.RestartCount != 3 || c.Ready || c.State.Running == nil || c.LastTerminationState.Terminated.ExitCode != 1 || c.ImageID != "web@sha256:2" {
 		t.Errorf("status %+v", c)
 	}
 }

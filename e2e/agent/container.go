@@ -34,9 +34,8 @@ const behindSidecar = 10000
 
 // container runs one container of a pod.
 type container struct {
-	pod     *pod
-	spec    *corev1.Container
-	imageID string
+	pod  *pod
+	spec *corev1.Container
 
 	mu       sync.Mutex
 	state    containerState
@@ -46,8 +45,8 @@ type container struct {
 }
 
 func newContainer(p *pod, spec *corev1.Container) *container {
-	c := &container{pod: p, spec: spec, imageID: imageID(p.agent.appDigest, spec), done: make(chan struct{})}
-	c.state = containerState{name: spec.Name, image: spec.Image, imageID: c.imageID, waiting: "ContainerCreating"}
+	c := &container{pod: p, spec: spec, done: make(chan struct{})}
+	c.state = containerState{name: spec.Name, image: spec.Image, waiting: "ContainerCreating"}
 	return c
 }
 
@@ -68,21 +67,22 @@ func (c *container) change(f func(*containerState)) {
 // run starts the process again and again until it is stopped.
 func (c *container) run(ctx context.Context) {
 	defer close(c.done)
-	environment, err := containerEnv(c.pod.spec, c.spec, c.pod.ip)
-	switch {
-	case strings.HasPrefix(c.spec.Image, missingPrefix):
+	if strings.HasPrefix(c.spec.Image, missingPrefix) {
 		c.change(func(s *containerState) {
-			s.imageID, s.waiting, s.message = "", "ImagePullBackOff", "image "+c.spec.Image+" does not exist"
+			s.waiting, s.message = "ImagePullBackOff", "image "+c.spec.Image+" does not exist"
 		})
-		return
-	case err != nil:
-		c.change(func(s *containerState) { s.waiting, s.message = "CreateContainerConfigError", err.Error() })
 		return
 	}
 	backoff := time.Duration(0) // as the kubelet, which waits from the second crash on
 	for !c.isStopping() {
+		pulled := c.pod.agent.images.pull(c.spec)
+		environment, err := containerEnv(c.pod.spec, pulled, c.pod.ip)
+		if err != nil {
+			c.change(func(s *containerState) { s.waiting, s.message = "CreateContainerConfigError", err.Error() })
+			return
+		}
 		started := time.Now()
-		end := c.once(ctx, environment)
+		end := c.once(ctx, pulled, environment)
 		if c.isStopping() || ctx.Err() != nil {
 			return
 		}
@@ -99,14 +99,15 @@ func (c *container) run(ctx context.Context) {
 	}
 }
 
-// once runs the process to its end and returns how it ended.
-func (c *container) once(ctx context.Context, environment []string) corev1.ContainerStateTerminated {
+// once runs the process of an image that was pulled to its end, and returns how it
+// ended.
+func (c *container) once(ctx context.Context, pulled *corev1.Container, environment []string) corev1.ContainerStateTerminated {
 	started := metav1.Now()
 	cmd, err := c.launch(ctx, environment)
 	if err != nil {
 		return corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError", Message: err.Error(), StartedAt: started, FinishedAt: started}
 	}
-	c.change(func(s *containerState) { s.started(started) })
+	c.change(func(s *containerState) { s.started(started, imageID(c.pod.agent.appDigest, pulled)) })
 	probing, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go c.probe(probing)

@@ -9,17 +9,18 @@ import (
 
 // containerState is how a container is.
 type containerState struct {
-	name, image, imageID string
-	waiting, message     string // why there is no process; empty while there is one
-	since                metav1.Time
-	ready                bool
-	restarts             int32
-	last                 *corev1.ContainerStateTerminated
+	name, image      string
+	imageID          string // of the process that runs or ran last; empty before the first
+	waiting, message string // why there is no process; empty while there is one
+	since            metav1.Time
+	ready            bool
+	restarts         int32
+	last             *corev1.ContainerStateTerminated
 }
 
-// started tells that the process runs since now.
-func (s *containerState) started(now metav1.Time) {
-	s.waiting, s.message, s.since, s.ready = "", "", now, false
+// started tells that the process of an image runs since now.
+func (s *containerState) started(now metav1.Time, imageID string) {
+	s.imageID, s.waiting, s.message, s.since, s.ready = imageID, "", "", now, false
 	if s.last != nil {
 		s.restarts++
 	}

@@ -190,3 +190,16 @@ func (n *Node) SetCPU(c CPU, _ *None) error {
 	a.SetCPU(c.Namespace, c.Millicores)
 	return nil
 }
+
+// Tag is an image's tag, and the tag in the same repository whose image it names too
+// from now on.
+type Tag struct{ Image, As string }
+
+// MoveTag moves a tag.
+func (n *Node) MoveTag(t Tag, _ *None) error {
+	a := n.agent.Load()
+	if a == nil {
+		return errors.New("move a tag: the agent has not been started")
+	}
+	return a.MoveTag(t.Image, t.As)
+}

@@ -57,6 +57,7 @@ func TestSandbox(t *testing.T) {
 		{"a request without an endpoint is told as Istio does", testUnknownWorkload},
 		{"a pod with a sidecar reports as destination", testSidecar},
 		{"digests are stable per version and differ between versions", testDigests},
+		{"a tag that was moved names another image for pods that pull it", testMovedTag},
 		{"a crashing pod is restarted and waits longer each time", testCrash},
 		{"an image that cannot be pulled keeps the pod pending", testMissingImage},
 		{"deleting a pod takes none of the users' requests", testGracefulDeletion},
@@ -322,6 +323,37 @@ func testDigests(t *testing.T, f fixture) {
 	}
 	if maps.Equal(digests["v1"], digests["v2"]) {
 		t.Errorf("both versions have digest %v", digests["v1"])
+	}
+}
+
+func testMovedTag(t *testing.T, f fixture) {
+	for _, policy := range []string{"Always", "IfNotPresent"} {
+		namespace := "moved-" + strings.ToLower(policy)
+		f.apply(t, strings.Replace(deployment(namespace, namespace+"/api:v1", "version: v1"), "{name: api, image:", "{name: api, imagePullPolicy: "+policy+", image:", 1))
+		only := func(than types.UID) (found corev1.Pod) {
+			f.eventually(t, "another pod is ready", func() error {
+				pods := f.pods(t, namespace, "app=api").Items
+				if len(pods) != 1 || pods[0].UID == than || len(pods[0].Status.ContainerStatuses) == 0 || !pods[0].Status.ContainerStatuses[0].Ready {
+					return fmt.Errorf("%d pods", len(pods))
+				}
+				found = pods[0]
+				return nil
+			})
+			return found
+		}
+		first := only("")
+		if err := f.MoveTag(namespace+"/api:v1", "v1_build-2"); err != nil {
+			t.Fatal(err)
+		}
+		f.kubectl(t, "--namespace="+namespace, "delete", "pod", first.Name)
+		second := only(first.UID)
+		was, is := first.Status.ContainerStatuses[0].ImageID, second.Status.ContainerStatuses[0].ImageID
+		if moved := was != is; moved != (policy == "Always") {
+			t.Errorf("with the pull policy %s it was %s and is %s", policy, was, is)
+		}
+	}
+	if err := f.MoveTag("moved/api", "v2"); err == nil || !strings.Contains(err.Error(), "only a tag can be moved") {
+		t.Errorf("a name without a tag: %v", err)
 	}
 }
 
