@@ -46,7 +46,7 @@ func (st *stage) plugin() plugin {
 	if out, err := build.CombinedOutput(); err != nil {
 		st.Fatalf("build the plugin: %v\n%s", err, out)
 	}
-	text := fmt.Sprintf("leaderElection: {namespace: serin-system, name: serin-%s}\nprometheus: {url: %q}\n%s", st.name, st.box.PrometheusURL(), operator)
+	text := fmt.Sprintf("leaderElection: {namespace: serin-system, name: serin-%s}\nprometheus: {url: %q}\n%s", st.name, st.box.PrometheusURL(), operator) + st.script.config
 	if st.script.inPlace {
 		text += "inPlace: {enabled: true, settle: 1s}\n"
 	}

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// gatekeeper is a team's program behind a webhook gate, and an Alertmanager's API,
-// inside the sandbox's network: this very test binary. What it says stands in files of
-// a folder, by their names; what has no file is answered 503, as by a program that
-// just starts.
-type gatekeeper struct{ address, folder string }
+// gatekeeper is a team's program behind a webhook gate, an Alertmanager's API, and a
+// Harbor's (harbor_test.go), inside the sandbox's network: this very test binary. What
+// it says stands in files of a folder, by their names; what has no file is answered
+// 503, as by a program that just starts.
+type gatekeeper struct{ process, address, folder string }
 
 // gateAt and gateFolder tell the test binary to be a gatekeeper.
 const (
@@ -49,6 +49,7 @@ func keepGate(address, folder string) error {
 		say(w, r.PathValue("gate")+"@"+asked.Question.Stage)
 	})
 	mux.HandleFunc("GET /api/v2/alerts", func(w http.ResponseWriter, _ *http.Request) { say(w, alertsFile) })
+	mux.Handle("GET /api/v2.0/projects/{project}/repositories/{repository}/artifacts/{reference}", harbor{folder})
 	server := &http.Server{Addr: address, ReadHeaderTimeout: time.Minute, Handler: mux}
 	return server.ListenAndServe()
 }
@@ -56,12 +57,12 @@ func keepGate(address, folder string) error {
 // gatekeeping starts a gatekeeper, and returns the configuration of a gate of its.
 func gatekeeping(t *testing.T, name, address string) (g *gatekeeper, config string) {
 	t.Helper()
-	g = &gatekeeper{address: address, folder: t.TempDir()}
+	g = &gatekeeper{process: "gate-" + name, address: address, folder: t.TempDir()}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := shared.box.StartProgram("gate-"+name, self, []string{gateAt + "=" + address, gateFolder + "=" + g.folder}); err != nil {
+	if err := shared.box.StartProgram(g.process, self, []string{gateAt + "=" + address, gateFolder + "=" + g.folder}); err != nil {
 		t.Fatal(err)
 	}
 	key := filepath.Join(g.folder, "key")
@@ -102,6 +103,22 @@ func (g *gatekeeper) write(t *testing.T, file, text string) {
 	t.Helper()
 	path := filepath.Join(g.folder, file)
 	if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leaves ends the gatekeeper, so that nobody listens at its address any more.
+func (g *gatekeeper) leaves(t *testing.T) {
+	t.Helper()
+	if err := shared.box.Kill(g.process); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// returns starts it again.
+func (g *gatekeeper) returns(t *testing.T) {
+	t.Helper()
+	if err := shared.box.Restart(g.process); err != nil {
 		t.Fatal(err)
 	}
 }

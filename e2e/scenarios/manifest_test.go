@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +31,9 @@ func (s settings) plus(more settings) settings {
 // says which version it runs and how that behaves.
 type deployment struct {
 	subset      string
-	replicas    int // 0 means one
+	replicas    int    // 0 means one
+	image       string // without a tag, which is the version; default: shop/web
+	pull        string // policy; default: the API server's
 	sidecar     bool
 	env         settings
 	annotations settings
@@ -45,9 +48,12 @@ func (d deployment) manifest(namespace string) string {
 	for _, key := range slices.Sorted(maps.Keys(d.annotations)) {
 		fmt.Fprintf(&annotations, "serin.dev/%s: %q, ", key, d.annotations[key])
 	}
-	inject := ""
+	inject, pull := "", ""
 	if d.sidecar {
 		inject = `, sidecar.istio.io/inject: "true"`
+	}
+	if d.pull != "" {
+		pull = ", imagePullPolicy: " + d.pull
 	}
 	return fmt.Sprintf(`
 apiVersion: apps/v1
@@ -60,8 +66,8 @@ spec:
     metadata: {labels: {app: web, version: %[2]s%[7]s}}
     spec:
       containers:
-      - {name: web, image: "shop/web:%[5]s", ports: [{containerPort: 8080}], env: [%[6]s]}
-`, namespace, d.subset, annotations.String(), max(1, d.replicas), e["VERSION"], env.String(), inject)
+      - {name: web, image: "%[8]s:%[5]s"%[9]s, ports: [{containerPort: 8080}], env: [%[6]s]}
+`, namespace, d.subset, annotations.String(), max(1, d.replicas), e["VERSION"], env.String(), inject, cmp.Or(d.image, "shop/web"), pull)
 }
 
 // platform is all of the application but its Deployments and routes.
