@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -188,7 +189,7 @@ func (m *maker) pod(u unit, slot string, n int, born time.Time) *corev1.Pod {
 	spec.NodeName, spec.ServiceAccountName = fmt.Sprintf("node-%03d", u.number%500), "default"
 	spec.Containers = append(spec.Containers, container("istio-proxy", "docker.io/istio/proxyv2:1.30.0", 24))
 	at := metav1.NewTime(born)
-	status := corev1.PodStatus{Phase: corev1.PodRunning, HostIP: "10.0.0.1", PodIP: fmt.Sprintf("10.%d.%d.%d", u.number>>8, u.number&255, n+1), StartTime: &at, QOSClass: corev1.PodQOSBurstable}
+	status := corev1.PodStatus{Phase: corev1.PodRunning, HostIP: "10.0.0.1", PodIP: u.podAddress(n), StartTime: &at, QOSClass: corev1.PodQOSBurstable}
 	for _, kind := range []corev1.PodConditionType{corev1.PodScheduled, corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
 		status.Conditions = append(status.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, LastTransitionTime: at})
 	}
@@ -200,6 +201,28 @@ func (m *maker) pod(u unit, slot string, n int, born time.Time) *corev1.Pod {
 		})
 	}
 	return &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: meta, Spec: spec, Status: status}
+}
+
+func (u unit) podAddress(n int) string { return fmt.Sprintf("10.%d.%d.%d", u.number>>8, u.number&255, n+1) }
+
+// endpoints are those of the Service that are a version's pods.
+func (m *maker) endpoints(u unit, slot string, born time.Time) *discoveryv1.EndpointSlice {
+	meta := m.meta("EndpointSlice", u.namespace, u.name+"-"+slot, map[string]string{
+		"app": u.name, discoveryv1.LabelServiceName: u.name, discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io",
+	})
+	meta.CreationTimestamp = metav1.NewTime(born)
+	slice := &discoveryv1.EndpointSlice{
+		TypeMeta: metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"}, ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
+		Ports: []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(corev1.ProtocolTCP)}},
+	}
+	for n := range podsPerTrack {
+		name := podName(u, slot, n)
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{u.podAddress(n)}, Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
+			TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: u.namespace, Name: name, UID: uid("Pod", u.namespace, name)},
+		})
+	}
+	return slice
 }
 
 func (u unit) address() string { return fmt.Sprintf("10.96.%d.%d", 1+u.number/250, 1+u.number%250) }
@@ -299,6 +322,7 @@ func (m *maker) version(u unit, slot string, born time.Time, give func(record)) 
 	for n := range podsPerTrack {
 		give(m.kept("pods", u.namespace, podName(u, slot, n), m.pod(u, slot, n, born)))
 	}
+	give(m.kept("endpointslices", u.namespace, u.name+"-"+slot, m.endpoints(u, slot, born)))
 	set := m.replicaSet(u, slot, born)
 	give(m.kept("replicasets", u.namespace, set.Name, set))
 	give(m.kept("deployments", u.namespace, u.name+"-"+slot, m.deployment(u, slot, born)))

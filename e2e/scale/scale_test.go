@@ -14,6 +14,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"serin.dev/serin/e2e/scale/town"
@@ -110,7 +111,7 @@ func TestTheFirstWriteOfEachIsTheOneThatCounts(t *testing.T) {
 // and no two have one key.
 func TestWhatIsPutIntoEtcdIsWhatTheAPIServerReads(t *testing.T) {
 	m, keys := newMaker("5%/10h, 100%"), map[string]bool{}
-	pods, ready := 0, 0
+	pods, ready, endpoints := 0, 0, 0
 	for _, u := range units(300, 7) {
 		give := func(r record) {
 			if keys[string(r.Key)] {
@@ -127,6 +128,8 @@ func TestWhatIsPutIntoEtcdIsWhatTheAPIServerReads(t *testing.T) {
 			switch o := o.(type) {
 			case *corev1.Pod:
 				pods++
+			case *discoveryv1.EndpointSlice:
+				endpoints += len(o.Endpoints)
 			case *appsv1.Deployment:
 				ready += int(o.Status.ReadyReplicas)
 			}
@@ -135,8 +138,8 @@ func TestWhatIsPutIntoEtcdIsWhatTheAPIServerReads(t *testing.T) {
 		m.version(u, "blue", m.born, give)
 		m.version(u, "green", m.born, give)
 	}
-	if pods != 6000 || ready != 6000 {
-		t.Errorf("%d pods, %d ready", pods, ready)
+	if pods != 6000 || ready != 6000 || endpoints != 6000 {
+		t.Errorf("%d pods, %d ready, %d endpoints", pods, ready, endpoints)
 	}
 }
 
