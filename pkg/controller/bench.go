@@ -23,8 +23,7 @@ type bench struct {
 
 	mu     sync.Mutex
 	trials map[cluster.Key]*trial
-	seen   map[cluster.Key]time.Time // until when fresh samples of a Service were read, by trials that are over
-	began  time.Time                 // when this replica began to judge
+	began  time.Time // when this replica began to judge
 	// changed tells each of the loops that there may be something else to do.
 	changed [loops]chan struct{}
 }
@@ -55,7 +54,7 @@ type benchOptions struct {
 }
 
 func newBench(o benchOptions) *bench {
-	b := &bench{options: o, trials: map[cluster.Key]*trial{}, seen: map[cluster.Key]time.Time{}}
+	b := &bench{options: o, trials: map[cluster.Key]*trial{}}
 	for i := range b.changed {
 		b.changed[i] = make(chan struct{}, 1)
 	}
@@ -76,33 +75,20 @@ func (b *bench) follow(k cluster.Key, s canary.State, seen map[canary.ObjectKey]
 	defer b.mu.Unlock()
 	t := b.trials[k]
 	if t != nil && (t.state.Rollout != s.Rollout || !concerns(s)) {
-		b.retire(t)
+		delete(b.trials, k)
 		t = nil
 	}
 	if !concerns(s) {
 		return
 	}
 	if t == nil {
-		t = &trial{key: k, sighted: time.Since(b.seen[k]) < sightedFor}
+		t = &trial{key: k}
 		b.trials[k] = t
 	}
 	t.state = s
 	if t.reading.Follow(s, written(s, seen)) {
 		t.see(time.Now())
 		b.tellLoops()
-	}
-}
-
-// sightedFor is how long a Service that was seen in Prometheus is expected to be seen:
-// the next release of it does not take an answer without samples for a Service without
-// traffic.
-const sightedFor = time.Hour
-
-// retire lets a trial go, but for what the next one has to know.
-func (b *bench) retire(t *trial) {
-	delete(b.trials, t.key)
-	if !t.newest.IsZero() {
-		b.seen[t.key] = time.Now()
 	}
 }
 
@@ -121,7 +107,6 @@ func (b *bench) drop(k cluster.Key) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.trials, k)
-	delete(b.seen, k)
 }
 
 // verdict is the judge's answer for a rollout where it stands now; zero when

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"serin.dev/serin/internal/apiserver"
+	"serin.dev/serin/pkg/canary"
 	"serin.dev/serin/pkg/judge"
 	"serin.dev/serin/pkg/prom"
 )
@@ -173,23 +174,21 @@ func TestAPrometheusThatKnowsNothingIsNoReasonToGoOn(t *testing.T) {
 		c, stop := w.run()
 		defer stop()
 		w.deploy("web-v2", "v2", "two", opted)
-		w.until(time.Minute, "at the first step", func() bool { return w.weight("web") == 5 })
+		w.until(time.Minute, "begun", func() bool { return slices.Equal(w.seen(c), []canary.Reason{canary.NoData}) })
 		pass(5 * time.Minute)
 		before := asked.Load()
 		pass(15 * time.Minute)
 		synctest.Wait()
-		if got := w.weight("web"); got != 5 {
-			t.Errorf("of a mesh nobody scrapes the canary has %d%%, want 5%% still", got)
+		if got := w.weight("web"); got != 0 {
+			t.Errorf("of a mesh nobody scrapes the canary has %d%%, want 0%% still", got)
 		}
-		if kind := c.Views()[0].Verdict.Kind; kind != "NoData" {
-			t.Errorf("the verdict is %s", kind)
+		if sentence := c.Views()[0].Sentence; !strings.Contains(sentence, "no fresh sample of the requests to web-v1") {
+			t.Errorf("it says %q", sentence)
 		}
-		// In blocks of 15 s, the interval that is assumed, and thirty looks at each,
-		// which are one query as long as nothing fails.
-		perBlock := float64(asked.Load()-before) / (15 * 4)
-		t.Logf("%.1f queries in each block", perBlock)
-		if perBlock > 40 {
-			t.Errorf("it asks %.1f queries in each block", perBlock)
+		// Four queries every ten seconds find out whether proxies are scraped.
+		perLook := float64(asked.Load()-before) / (15 * 6)
+		if perLook > 4 {
+			t.Errorf("it asks %.1f queries every ten seconds", perLook)
 		}
 	})
 }

@@ -340,10 +340,7 @@ func (b *bench) adopt(t *trial, interval prom.Interval, now time.Time) {
 	if _, some := t.reading.Stretch(); !some {
 		t.answered(nil, nil, b.options.log) // nothing else is asked that would tell so
 	}
-	t.measured = now
-	if !interval.Newest.IsZero() { // an answer without samples is none that nothing was ever seen
-		t.newest = interval.Newest
-	}
+	t.newest, t.measured = interval.Newest, now
 	switch guessed := t.width == 0 || !t.assumed.IsZero(); {
 	case interval.Width > 0:
 		t.width, t.assumed = replay.WidthOf(interval.Width, b.options.assumed), time.Time{}

@@ -39,8 +39,6 @@ type trial struct {
 	// newest is when a proxy that reports on it was scraped last, as found out at
 	// measured: before the first step nothing else tells that Prometheus sees them.
 	newest, measured time.Time
-	// sighted tells that a trial of the Service before this one was shown samples.
-	sighted bool
 
 	// behind tells that there is more to read than what was just closed, so that
 	// no verdict is of now.
@@ -89,10 +87,11 @@ func (t *trial) widthDue(now time.Time) (at time.Time, some bool) {
 	return time.Time{}, false
 }
 
-// unseen tells that there were requests to stable, and that Prometheus shows no
-// fresh sample of its proxies any more, or was not asked for long.
+// unseen tells that Prometheus shows no fresh sample of the proxies, or was not asked
+// for long. A Service without any requests is as unseen as one that nobody scrapes:
+// there is no telling them apart, and neither could be judged.
 func (t *trial) unseen(now time.Time) bool {
-	if t.state.Phase != canary.Testing || t.measured.IsZero() || t.newest.IsZero() && !t.sighted && t.reading.Case().Baseline().Stable.Requests == 0 {
+	if t.state.Phase != canary.Testing || t.measured.IsZero() {
 		return false
 	}
 	age := canary.Freshness(t.blockWidth())
