@@ -203,7 +203,9 @@ func (m *maker) pod(u unit, slot string, n int, born time.Time) *corev1.Pod {
 	return &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: meta, Spec: spec, Status: status}
 }
 
-func (u unit) podAddress(n int) string { return fmt.Sprintf("10.%d.%d.%d", u.number>>8, u.number&255, n+1) }
+func (u unit) podAddress(n int) string {
+	return fmt.Sprintf("10.%d.%d.%d", u.number>>8, u.number&255, n+1)
+}
 
 // endpoints are those of the Service that are a version's pods.
 func (m *maker) endpoints(u unit, slot string, born time.Time) *discoveryv1.EndpointSlice {
