@@ -83,6 +83,7 @@ func (c *checker) outside(s State) {
 	c.within("base.r", s.Base.Ready, mostPods)
 	c.within("base.x", s.Base.Restarts, mostPods)
 	c.within("base.k", s.Base.Killed, mostPods)
+	c.need(len(s.Base.Images) <= lengthOfIdentity, "base.i is %q, no mark of ours", shorten(s.Base.Images, 64))
 	c.need(len(s.Unverified) <= MaxMessageBytes, "unverified has %d bytes, at most %d", len(s.Unverified), MaxMessageBytes)
 	for _, whose := range spec.Approval {
 		c.need(slices.Contains([]string{ApproveTest, ApproveSteps, ApprovePromotion}, whose), "approval is %q, none of ours", shorten(whose, 64))

@@ -10,6 +10,9 @@ type Base struct {
 	Ready    int `json:"r"`           // Ready pods of stable, > 0
 	Restarts int `json:"x,omitempty"` // container restarts of the canary's pods
 	Killed   int `json:"k,omitempty"` // containers of them that were last ended for want of memory
+	// Images is a mark of what the canary's pods ran, by digest: from the start of a pair,
+	// in place from the first raise. Empty where it was not known.
+	Images string `json:"i,omitempty"`
 }
 
 // Carries is the share of the traffic, in percent, that pods can carry: as much each as
@@ -76,6 +79,9 @@ func growWithinStep(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	weight := m.within(m.step().Weight)
+	if p, differ := m.holdDiffering(); differ && weight > m.state.Weight {
+		return p, true
+	}
 	if weight > m.state.Weight {
 		return m.move(func(s *State) { s.Weight = weight }, false, StepStarted,
 			"Step %d of %d: %s", m.state.Step, len(m.spec.Steps), m.gives(m.state.Step)), true

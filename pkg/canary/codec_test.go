@@ -202,7 +202,7 @@ func TestAReleaseThatBeganFitsToItsEnd(t *testing.T) {
 	begun := largest()
 	begun.Phase, begun.Step, begun.Weight, begun.Width, begun.Legs = Testing, 0, 0, 0, nil
 	begun.Sequence, begun.Reason, begun.Message = 1, ReleaseStarted, "Release begins"
-	begun.Base = Base{Ready: 1000, Restarts: 1000, Killed: 1000}
+	begun.Base = Base{Ready: 1000, Restarts: 1000, Killed: 1000, Images: strings.Repeat("f", lengthOfIdentity)}
 	goOn := func(s *State, phase Phase) {
 		s.Phase, s.Step, s.Weight, s.Peak = phase, len(s.Spec.Steps), 100, 100
 		s.Sequence, s.Width, s.Since, s.At = 123456, 600*time.Second, s.Since.Add(1), s.At.Add(1)

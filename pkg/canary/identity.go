@@ -1,6 +1,8 @@
 package canary
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,23 +79,49 @@ func sameDigests(a, b []Image) bool {
 	})
 }
 
-// differing says that the pods are of several images: no verdict on them would be of
-// one version. Empty: they are not.
-func (m moment) differing() string {
-	c := m.o.Tracks.Canary
-	if c.Differing == "" {
+// identity is a mark of what a track's pods run: 32 hex digits of a SHA-256 over the
+// digests of all containers. Empty where it is not known, or they run several.
+func (t Track) identity() string {
+	if t.Differing != "" || len(t.Images) == 0 {
 		return ""
 	}
-	nobody := "nobody is sent to them"
-	if m.state.Weight > 0 {
-		nobody = "no more users are sent to them"
+	var all strings.Builder
+	for _, i := range t.Images {
+		if i.Digest == "" {
+			return ""
+		}
+		all.WriteString(i.Container + "=" + i.Digest + "\n")
 	}
-	return "The pods of " + c.Deployment + " run container " + c.Differing + " with different images (by digest) under one name: " + nobody +
-		". Name the image by digest, or by a tag that is never moved, and deploy again"
+	sum := sha256.Sum256([]byte(all.String()))
+	return hex.EncodeToString(sum[:lengthOfIdentity/2])
 }
 
-// holdDiffering keeps a release from a raise whose pods are of several images, as when
-// a tag was moved between the start of one pod and of another.
+// lengthOfIdentity is that of a mark, in hex digits.
+const lengthOfIdentity = 32
+
+// differing says that the pods are of several images, or of others than the release
+// began with: what gates and checks said, and the verdict, would not be of one version.
+// Empty: they are not.
+func (m moment) differing() string {
+	c := m.o.Tracks.Canary
+	run, began := c.identity(), m.state.Base.Images
+	other := m.state.Phase.Active() && began != "" && run != "" && run != began
+	nobody := "nobody is sent to them"
+	if m.state.Phase.Active() && m.state.Weight > 0 {
+		nobody = "no more users are sent to them"
+	}
+	const mend = ". Name the image by digest, or by a tag that is never moved, and deploy again"
+	switch {
+	case c.Differing != "":
+		return "The pods of " + c.Deployment + " run container " + c.Differing + " with different images (by digest) under one name: " + nobody + mend
+	case other:
+		return "The pods of " + c.Deployment + " run other images (by digest) than the release began with, under the same names: " + nobody + mend
+	}
+	return ""
+}
+
+// holdDiffering keeps a release from a raise whose pods are of several images, or of
+// others than before, as when a tag was moved and then a pod made anew.
 func (m moment) holdDiffering() (Plan, bool) {
 	why := m.differing()
 	if why == "" {

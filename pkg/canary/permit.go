@@ -147,6 +147,9 @@ func askBeforeStart(m moment) (Plan, bool) {
 	if !m.gated(BeforeStart) {
 		return Plan{}, false
 	}
+	if why := m.differing(); why != "" { // of which of them would they be asked?
+		return m.leave(Blocked, ImagesDiffer, "%s", why).told(true), true
+	}
 	var to asks
 	m.gates(&to, BeforeStart, 0)
 	var p Plan

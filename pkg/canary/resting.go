@@ -322,7 +322,7 @@ func start(m moment) (Plan, bool) {
 			Phase: Testing, Started: m.now, Since: m.now, Reason: next.Reason, Message: next.Message,
 			Canary: c.side(), Stable: s.side(),
 			Spec: m.stored(m.o.InPlace), Handled: next.Handled, HandledOn: next.HandledOn, Beside: next.Beside, InPlace: m.o.InPlace,
-			Base: Base{Ready: s.Ready, Restarts: c.Restarts, Killed: c.Killed},
+			Base: Base{Ready: s.Ready, Restarts: c.Restarts, Killed: c.Killed, Images: c.identity()},
 		}
 		next.Version = next.version()
 	}, false, ReleaseStarted, "%s%s", m.beginning(), qa(m.spec.Header))

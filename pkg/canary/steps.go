@@ -76,6 +76,9 @@ func (m moment) raise(step int, r Reason, format string, args ...any) Plan {
 		if s.Width == 0 {
 			s.Width = m.o.Width
 		}
+		if s.Base.Images == "" {
+			s.Base.Images = m.o.Tracks.Canary.identity()
+		}
 	}, false, r, format, args...)
 	if m.approves() {
 		p = p.approve(m.o.Command, step, "Step "+strconv.Itoa(step)+" ("+m.spec.Steps[step-1].share()+")", m.now)
