@@ -352,10 +352,12 @@ func (w *world) revert(replaced bool) {
 func ofPrometheus(f telemetry.Fault, name string) *fault {
 	return &fault{name: name, lasts: 10 * time.Minute, writes: 2, strike: around(func(x *wire) {
 		w := x.w
-		w.town.Break(f)
+		w.town.Break(f) // in place of another that may still last
+		var blind time.Time
 		if blinding(f) {
-			w.watch.forbid(time.Now())
+			blind = time.Now()
 		}
+		w.watch.forbid(blind)
 		w.later(2*time.Minute, func() {
 			w.town.Mend()
 			w.watch.forbid(time.Time{})
