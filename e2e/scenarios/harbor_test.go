@@ -128,7 +128,7 @@ func (st *stage) fromHarbor() (d deployment, digest, called string) {
 	st.Helper()
 	d = deployment{subset: "v2", image: registryHost + "/" + repository}
 	st.deploy(d)
-	digest = st.reports("version=v2", 1, 1)[0]
+	digest = st.reports("version=v2", 1)
 	d.annotations = settings{"canary": "true", "steps": quick, "gates": "security"}
 	return d, digest, repository + "@" + strings.TrimPrefix(digest, "sha256:")[:12]
 }

@@ -16,42 +16,50 @@ import (
 )
 
 // One pod of the new version was started before its tag moved, and one after it; then
-// the same in mid-release. Nobody is sent there, but testers, until all pods run one
-// image again.
+// the same in mid-release, and then all of them after it. Nobody is sent there, but
+// testers, until all pods run what the release began with.
 func movedTag(t *testing.T, name string) {
+	const pods = "version=v2"
 	st := open(t, name, script{})
 	d := deployment{subset: "v2", image: name + "/web", pull: "Always"}
+	st.movesTag("v2", "v2_build-1")
 	st.deploy(d)
-	first := st.reports("version=v2", 1, 1)[0]
+	early := st.reports(pods, 1)
 	st.movesTag("v2", "v2_build-2")
 	d.replicas = 2
 	st.deploy(d)
-	st.reports("version=v2", 2, 2)
+	late := st.reports(pods, 2, early)
 	d.annotations = settings{"canary": "true", "steps": "25%/2s, 100%/2s", "approval": "promotion"}
 	st.deploy(d)
-	st.heldByImages("nobody is sent to them")
+	st.heldByImages("run container web with different images (by digest) under one name: nobody is sent to them")
 	testers := st.load(load.Options{Headers: testersHeader})
 	st.settles(testers, "v2")
 	st.command("skip #1")
 	st.toldOf("CommandIgnored", "can't have it now", "different images")
 	st.answered(st.users, 100)
 	st.onlyBy("v1", st.users.Records())
-	st.restarts("version=v2", first)
-	second := st.reports("version=v2", 2, 1)[0]
+	st.restarts(pods, early)
+	st.reports(pods, 2)
 
 	st.reachesWeight(25)
 	st.toldOf("AwaitingApproval", "Step 2 (100%) waits for approval")
-	st.movesTag("v2", "v2_build-3")
-	st.restartsOne("version=v2")
-	st.reports("version=v2", 2, 2)
-	st.heldByImages("no more users are sent to them")
+	st.movesTag("v2", "v2_build-1")
+	st.restartsOne(pods)
+	st.reports(pods, 2, early)
+	st.heldByImages("run container web with different images (by digest) under one name: no more users are sent to them")
 	st.command("approve #2")
+	st.restarts(pods, late)
+	st.reports(pods, 2)
+	st.heldByImages("run other images (by digest) than the release began with, under the same names: no more users are sent to them")
 	st.onlyBy("v2", st.answered(testers, 20))
 	st.between(st.answered(st.users, 400), "v2", 0.1, 0.4)
 	if s := st.versions.state(); s.Weight != 25 {
 		t.Errorf("it was raised to %d%%", s.Weight)
 	}
-	st.restarts("version=v2", second)
+	st.movesTag("v2", "v2_build-2")
+	st.restartsOne(pods)
+	st.reports(pods, 2, late)
+	st.restarts(pods, early)
 	st.reachesPhase("Succeeded")
 	st.toldOf("Approved", "Step 2 (100%) was approved")
 	st.close("v2", "v2")
@@ -60,6 +68,7 @@ func movedTag(t *testing.T, name string) {
 // In place the second pod of the canary is made for the second step: by then the tag
 // names another image.
 func movedTagInPlace(t *testing.T, name string) {
+	const pods = "serin.dev/track"
 	always := func(manifest string) string {
 		return strings.Replace(manifest, `image: "shop/`, `imagePullPolicy: Always, image: "`+name+`/`, 1)
 	}
@@ -67,23 +76,27 @@ func movedTagInPlace(t *testing.T, name string) {
 		settings: settings{"approval": "test"},
 		deploy:   func(st *stage, manifest string) { st.applyFile(always(manifest)) },
 	})
+	st.movesTag("v2", "v2_build-1")
 	st.applyFile(always(st.manifest("v2")))
 	st.toldOf("AwaitingApproval", "Step 1 (50%) waits for approval")
-	first := st.reports("serin.dev/track", 1, 1)[0]
+	judged := st.reports(pods, 1)
 	st.movesTag("v2", "v2_build-2")
 	st.command("approve #1")
 	st.reachesWeight(50)
-	st.reports("serin.dev/track", 2, 2)
-	st.heldByImages("no more users are sent to them")
+	moved := st.reports(pods, 2, judged)
+	st.heldByImages("run container web with different images (by digest) under one name: no more users are sent to them")
 	testers := st.load(load.Options{Headers: testersHeader})
 	st.settles(testers, "v2")
 	st.between(st.answered(st.users, 400), "v2", 0.3, 0.7)
 	if s := st.versions.state(); s.Weight != 50 {
 		t.Errorf("it was raised to %d%%", s.Weight)
 	}
-	st.restarts("serin.dev/track", first)
+	st.movesTag("v2", "v2_build-1")
+	st.restarts(pods, moved)
 	st.ends(1, "Succeeded")
-	st.reports("app=web", 2, 1)
+	if users := st.reports("app=web", 2); users != judged {
+		t.Errorf("users have %s, and %s was judged", users, judged)
+	}
 	st.closeShop("v2", false)
 }
 
@@ -113,11 +126,11 @@ func reported(p corev1.Pod) string {
 	return digest
 }
 
-// reports waits until so many pods are ready, and report so many digests, which it
-// returns in order.
-func (st *stage) reports(selector string, pods, digests int) (found []string) {
+// reports waits until so many pods are ready and report one digest, which it returns;
+// or, beside those that are named, exactly one other.
+func (st *stage) reports(selector string, pods int, beside ...string) (digest string) {
 	st.Helper()
-	st.until(fmt.Sprintf("%d pods of %s report %d digests", pods, selector, digests), func() error {
+	st.until(fmt.Sprintf("%d pods of %s report one digest beside %q", pods, selector, beside), func() error {
 		running, err := st.running(selector)
 		if err != nil {
 			return err
@@ -126,13 +139,15 @@ func (st *stage) reports(selector string, pods, digests int) (found []string) {
 		for _, p := range running {
 			all[reported(p)] = true
 		}
-		found = slices.Sorted(maps.Keys(all))
-		if len(running) != pods || len(found) != digests || all[""] {
+		found := slices.Sorted(maps.Keys(all))
+		others := slices.DeleteFunc(slices.Clone(found), func(d string) bool { return slices.Contains(beside, d) })
+		if len(running) != pods || len(found) != len(beside)+1 || len(others) != 1 || all[""] {
 			return fmt.Errorf("%d report %q", len(running), found)
 		}
+		digest = others[0]
 		return nil
 	})
-	return found
+	return digest
 }
 
 // restarts deletes the pods that report a digest: others are made in their place.
@@ -159,11 +174,11 @@ func (st *stage) restartsOne(selector string) {
 	st.kubectl("delete", "pod", running[0].Name, "--wait=false")
 }
 
-// heldByImages waits until people see, wherever they look, that the pods run several
-// images, and what that means for users.
-func (st *stage) heldByImages(users string) {
+// heldByImages waits until people see, wherever they look, what is wrong with the
+// images that pods run, and what that means for users.
+func (st *stage) heldByImages(words string) {
 	st.Helper()
-	v := st.seen(canary.Blocked, canary.ImagesDiffer, "run container web with different images (by digest) under one name: "+users)
+	v := st.seen(canary.Blocked, canary.ImagesDiffer, words)
 	st.toldOf("ImagesDiffer", v.Sentence)
 	st.shows("1", "serin_rollout_phase", `phase="Blocked"`)
 	st.shows("1", "serin_rollout_reason", `reason="ImagesDiffer"`)
