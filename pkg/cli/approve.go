@@ -89,7 +89,11 @@ func sameYes(asked, now canary.View) bool {
 
 // approval is what a release waits for, and what is known of it.
 func (s *screen) approval(v canary.View, now time.Time) {
-	s.line(s.paint(bold, s.text(v.Key())) + s.text(fmt.Sprintf("  %s at %d%%, for %s", v.Phase, v.Weight, ago(now, sinceOf(v)))))
+	long := ""
+	if since := sinceOf(v); !since.IsZero() {
+		long = ", for " + ago(now, since)
+	}
+	s.line(s.paint(bold, s.text(v.Key())) + s.text(fmt.Sprintf("  %s at %d%%%s", v.Phase, v.Weight, long)))
 	s.awaits(v)
 	s.change(v.Stable.Images, v.Canary.Images)
 	s.traffic(v)

@@ -1,10 +1,24 @@
 package cli
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"serin.dev/serin/pkg/canary"
 )
+
+// A release that has not begun waits since nobody knows when.
+func TestWhatIsToBeApproved(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for want, since := range map[string]time.Time{"shop/web  Waiting at 0%\n": {}, "shop/web  Waiting at 0%, for 4m\n": now.Add(-4 * time.Minute)} {
+		frame := &screen{}
+		frame.approval(canary.View{Namespace: "shop", Service: "web", Phase: canary.Waiting, Since: since}, now)
+		if got := frame.b.String(); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
 
 // A person may think about a yes for long: it counts for what was shown, or not at all.
 func TestAYesIsForWhatWasShown(t *testing.T) {
