@@ -45,6 +45,8 @@ var outside = []Mutant{
 		Old: `case c.Differing != "":`, New: `case c.Differing == "never":`},
 	{Name: "an image that took another's place is the same", File: "pkg/canary/identity.go",
 		Old: `run != "" && run != began`, New: `run == "never"`},
+	{Name: "pods of which nothing is known run what they ran", File: "pkg/canary/identity.go",
+		Old: `m.state.Base.Images != "" && c.identity() == ""`, New: `c.Deployment == "never"`},
 	{Name: "pods that come within a step may be of any image", File: "pkg/canary/capacity.go",
 		Old: `differ && weight > m.state.Weight {`, New: `differ && weight < 0 {`},
 	{Name: "a gate is asked about one of several images", File: "pkg/canary/permit.go",

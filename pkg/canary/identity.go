@@ -121,13 +121,17 @@ func (m moment) differing() string {
 }
 
 // holdDiffering keeps a release from a raise whose pods are of several images, or of
-// others than before, as when a tag was moved and then a pod made anew.
+// others than before, as when a tag was moved and then a pod made anew. What was known
+// and is not for a moment, as while no pod is ready, is waited for.
 func (m moment) holdDiffering() (Plan, bool) {
-	why := m.differing()
-	if why == "" {
-		return Plan{}, false
+	c := m.o.Tracks.Canary
+	if why := m.differing(); why != "" {
+		p := m.hold(ImagesDiffer, "%s", why).told(true)
+		p.View.Phase = Blocked
+		return p, true
 	}
-	p := m.hold(ImagesDiffer, "%s", why).told(true)
-	p.View.Phase = Blocked
-	return p, true
+	if m.state.Base.Images != "" && c.identity() == "" {
+		return m.hold(WaitingForPods, "Waiting until a ready pod of %s reports what it runs%s", c.Deployment, because(c.Problem)), true
+	}
+	return Plan{}, false
 }
