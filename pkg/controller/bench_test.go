@@ -604,6 +604,45 @@ func TestABreachIsProvenByTheOpenBlock(t *testing.T) {
 	})
 }
 
+// What proves a breach may lie in the closed block and in the open one behind it.
+func TestTheBlockBehindTheOneJustClosedIsLookedAtAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		b.options.blocks = func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			time.Sleep(100 * time.Millisecond)
+			return m.blocks(t.Context(), asks, now)
+		}
+		var behind time.Time // of the open blocks only this one proves something
+		var looked []time.Duration
+		b.options.open = func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			if !asks[0].From.Equal(behind) {
+				return map[string]prom.Answer{}
+			}
+			looked = append(looked, now.Sub(behind))
+			return m.open(t.Context(), asks, now)
+		}
+		defer start(t, b)()
+		r := atStep(1, 5)
+		r.state.Width = 15 * time.Second
+		r.show(b)
+		pass(10 * time.Minute)
+		behind = border(time.Now(), r.state.Width)
+		closed := prom.NextClosed(behind.Add(r.state.Width), r.state.Width)
+		pass(time.Until(behind.Add(-time.Second)))
+		m.setErrors(1) // in the last second of the block before
+		pass(time.Until(closed.Add(100 * time.Millisecond)))
+		synctest.Wait()
+		want := closed.Sub(behind) + 100*time.Millisecond
+		if len(looked) != 1 || looked[0] != want {
+			t.Errorf("the open block is looked at after %v, want %s", looked, want)
+		}
+		if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Rollback {
+			t.Errorf("the verdict is %s: %s", v.Kind, v.Sentence)
+		}
+	})
+}
+
 func TestOnlyWhatCouldBeABreachIsLookedAtClosely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mesh{}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"hash/fnv"
-	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -122,6 +121,9 @@ func (b *bench) keepUp(ctx context.Context) {
 	slices.SortStableFunc(others, func(a, b question) int { return -cmp.Compare(a.trial.failures, b.trial.failures) })
 	b.mu.Unlock()
 	b.round(ctx, suspects, now)
+	if len(suspects) > 0 {
+		b.lookCloser(ctx, b.again(time.Now()))
+	}
 	b.inPortions(ctx, others, now)
 }
 
@@ -381,21 +383,47 @@ func (b *bench) peek(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, shortestPatience)
 	defer cancel()
 	answers := b.options.rough(asking, asksOf(questions), now)
-	suspects := slices.DeleteFunc(slices.Clone(questions), func(q question) bool { return !b.suspects(q, answers[q.ask.Key], now) })
-	if len(suspects) > 0 && ctx.Err() == nil {
-		maps.Copy(answers, b.options.open(asking, asksOf(suspects), time.Now()))
-	}
 	if ctx.Err() != nil {
 		return
 	}
 	for _, q := range questions {
 		b.options.meter.Asked(answers[q.ask.Key].Err)
 	}
+	b.lookCloser(ctx, slices.DeleteFunc(questions, func(q question) bool { return !b.suspects(q, answers[q.ask.Key], now) }))
+}
+
+// lookCloser shows the open blocks of some to the judge, as much of them as is known.
+func (b *bench) lookCloser(ctx context.Context, suspects []question) {
+	if len(suspects) == 0 || ctx.Err() != nil {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, shortestPatience)
+	defer cancel()
+	answers := b.options.open(asking, asksOf(suspects), time.Now())
+	if ctx.Err() != nil {
+		return
+	}
 	for _, q := range suspects {
+		b.options.meter.Asked(answers[q.ask.Key].Err)
 		if b.glance(q, answers[q.ask.Key]) {
 			b.options.wake(q.trial.key, 0)
 		}
 	}
+}
+
+// again makes the questions about the open blocks that follow those just read, of the
+// suspects: a look at the open block before was in vain when it was closed meanwhile,
+// and the next beat is far for them.
+func (b *bench) again(now time.Time) []question {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	questions := b.pick(func(t *trial) bool {
+		return t.suspect && t.watched() && t.reading.Left(now) == 0 && t.reading.Next().Before(now) && !now.Before(t.awaits)
+	})
+	for i, q := range questions {
+		questions[i].ask.From = q.trial.reading.Next()
+	}
+	return questions
 }
 
 // suspects tells that a rough look at an open block would prove a breach, if all
