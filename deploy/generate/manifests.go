@@ -194,14 +194,14 @@ var deploymentEdits = []edit{
         {{- end }}
 `},
 	{`        env:
-        # Below the memory limit by more than the program itself takes, so that the
-        # collector works harder before the kernel ends the process.
+        # Below the memory limit, so that the collector works harder before the
+        # kernel ends the process.
         - name: GOMEMLIMIT
-          value: 419MiB
+          value: 450MiB
 `, `        {{- with include "serin.memoryLimit" . }}
         env:
-        # Below the memory limit by more than the program itself takes, so that the
-        # collector works harder before the kernel ends the process.
+        # Below the memory limit, so that the collector works harder before the
+        # kernel ends the process.
         - name: GOMEMLIMIT
           value: {{ . }}
         {{- end }}

@@ -192,7 +192,7 @@ func TestWherePrometheusIsReached(t *testing.T) {
 
 // The Go runtime's limit follows that of the container.
 func TestTheMemoryLimit(t *testing.T) {
-	for limit, want := range map[string]any{"512Mi": "419MiB", "1Gi": "839MiB", "1000000000": nil} {
+	for limit, want := range map[string]any{"512Mi": "450MiB", "1Gi": "901MiB", "1000000000": nil} {
 		chart, _ := setting{values: "prometheus: {url: 'http://a'}\nresources: {limits: {memory: '" + limit + "'}}"}.objects(t)
 		c := chart["Deployment serin-system/serin"]["spec"].(object)["template"].(object)["spec"].(object)["containers"].([]any)[0].(object)
 		var got any

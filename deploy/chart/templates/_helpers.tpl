@@ -69,9 +69,9 @@ priorityClassName: {{ . }}
 {{- define "serin.memoryLimit" -}}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
 {{- if regexMatch "^[0-9]+Mi$" $limit -}}
-{{ div (mul (trimSuffix "Mi" $limit | int) 82) 100 }}MiB
+{{ div (mul (trimSuffix "Mi" $limit | int) 88) 100 }}MiB
 {{- else if regexMatch "^[0-9]+Gi$" $limit -}}
-{{ div (mul (trimSuffix "Gi" $limit | int) 83968) 100 }}MiB
+{{ div (mul (trimSuffix "Gi" $limit | int) 90112) 100 }}MiB
 {{- end }}
 {{- end }}
 
