@@ -90,7 +90,7 @@ func assemble(s settings, log *zap.Logger) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.kube, err = kubernetes.NewForConfig(rest)
+	p.kube, err = kubernetes.NewForConfig(compact(rest))
 	if err != nil {
 		return p, fmt.Errorf("make a client for the API server: %w", err)
 	}

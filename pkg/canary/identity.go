@@ -107,7 +107,10 @@ func (m moment) differing() string {
 	run, began := c.identity(), m.state.Base.Images
 	other := m.state.Phase.Active() && began != "" && run != "" && run != began
 	nobody := "nobody is sent to them"
-	if m.state.Phase.Active() && m.state.Weight > 0 {
+	switch {
+	case m.state.Phase.Active() && m.state.Weight == 100:
+		nobody = "they have all users, and are not called promoted"
+	case m.state.Phase.Active() && m.state.Weight > 0:
 		nobody = "no more users are sent to them"
 	}
 	const mend = ". Name the image by digest, or by a tag that is never moved, and deploy again"

@@ -210,6 +210,9 @@ func (m moment) unhold() Plan {
 // advance goes to the next step, or ends the release well after the last.
 func (m moment) advance(r Reason, why string) Plan {
 	n, steps := m.state.Step, len(m.spec.Steps)
+	if p, held := m.holdDiffering(); held && n == steps {
+		return p // whatever they are, they are not what was judged
+	}
 	if n == steps && m.state.InPlace {
 		return m.move(func(s *State) { s.Phase, s.Since = Promoting, m.now }, false, Updating,
 			"All users are on %s, which kept its limits: Kubernetes updates %s while it has none. %s", m.state.Canary.Deployment, m.state.Stable.Deployment, why)

@@ -609,18 +609,18 @@ func TestTheBlockBehindTheOneJustClosedIsLookedAtAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mesh{}
 		b := newTestBench(m, zap.NewNop())
-		b.options.blocks = func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
-			time.Sleep(100 * time.Millisecond)
-			return m.blocks(t.Context(), asks, now)
+		b.options.blocks = func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+			pass(100 * time.Millisecond)
+			return m.blocks(ctx, asks, now)
 		}
 		var behind time.Time // of the open blocks only this one proves something
 		var looked []time.Duration
-		b.options.open = func(_ context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
+		b.options.open = func(ctx context.Context, asks []prom.Ask, now time.Time) map[string]prom.Answer {
 			if !asks[0].From.Equal(behind) {
 				return map[string]prom.Answer{}
 			}
 			looked = append(looked, now.Sub(behind))
-			return m.open(t.Context(), asks, now)
+			return m.open(ctx, asks, now)
 		}
 		defer start(t, b)()
 		r := atStep(1, 5)
