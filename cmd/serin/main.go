@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"serin.dev/serin/pkg/canary"
+	objects "serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/controller"
 	"serin.dev/serin/pkg/metrics"
 	"serin.dev/serin/pkg/notify"
@@ -90,7 +91,7 @@ func assemble(s settings, log *zap.Logger) (p parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.kube, err = kubernetes.NewForConfig(compact(rest))
+	p.kube, err = kubernetes.NewForConfig(objects.Compact(rest))
 	if err != nil {
 		return p, fmt.Errorf("make a client for the API server: %w", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
-	"k8s.io/apimachinery/pkg/runtime"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -194,15 +193,6 @@ func clientConfig(kubeconfig string) (*rest.Config, string, error) {
 	c.QPS, c.Burst = requestsPerSecond, requestsAtOnce
 	c.UserAgent = "serin/" + thisBuild().version
 	return c, namespace, nil
-}
-
-// compact is a configuration by which Kubernetes' own kinds come as protobuf: a cluster
-// of thousands of Deployments is read in a fraction of the time and memory that JSON
-// takes. What is sent stays JSON.
-func compact(cluster *rest.Config) *rest.Config {
-	own := rest.CopyConfig(cluster)
-	own.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	return own
 }
 
 // redact takes a password out of a URL.

@@ -19,6 +19,7 @@ import (
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/ask"
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/controller"
 	"serin.dev/serin/pkg/prom"
 )
@@ -82,7 +83,7 @@ func (w *world) start(name string, elect bool) *process {
 	if err != nil {
 		panic(err)
 	}
-	kube := kubernetes.NewForConfigOrDie(config)
+	kube := kubernetes.NewForConfigOrDie(cluster.Compact(config))
 	defaults := annotation.Defaults()
 	defaults.Tags = "" // images are words here
 	o := controller.Options{

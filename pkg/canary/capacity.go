@@ -11,7 +11,7 @@ type Base struct {
 	Restarts int `json:"x,omitempty"` // container restarts of the canary's pods
 	Killed   int `json:"k,omitempty"` // containers of them that were last ended for want of memory
 	// Images is a mark of what the canary's pods ran, by digest: from the start of a pair,
-	// in place from the first raise. Empty where it was not known.
+	// in place from when its pods first report it. Empty where it was not known.
 	Images string `json:"i,omitempty"`
 }
 
@@ -80,6 +80,9 @@ func growWithinStep(m moment) (Plan, bool) {
 	}
 	weight := m.within(m.step().Weight)
 	if p, differ := m.holdDiffering(); differ && weight > m.state.Weight {
+		if back, gives := m.givesUp(); gives {
+			return back, true
+		}
 		return p, true
 	}
 	if weight > m.state.Weight {

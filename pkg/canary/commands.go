@@ -15,7 +15,7 @@ func (m moment) resume(change func(*State)) Plan {
 	return m.move(func(s *State) {
 		s.Phase, s.Weight, s.Lowered, s.Since = Testing, 0, false, m.now
 		if s.Step > 0 {
-			s.Phase, s.Weight = Progressing, m.within(s.Spec.Steps[s.Step-1].Weight)
+			s.Phase, s.Weight = Progressing, m.weightOfStep()
 		}
 		change(s)
 	}, false, Resumed, "Resumed at %d%%%s", m.weightOfStep(), whose)
@@ -24,6 +24,9 @@ func (m moment) resume(change func(*State)) Plan {
 func (m moment) weightOfStep() int {
 	if m.state.Step == 0 {
 		return 0
+	}
+	if _, differ := m.holdDiffering(); differ {
+		return min(m.state.Weight, m.within(m.step().Weight))
 	}
 	return m.within(m.step().Weight)
 }

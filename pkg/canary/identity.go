@@ -123,6 +123,18 @@ func (m moment) differing() string {
 	return ""
 }
 
+// noteImages keeps what the pods run as soon as it is known, where they are made by the
+// release: what is asked, tried and approved from then on is about these images.
+func (m moment) noteImages() (Plan, bool) {
+	run := m.o.Tracks.Canary.identity()
+	if m.state.Base.Images != "" || run == "" {
+		return Plan{}, false
+	}
+	p := m.move(func(s *State) { s.Base.Images = run }, false, m.state.Reason, "%s", m.state.Message)
+	p.Tell = nil
+	return p, true
+}
+
 // holdDiffering keeps a release from a raise whose pods are of several images, or of
 // others than before, as when a tag was moved and then a pod made anew. What was known
 // and is not for a moment, as while no pod is ready, is waited for.
@@ -134,7 +146,11 @@ func (m moment) holdDiffering() (Plan, bool) {
 		return p, true
 	}
 	if m.state.Base.Images != "" && c.identity() == "" {
-		return m.hold(WaitingForPods, "Waiting until a ready pod of %s reports what it runs%s", c.Deployment, because(c.Problem)), true
+		p := m.hold(WaitingForPods, "Waiting until a ready pod of %s reports what it runs%s", c.Deployment, because(c.Problem))
+		if m.now.Sub(m.state.Since) >= m.spec.StepDeadline {
+			p = p.told(true)
+		}
+		return p, true
 	}
 	return Plan{}, false
 }

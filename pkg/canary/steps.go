@@ -120,6 +120,9 @@ func leaveTesting(m moment) (Plan, bool) {
 	if p, differ := m.holdDiffering(); differ {
 		return p, true
 	}
+	if p, noted := m.noteImages(); noted {
+		return p, true
+	}
 	if over, found := m.brokenByStable(); found {
 		p := m.hold(StableOverLimit, "%s", m.unkeepable(over)).told(true)
 		p.View.Phase = Blocked

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/cache"
 
@@ -238,6 +239,24 @@ func (c *Cache) Stale(ctx context.Context, read map[canary.ObjectKey]string) (*c
 		}
 		if live != version {
 			return &k, nil
+		}
+	}
+	return nil, nil
+}
+
+// Carrier asks the API server itself for a VirtualService in a Service's namespace that
+// carries the state of one of its rollouts; nil when there is none. One that was just
+// made may be in no cache yet.
+func (c *Cache) Carrier(ctx context.Context, k Key, rollout string) (*canary.ObjectKey, error) {
+	all, err := c.options.Dynamic.Resource(istioKind("virtualservices")).Namespace(k.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the VirtualServices of namespace %s: %w", k.Namespace, err)
+	}
+	for i := range all.Items {
+		v := &all.Items[i]
+		// What can't be read is nobody's state.
+		if s, err := canary.DecodeState(v.GetAnnotations()[canary.StatePrefix+k.Name]); err == nil && s.Rollout == rollout {
+			return &canary.ObjectKey{Kind: "VirtualService", Namespace: v.GetNamespace(), Name: v.GetName()}, nil
 		}
 	}
 	return nil, nil

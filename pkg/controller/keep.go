@@ -119,12 +119,21 @@ func (c *Controller) begin(ctx context.Context, s situation) {
 }
 
 // confirmLoss fails unless a state that is to be recorded as lost is: it may be that
-// only the informer has not seen it.
+// only the informer has not seen it, or not seen the object that was made for it.
 func (c *Controller) confirmLoss(ctx context.Context, s situation, p canary.Plan) error {
 	if p.Record == nil || p.Record.Reason != canary.StateLost {
 		return nil
 	}
-	return c.fresh(ctx, s)
+	if err := c.fresh(ctx, s); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	carrier, err := c.cache.Carrier(ctx, s.key, p.Record.Rollout)
+	if err == nil && carrier != nil {
+		err = fmt.Errorf("%w: %s carries the state", errBehind, carrier)
+	}
+	return err
 }
 
 // recordOf is the record of a rollout, as the informer has it; nil without one.

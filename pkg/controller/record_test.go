@@ -236,6 +236,33 @@ func TestWithoutTheRightToReadConfigMapsTheirNamesAreKept(t *testing.T) {
 	})
 }
 
+// A replica that comes to lead has read the record of a release, and not yet the
+// VirtualService that was made, or written, for it.
+func TestAReleaseIsNotLostForAnInformerThatIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.run()
+		w.deploy("web-v2", "v2", "two", opted)
+		w.until(5*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
+		stop()
+		nothing, asked := apiserver.New(), false
+		_, end := w.runOver(transport(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/apis/networking.istio.io/v1/virtualservices" {
+				return nothing.RoundTrip(r)
+			}
+			asked = asked || r.URL.Path == "/apis/networking.istio.io/v1/namespaces/shop/virtualservices"
+			return w.api.RoundTrip(r)
+		}), nil)
+		pass(2 * time.Minute)
+		if !history.UnderWay(held(t, w)) || !asked || slices.Contains(w.reasons(), "StateLost") {
+			t.Errorf("under way: %v, asked: %v, told %v", history.UnderWay(held(t, w)), asked, w.reasons())
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Somebody replaces the only VirtualService in mid-release, and with it the state: the
 // template was tried, and does not begin anew.
 func TestAReleaseWhoseRouteIsReplacedDoesNotBeginAnew(t *testing.T) {

@@ -102,8 +102,8 @@ func (b *bench) nextClosed(time.Time) time.Time {
 }
 
 // keepUp asks for what was just closed, of all trials where something was: first of
-// those that may break a limit, so that they don't wait for the many others, and of
-// these first of those with the most failures of late.
+// those that may break a limit, so that they don't wait for the many others; of the
+// others first of those with the most failures of late.
 func (b *bench) keepUp(ctx context.Context) {
 	now := time.Now()
 	b.mu.Lock()
@@ -121,10 +121,10 @@ func (b *bench) keepUp(ctx context.Context) {
 	slices.SortStableFunc(others, func(a, b question) int { return -cmp.Compare(a.trial.failures, b.trial.failures) })
 	b.mu.Unlock()
 	b.round(ctx, suspects, now)
-	if len(suspects) > 0 {
-		b.lookCloser(ctx, b.again(time.Now()))
-	}
+	var closer sync.WaitGroup
+	closer.Go(func() { b.lookCloser(ctx, b.again(time.Now())) })
 	b.inPortions(ctx, others, now)
+	closer.Wait()
 }
 
 // inPortions asks about many, a portion after the other, so that looks at open blocks
@@ -411,9 +411,9 @@ func (b *bench) lookCloser(ctx context.Context, suspects []question) {
 	}
 }
 
-// again makes the questions about the open blocks that follow those just read, of the
-// suspects: a look at the open block before was in vain when it was closed meanwhile,
-// and the next beat is far for them.
+// again makes the questions about the open blocks of the suspects, just after closed
+// ones were read: a look that a closed block overtook was in vain, and the next beat is
+// far for them.
 func (b *bench) again(now time.Time) []question {
 	b.mu.Lock()
 	defer b.mu.Unlock()

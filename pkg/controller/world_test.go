@@ -21,6 +21,7 @@ import (
 	"serin.dev/serin/pkg/annotation"
 	"serin.dev/serin/pkg/ask"
 	"serin.dev/serin/pkg/canary"
+	"serin.dev/serin/pkg/cluster"
 	"serin.dev/serin/pkg/prom"
 )
 
@@ -166,7 +167,7 @@ func (w *world) runOver(transport http.RoundTripper, lease *Lease) (c *Controlle
 func (w *world) controller(transport http.RoundTripper, lease *Lease) *Controller {
 	w.t.Helper()
 	config := &rest.Config{Host: "http://api.test", Transport: transport, QPS: -1}
-	kube := kubernetes.NewForConfigOrDie(config)
+	kube := kubernetes.NewForConfigOrDie(cluster.Compact(config))
 	if lease != nil {
 		lease.Client = kube.CoordinationV1()
 	}

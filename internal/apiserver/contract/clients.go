@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"serin.dev/serin/pkg/cluster"
 )
 
 // libraries are client-go's clients, as Serin has them: typed ones speak protobuf
@@ -34,7 +35,7 @@ import (
 func (c *client) libraries(way http.RoundTripper) (kubernetes.Interface, dynamic.Interface) {
 	c.Helper()
 	config := &rest.Config{Host: c.server.URL, Transport: way, QPS: -1}
-	kube, err := kubernetes.NewForConfig(config)
+	kube, err := kubernetes.NewForConfig(cluster.Compact(config))
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -102,6 +103,11 @@ var clients = []sentence{
 			c.Fatalf("of two DestinationRules that named web: %v, %v", list, err)
 		}
 		c.same("the host", at(list.Items[0].Object, "spec", "host"), "web")
+		c.make(virtualServices, "web", nil)
+		list, err = trees.Resource(virtualServices.kindOf()).Namespace(c.ns).List(c.Context(), metav1.ListOptions{})
+		if err != nil || len(list.Items) != 1 {
+			c.Fatalf("of one VirtualService: %v, %v", list, err)
+		}
 	}},
 	{"a typed client tells an Event", func(c *client) {
 		kube, _ := c.libraries(c.server.Transport)
