@@ -27,7 +27,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"serin.dev/serin/pkg/cluster"
 )
 
 // libraries are client-go's clients, as Serin has them: typed ones speak protobuf
@@ -35,7 +34,10 @@ import (
 func (c *client) libraries(way http.RoundTripper) (kubernetes.Interface, dynamic.Interface) {
 	c.Helper()
 	config := &rest.Config{Host: c.server.URL, Transport: way, QPS: -1}
-	kube, err := kubernetes.NewForConfig(cluster.Compact(config))
+	typed := rest.CopyConfig(config)
+	typed.ContentType = runtime.ContentTypeProtobuf
+	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	kube, err := kubernetes.NewForConfig(typed)
 	if err != nil {
 		c.Fatal(err)
 	}
