@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,17 +246,19 @@ func TestAReleaseIsNotLostForAnInformerThatIsBehind(t *testing.T) {
 		w.deploy("web-v2", "v2", "two", opted)
 		w.until(5*time.Minute, "at 5%", func() bool { return w.weight("web") == 5 })
 		stop()
-		nothing, asked := apiserver.New(), false
+		nothing, asked := apiserver.New(), atomic.Bool{}
 		_, end := w.runOver(transport(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Path == "/apis/networking.istio.io/v1/virtualservices" {
 				return nothing.RoundTrip(r)
 			}
-			asked = asked || r.URL.Path == "/apis/networking.istio.io/v1/namespaces/shop/virtualservices"
+			if r.URL.Path == "/apis/networking.istio.io/v1/namespaces/shop/virtualservices" {
+				asked.Store(true)
+			}
 			return w.api.RoundTrip(r)
 		}), nil)
 		pass(2 * time.Minute)
-		if !history.UnderWay(held(t, w)) || !asked || slices.Contains(w.reasons(), "StateLost") {
-			t.Errorf("under way: %v, asked: %v, told %v", history.UnderWay(held(t, w)), asked, w.reasons())
+		if !history.UnderWay(held(t, w)) || !asked.Load() || slices.Contains(w.reasons(), "StateLost") {
+			t.Errorf("under way: %v, asked: %v, told %v", history.UnderWay(held(t, w)), asked.Load(), w.reasons())
 		}
 		if err := end(); err != nil {
 			t.Error(err)
