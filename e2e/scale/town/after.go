@@ -122,17 +122,17 @@ func (t *Town) after(targets []*target, q query, now int64, values []float64, gi
 			t.single(p, q, now, values, give)
 		}
 	case names:
-		one(requestsMetric, func(border int64) float64 { return total(targets, q, border, shown) })
-		one(latencyMetric, func(border int64) float64 { return float64(len(bounds)) * total(targets, q, border, shown) })
+		one(requestsMetric, func(border int64) float64 { return total(targets, q.codes(), border, shown) })
+		one(latencyMetric, func(border int64) float64 { return float64(len(bounds)) * total(targets, q.codes(), border, shown) })
 	case scraped:
 		one("", func(border int64) float64 {
-			return total(targets, q, border, func(p *target, code string, border int64) float64 {
+			return total(targets, q.codes(), border, func(p *target, code string, border int64) float64 {
 				return unit(t.within(p, code, q, border, now).last)
 			})
 		})
 	case increase:
 		one("", func(border int64) float64 {
-			return total(targets, q, border, func(p *target, code string, border int64) float64 {
+			return total(targets, q.codes(), border, func(p *target, code string, border int64) float64 {
 				return t.within(p, code, q, border, now).increase()
 			})
 		})
@@ -141,11 +141,11 @@ func (t *Town) after(targets []*target, q query, now int64, values []float64, gi
 	}
 }
 
-// total is the sum over all series that have a value; NaN where none has.
-func total(targets []*target, q query, border int64, value func(*target, string, int64) float64) float64 {
+// total is the sum over the series of some codes that have a value; NaN where none has.
+func total(targets []*target, codes []string, border int64, value func(*target, string, int64) float64) float64 {
 	n := math.NaN()
 	for _, p := range targets {
-		for _, code := range q.codes() {
+		for _, code := range codes {
 			switch v := value(p, code, border); {
 			case math.IsNaN(v):
 			case math.IsNaN(n):
@@ -176,7 +176,7 @@ func (t *Town) rate(targets []*target, q query, border, now int64) float64 {
 				some = append(some, p)
 			}
 		}
-		n := total(some, q, border, func(p *target, code string, border int64) float64 {
+		n := total(some, q.codes(), border, func(p *target, code string, border int64) float64 {
 			return t.within(p, code, q, border, now).increase()
 		}) / float64(q.window) * 1000
 		if !math.IsNaN(n) && !(n <= most) {

@@ -210,20 +210,7 @@ func (t *Town) single(p *target, q query, now int64, values []float64, give func
 // whole gives the sum of some codes over targets of a track.
 func (t *Town) whole(targets []*target, codes []string, q query, now int64, values []float64, give func(series, []float64)) {
 	sum := func(border int64) float64 {
-		n := math.NaN()
-		for _, p := range targets {
-			for _, code := range codes {
-				v := t.count(p, code, border, now)
-				switch {
-				case math.IsNaN(v):
-				case math.IsNaN(n):
-					n = v
-				default:
-					n += v
-				}
-			}
-		}
-		return n
+		return total(targets, codes, border, func(p *target, code string, border int64) float64 { return t.count(p, code, border, now) })
 	}
 	if t.fill(q, values, sum) {
 		give(series{target: targets[0], code: codes[0]}, values)
