@@ -225,6 +225,8 @@ var regressions = map[string]string{
 	"old data passed for fresh when Prometheus told no more how often it scrapes":     "inplace-two-routes/1/metrics-unscraped+5/frozen#2090218388",
 	"samples that were shown and are gone passed for a Service without traffic":       "inplace-two-routes-breach/6/metrics-empty+7/outage-40s#420551192",
 	"a Prometheus that never showed anything passed for a Service without traffic":    "pair-promotion/1/metrics-empty+2/outage-40s#2114780786",
+	"half of a step, left by an outage, was completed when nobody could judge":        "inplace-scaled/9/metrics-truncated+10/outage-40s#1333978928",
+	"likewise when Prometheus answered with an error":                                 "inplace-opted-out/11/metrics-unavailable-503+12/outage-40s#1807006978",
 	"while the informers stood still the end of a release was written over and over":  "leaders-inplace-breach/15/watch-collapsed",
 }
 

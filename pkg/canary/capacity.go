@@ -85,6 +85,9 @@ func growWithinStep(m moment) (Plan, bool) {
 		}
 		return p, true
 	}
+	if weight > m.state.Weight && m.unjudged() && !m.byOrder() {
+		return m.hold(NoData, "At %d%%, until there is data again: the pods carry %d%%, and nobody could judge the canary with that", m.state.Weight, weight), true
+	}
 	if weight > m.state.Weight {
 		return m.move(func(s *State) { s.Weight = weight }, false, StepStarted,
 			"Step %d of %d: %s", m.state.Step, len(m.spec.Steps), m.gives(m.state.Step)), true

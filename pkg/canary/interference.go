@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"serin.dev/serin/pkg/judge"
 )
 
 // This file holds the answers to whoever else writes the routes.
@@ -11,13 +13,18 @@ import (
 // strayed returns the VirtualService, first by name, that somebody else wrote
 // and that f picks.
 func (m moment) strayed(f func(Seen) bool) (ObjectKey, Seen, bool) {
+	return m.firstSeen(func(s Seen) bool { return s.Writer != "" && f(s) })
+}
+
+// firstSeen is the VirtualService, first by name, that f picks.
+func (m moment) firstSeen(f func(Seen) bool) (ObjectKey, Seen, bool) {
 	keys := make([]ObjectKey, 0, len(m.o.Traffic))
 	for key := range m.o.Traffic {
 		keys = append(keys, key)
 	}
 	sort.Slice(keys, func(i, j int) bool { return keys[i].String() < keys[j].String() })
 	for _, key := range keys {
-		if seen := m.o.Traffic[key]; seen.Writer != "" && f(seen) {
+		if seen := m.o.Traffic[key]; f(seen) {
 			return key, seen, true
 		}
 	}
@@ -32,6 +39,9 @@ func answerGitOps(m moment) (Plan, bool) {
 	})
 	if !found {
 		return Plan{}, false
+	}
+	if p, held := m.holdUnjudged(); held && seen.Lowered && m.state.Reverts < MaxReverts {
+		return p, true
 	}
 	if m.state.Reverts >= MaxReverts {
 		return m.rollBack(RevertedByGitOps, "%s wrote the routes of %s back %d times: the release stays at stable. %s",
@@ -111,7 +121,56 @@ func holdForPendingRoutes(m moment) (Plan, bool) {
 	if m.routesMet() {
 		return Plan{}, false
 	}
+	if p, held := m.holdUnjudged(); held {
+		return p, true
+	}
 	p := m.hold(RoutesPending, "%s", m.state.Message)
 	p.Recheck = time.Second
 	return p, true
+}
+
+// holdUnjudged leaves a VirtualService at less than what is ordered, as an outage in
+// the middle of a step or a GitOps tool has left it, until somebody can judge a canary
+// with more: that it was decided once, on data of then, says nothing of now.
+func (m moment) holdUnjudged() (Plan, bool) {
+	key, seen, found := m.below()
+	if !found || !m.unjudged() || m.byOrder() {
+		return Plan{}, false
+	}
+	p := m.hold(NoData, "%s gives the canary %d%%, and gets %d%% when there is data again: nobody could judge it now", key, seen.Min, m.state.Weight)
+	p.Steady, p.Recheck = true, time.Second
+	if m.now.Sub(latest(m.written(), m.o.Verdict.At)) >= noDataAlert {
+		p = p.told(true)
+	}
+	return p, true
+}
+
+// below is the VirtualService, first by name, that is yet to give the canary as much
+// as the state orders.
+func (m moment) below() (ObjectKey, Seen, bool) {
+	return m.firstSeen(func(s Seen) bool {
+		pending := s.Rollout != m.state.Rollout || s.Sequence != m.state.Sequence || s.Lowered
+		return pending && !s.Idle && s.Min < m.state.Weight
+	})
+}
+
+// unjudged tells that nothing that is known of a canary with users is of now: neither
+// a verdict nor, while there is none yet, the order by which it has its weight.
+func (m moment) unjudged() bool {
+	v, age := m.o.Verdict, Freshness(m.state.Width)
+	switch {
+	case m.state.Weight == 0:
+		return false
+	case v.Kind == judge.NoData:
+		return true
+	case !v.At.IsZero():
+		return m.now.Sub(v.At) > age
+	}
+	return m.now.Sub(latest(m.state.Since, m.written())) > age
+}
+
+// byOrder tells that a person answers for the canary's weight, or asks for more.
+func (m moment) byOrder() bool {
+	c := m.o.Command
+	return c != nil && c.ID != "" && slices.Contains([]string{CommandSkip, CommandPromote, CommandResume}, c.Verb)
 }

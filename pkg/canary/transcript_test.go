@@ -179,6 +179,9 @@ func (w *world) act(p Plan) (changed bool) {
 			continue
 		}
 		share := p.Traffic.Weight
+		if p.Steady && !seen.Idle && share > seen.Min {
+			continue
+		}
 		if p.Traffic.Canary != w.o.Tracks.Canary.Subset {
 			share = 100 - share
 		}

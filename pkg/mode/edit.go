@@ -73,6 +73,9 @@ func (e edit) render() (w Write, moved bool, err error) {
 	if err != nil {
 		return Write{}, false, err
 	}
+	if e.plan.Steady && e.raises(doc) {
+		return Write{}, false, nil
+	}
 	moved = !route.Equal(e.vs.Doc["spec"], doc["spec"])
 	changed := moved
 	switch {
@@ -227,14 +230,24 @@ func (e edit) write(doc map[string]any) (Write, error) {
 	if err != nil {
 		return Write{}, err
 	}
-	s := e.sides()
-	before := route.Read(e.vs.Doc, e.service, s.Stable, s.Canary)
-	after := route.Read(doc, e.service, s.Stable, s.Canary)
+	before, after := e.shares(e.vs.Doc), e.shares(doc)
 	return Write{
 		Verb: verb, Key: e.vs.Key, ResourceVersion: e.vs.ResourceVersion, Body: body,
 		Urgent: lowers(before, after) || e.leaked(),
 		Why:    e.plan.Next.Reason,
 	}, nil
+}
+
+// shares are what both versions get by a document.
+func (e edit) shares(doc map[string]any) canary.Seen {
+	s := e.sides()
+	return route.Read(doc, e.service, s.Stable, s.Canary)
+}
+
+// raises tells that the canary gets more of the users somewhere by a document.
+func (e edit) raises(doc map[string]any) bool {
+	before, after := e.shares(e.vs.Doc), e.shares(doc)
+	return after.Max > before.Max || after.Min > before.Min
 }
 
 // lowers tells that the canary gets less by a write: of the users somewhere, or of the

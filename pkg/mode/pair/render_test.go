@@ -255,6 +255,26 @@ func TestRender(t *testing.T) {
 			t.Errorf("%+v %v", writes, err)
 		}
 	})
+	t.Run("leaves the half of a step that is missing to when there is data", func(t *testing.T) {
+		w := newWorld(t, withGateway())
+		p := order(release(), canary.Progressing, 5, canary.StepStarted)
+		w.do("5%", p)
+		p = order(p.Next, canary.Progressing, 100, canary.StepPassed)
+		writes, err := Render(p, w.o, start)
+		if err != nil || len(writes) != 2 {
+			t.Fatal(writes, err)
+		}
+		w.apply(writes[0])
+		p.Steady = true
+		if writes, err := Render(p, w.o, start); err != nil || len(writes) != 0 {
+			t.Errorf("%+v %v", writes, err)
+		}
+		p = order(p.Next, canary.Progressing, 50, canary.CapacityShort)
+		p.Steady = true
+		if writes, err := Render(p, w.o, start); err != nil || len(writes) != 1 || !writes[0].Urgent {
+			t.Errorf("what takes users away waits for nothing, and it alone is written: %+v %v", writes, err)
+		}
+	})
 	t.Run("raises nothing when one VirtualService can't carry the weight", func(t *testing.T) {
 		o := shop(t, another("web-bare", "shop", "2026-01-02T00:00:00Z", "  hosts: [shop.example.com]\n  gateways: [public]\n  http:\n  - route:\n    - destination: {host: web}\n"))
 		writes, err := Render(order(release(), canary.Progressing, 5, canary.StepStarted), o, start)
