@@ -34,7 +34,60 @@ type values []float64
 func (v values) has(i int) bool { return !math.IsNaN(v[i]) }
 
 // family are the counters of one query, by version and proxy.
-type family map[track]map[proxy]map[group]values
+type family map[track]map[proxy]*counters
+
+// counters are those of one proxy: a handful for most of them, so that a list takes
+// a tenth of what a map does.
+type counters struct {
+	list  []counter
+	index map[group]int // where there are more than a handful; nil otherwise
+}
+
+type counter struct {
+	what   group
+	values values
+}
+
+// handful is up to how many counters are searched one by one.
+const handful = 16
+
+// of are the values of one counter; nil when there is none.
+func (c *counters) of(what group) values {
+	switch {
+	case c == nil:
+		return nil
+	case c.index != nil:
+		if i, ok := c.index[what]; ok {
+			return c.list[i].values
+		}
+		return nil
+	}
+	for _, one := range c.list {
+		if one.what == what {
+			return one.values
+		}
+	}
+	return nil
+}
+
+// add adds a counter, which isn't there yet.
+func (c *counters) add(what group, v values) {
+	c.list = append(c.list, counter{what, v})
+	switch n := len(c.list); {
+	case c.index != nil:
+		c.index[what] = n - 1
+	case n > handful:
+		c.index = make(map[group]int, 2*n)
+		for i, one := range c.list {
+			c.index[one.what] = i
+		}
+	}
+}
+
+// at tells that some counter is present at a border.
+func (c *counters) at(i int) bool {
+	return c != nil && slices.ContainsFunc(c.list, func(one counter) bool { return one.values.has(i) })
+}
 
 // read sorts an answer into a family. A version with values that can't be is
 // told in odd, and nobody else suffers from it.
@@ -60,15 +113,19 @@ func livesIn(l Labels) proxy { return proxy{l.Get(labelJob), l.Get(labelInstance
 // at is where a counter's values are kept.
 func (f family) at(t track, p proxy, what group, g grid) values {
 	if f[t] == nil {
-		f[t] = map[proxy]map[group]values{}
+		f[t] = map[proxy]*counters{}
 	}
-	if f[t][p] == nil {
-		f[t][p] = map[group]values{}
+	c := f[t][p]
+	if c == nil {
+		c = &counters{}
+		f[t][p] = c
 	}
-	if f[t][p][what] == nil {
-		f[t][p][what] = absent(g.borders)
+	v := c.of(what)
+	if v == nil {
+		v = absent(g.borders)
+		c.add(what, v)
 	}
-	return f[t][p][what]
+	return v
 }
 
 func absent(n int) values {
@@ -120,34 +177,75 @@ type between struct{ from, to int }
 // the earlier one had counted before; nil when none was absent.
 func (f family) change(t track, b between, carried family) change {
 	c := change{counts: map[group]int64{}, steady: true}
+	var few [handful]step
 	for p, counters := range f[t] {
-		before, after := at(counters, b.from), at(counters, b.to)
-		if len(before) > 0 {
+		before, after := counters.at(b.from), counters.at(b.to)
+		if before {
 			c.was = true
 		}
-		if len(after) == 0 {
-			c.steady = c.steady && len(before) == 0
+		if !after {
+			c.steady = c.steady && !before
 			continue
 		}
 		c.present = true
-		if len(before) == 0 {
-			if before = at(carried[t][p], b.from); len(before) > 0 {
-				c.was, c.steady = true, false
-			}
+		steps := counters.steps(few[:0], b)
+		if known := carried[t][p]; !before && known.at(b.from) {
+			steps = counters.since(known, b)
+			c.was, c.steady = true, false
 		}
-		restarted, fell := compare(before, after)
+		restarted, fell := compare(steps)
 		if fell != "" && !restarted {
 			c.problem = first(c.problem, fmt.Sprintf("a counter of %s (%s) fell while others went on", p, fell))
 		}
-		if restarted {
-			before, c.steady = nil, false
-		}
-		for what, n := range after {
-			c.counts[what] += int64(math.Round(n - before[what]))
-			c.total += int64(math.Round(n))
+		c.steady = c.steady && !restarted
+		for _, s := range steps {
+			c.add(s, restarted)
 		}
 	}
 	return c
+}
+
+// add counts what a counter grew by; all that it holds where its proxy restarted.
+func (c *change) add(s step, restarted bool) {
+	if math.IsNaN(s.after) {
+		return
+	}
+	n := s.after
+	if !restarted && !math.IsNaN(s.before) {
+		n -= s.before
+	}
+	c.counts[s.what] += int64(math.Round(n))
+	c.total += int64(math.Round(s.after))
+}
+
+// step is a counter at two borders; NaN where it is absent.
+type step struct {
+	what          group
+	before, after float64
+}
+
+// steps appends the counters to those there are.
+func (c *counters) steps(out []step, b between) []step {
+	for _, one := range c.list {
+		out = append(out, step{one.what, one.values[b.from], one.values[b.to]})
+	}
+	return out
+}
+
+// since are the steps of a proxy that came back, from what it had counted before.
+func (c *counters) since(known *counters, b between) []step {
+	out := c.steps(nil, b)
+	for i, s := range out {
+		if v := known.of(s.what); v != nil {
+			out[i].before = v[b.from]
+		}
+	}
+	for _, one := range known.list {
+		if c.of(one.what) == nil {
+			out = append(out, step{one.what, one.values[b.from], math.NaN()})
+		}
+	}
+	return out
 }
 
 // first is the text that sorts first and isn't empty: of several the same is
@@ -159,31 +257,26 @@ func first(a, b string) string {
 	return min(a, b)
 }
 
-// at are the counters that are present at a border.
-func at(counters map[group]values, i int) map[group]float64 {
-	out := make(map[group]float64, len(counters))
-	for what, v := range counters {
-		if v.has(i) {
-			out[what] = v[i]
-		}
-	}
-	return out
-}
-
 // compare tells whether the proxy restarted in between: then all its counters
 // fell or went, and by more than half. A counter that falls otherwise, and is
 // named, lost a series under its sum: what it counted since can't be known, and
 // to count it anew would charge old errors to the canary.
-func compare(before, after map[group]float64) (restarted bool, fell string) {
+func compare(steps []step) (restarted bool, fell string) {
 	restarted = true
 	var was, is float64
-	for what, n := range before {
-		now, there := after[what]
-		was, is = was+n, is+now
+	for _, s := range steps {
+		if math.IsNaN(s.before) {
+			continue
+		}
+		there := !math.IsNaN(s.after)
+		was += s.before
+		if there {
+			is += s.after
+		}
 		switch {
-		case there && now < n:
-			fell = first(fell, what.String())
-		case there && n > 0:
+		case there && s.after < s.before:
+			fell = first(fell, s.what.String())
+		case there && s.before > 0:
 			restarted = false
 		}
 	}
@@ -210,17 +303,8 @@ func (g group) String() string {
 // one before: only carried counters tell whether it is new or was away.
 func (f family) returning(t track) bool {
 	for _, counters := range f[t] {
-		there := []bool{}
-		for _, v := range counters {
-			for i := range v {
-				if i >= len(there) {
-					there = append(there, false)
-				}
-				there[i] = there[i] || v.has(i)
-			}
-		}
-		for i := 1; i < len(there); i++ {
-			if there[i] && !there[i-1] {
+		for i := 1; i < len(counters.list[0].values); i++ {
+			if counters.at(i) && !counters.at(i-1) {
 				return true
 			}
 		}
@@ -231,10 +315,8 @@ func (f family) returning(t track) bool {
 // presentAround tells that t has counters at one of the two borders.
 func (f family) presentAround(t track, b between) bool {
 	for _, counters := range f[t] {
-		for _, v := range counters {
-			if v.has(b.from) || v.has(b.to) {
-				return true
-			}
+		if counters.at(b.from) || counters.at(b.to) {
+			return true
 		}
 	}
 	return false
@@ -243,13 +325,10 @@ func (f family) presentAround(t track, b between) bool {
 // sampled are the proxies of t that were scraped about the block that ends at
 // border i, of a family of samples.
 func (f family) sampled(t track, i int) []proxy {
-	var out []proxy
+	out := make([]proxy, 0, len(f[t]))
 	for p, counters := range f[t] {
-		for _, v := range counters {
-			if v.has(i) && v[i] > 0 {
-				out = append(out, p)
-				break
-			}
+		if slices.ContainsFunc(counters.list, func(one counter) bool { return one.values.has(i) && one.values[i] > 0 }) {
+			out = append(out, p)
 		}
 	}
 	return out

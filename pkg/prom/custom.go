@@ -272,8 +272,8 @@ func (c *countedBy) change(b between) change {
 		if p.instance != "" || p.pod != "" {
 			continue
 		}
-		for _, v := range counters {
-			if v.fell(b.to) {
+		for _, one := range counters.list {
+			if one.values.fell(b.to) {
 				out.problem = "a sum fell, as when a pod goes, and what comes back with it is not new: " +
 					"keep the pods apart, as in sum by (pod) (...)"
 			}

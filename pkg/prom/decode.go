@@ -3,6 +3,7 @@ package prom
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,6 +65,8 @@ type decoder struct {
 	r       *bufio.Reader
 	scratch []byte
 	known   map[string]string // label names and values, most of which repeat
+	labels  int               // how many the last series had: the next one has as many
+	points  int               // likewise
 }
 
 func (d *decoder) data(a *answer) error {
@@ -91,41 +94,48 @@ func (d *decoder) oneSeries() (s Series, err error) {
 		case "metric":
 			return d.object(func(name string) error {
 				value, err := d.string()
+				if s.Labels == nil {
+					s.Labels = make(Labels, 0, d.labels)
+				}
 				s.Labels = append(s.Labels, Label{name, value})
 				return err
 			})
 		case "values":
 			return d.array(func() error {
 				p, err := d.point()
+				if s.Points == nil {
+					s.Points = make([]Point, 0, d.points)
+				}
 				s.Points = append(s.Points, p)
 				return err
 			})
 		}
 		return d.skip(0)
 	})
+	d.labels, d.points = len(s.Labels), len(s.Points)
 	return s, err
 }
 
 // point is [seconds, "value"].
 func (d *decoder) point() (p Point, err error) {
-	n := 0
-	err = d.array(func() error {
-		n++
-		switch n {
-		case 1:
-			at, err := d.number()
-			p.At = int64(math.Round(at * 1000))
-			return err
-		case 2:
-			p.Value, err = d.quotedNumber()
-			return err
-		}
-		return errors.New("a point of more than two values")
-	})
-	if err == nil && n != 2 {
-		err = errors.New("a point of fewer than two values")
+	if err := d.expect('['); err != nil {
+		return p, err
 	}
-	return p, err
+	at, err := d.number()
+	if err != nil {
+		return p, err
+	}
+	p.At = int64(math.Round(at * 1000))
+	if c, err := d.next(); err != nil || c != ',' {
+		return p, cmp.Or(err, errors.New("a point of fewer than two values"))
+	}
+	if p.Value, err = d.quotedNumber(); err != nil {
+		return p, err
+	}
+	if c, err := d.next(); err != nil || c != ']' {
+		return p, cmp.Or(err, errors.New("a point of more than two values"))
+	}
+	return p, nil
 }
 
 // next is the next byte that is no white space.

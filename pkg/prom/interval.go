@@ -82,7 +82,7 @@ func (s *side) interval(a Ask) time.Duration {
 	jobs := map[string][]float64{}
 	for _, t := range []track{a.stable(), a.canary()} {
 		for p, stamps := range s.stamps[t] {
-			if ms := scraped(stamps[group{}], s.samples[t][p][group{}]); ms > 0 {
+			if ms := scraped(stamps.of(group{}), s.samples[t][p].of(group{})); ms > 0 {
 				jobs[p.job] = append(jobs[p.job], ms)
 			}
 		}
@@ -99,8 +99,9 @@ func (s *side) interval(a Ask) time.Duration {
 func (s *side) lastScraped(a Ask) (at time.Time) {
 	for _, t := range []track{a.stable(), a.canary()} {
 		for _, stamps := range s.stamps[t] {
-			for i, ms := range stamps[group{}] {
-				if stamped := time.UnixMilli(int64(ms)); stamps[group{}].has(i) && stamped.After(at) {
+			times := stamps.of(group{})
+			for i, ms := range times {
+				if stamped := time.UnixMilli(int64(ms)); times.has(i) && stamped.After(at) {
 					at = stamped
 				}
 			}

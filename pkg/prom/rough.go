@@ -96,7 +96,8 @@ func (f failures) any(a Ask) bool {
 // moved tells that a track's counters are others at the second border.
 func (f family) moved(t track) bool {
 	for _, counters := range f[t] {
-		for _, v := range counters {
+		for _, one := range counters.list {
+			v := one.values
 			if v.has(overall.from) != v.has(overall.to) || v.has(overall.to) && v[overall.from] != v[overall.to] {
 				return true
 			}

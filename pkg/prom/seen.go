@@ -1,7 +1,6 @@
 package prom
 
 import (
-	"maps"
 	"math"
 	"time"
 )
@@ -30,11 +29,11 @@ func (v *view) readStamps(r Reporter, asks []Ask) error {
 // are known at border i; zero when none is there.
 func (s *side) known(t track, i int) (all, some time.Time) {
 	for p, stamps := range s.stamps[t] {
-		for _, v := range stamps {
-			if !v.has(i) || s.gone(t, p, i) {
+		for _, one := range stamps.list {
+			if !one.values.has(i) || s.gone(t, p, i) {
 				continue
 			}
-			at := time.UnixMilli(int64(v[i])).UTC()
+			at := time.UnixMilli(int64(one.values[i])).UTC()
 			if all.IsZero() || at.Before(all) {
 				all = at
 			}
@@ -50,7 +49,7 @@ func (s *side) known(t track, i int) (all, some time.Time) {
 // were read: VictoriaMetrics shows times for longer than counters, and for how
 // long depends on the stretch that is asked for.
 func (s *side) gone(t track, p proxy, i int) bool {
-	return s.requests != nil && s.requests.now[t] != nil && len(at(s.requests.now[t][p], i)) == 0
+	return s.requests != nil && s.requests.now[t] != nil && !s.requests.now[t][p].at(i)
 }
 
 // seen gives up to when everything of stable and anything of the canary is known
@@ -82,21 +81,38 @@ func (v *view) seen(a Ask, r Reporter, i int, lost bool) (stable, canary time.Ti
 // ago some of the proxies were scraped: what struck both tracks at once shows in
 // both, or in neither.
 func (s *side) together(a Ask, i int) bool {
-	stable, canary := s.newest(a.stable(), i), s.newest(a.canary(), i)
-	return len(canary) > 0 && maps.Equal(stable, canary)
-}
-
-// newest is when each of a track's proxies was scraped last, at border i.
-func (s *side) newest(t track, i int) map[proxy]float64 {
-	out := map[proxy]float64{}
-	for p, stamps := range s.stamps[t] {
-		for _, v := range stamps {
-			if v.has(i) && !s.gone(t, p, i) {
-				out[p] = max(out[p], v[i])
-			}
+	canaries, stables := 0, 0
+	for p := range s.stamps[a.canary()] {
+		canary, there := s.newest(a.canary(), p, i)
+		if !there {
+			continue
+		}
+		canaries++
+		if stable, both := s.newest(a.stable(), p, i); !both || stable != canary {
+			return false
 		}
 	}
-	return out
+	for p := range s.stamps[a.stable()] {
+		if _, there := s.newest(a.stable(), p, i); there {
+			stables++
+		}
+	}
+	return canaries > 0 && canaries == stables
+}
+
+// newest is when a track's proxy was scraped last, at border i; false when it is
+// not there.
+func (s *side) newest(t track, p proxy, i int) (at float64, there bool) {
+	stamps := s.stamps[t][p]
+	if !stamps.at(i) || s.gone(t, p, i) {
+		return 0, false
+	}
+	for _, one := range stamps.list {
+		if one.values.has(i) {
+			at = max(at, one.values[i])
+		}
+	}
+	return at, true
 }
 
 // lost tells that failures are charged to the canary which its own proxies

@@ -89,14 +89,21 @@ func reportedBy(r Reporter) func(Ask) bool {
 	}
 }
 
+// pick are the asks that are wanted; they themselves, where all are.
 func pick(asks []Ask, wanted func(Ask) bool) []Ask {
-	var out []Ask
-	for _, a := range asks {
+	for i, a := range asks {
 		if wanted(a) {
-			out = append(out, a)
+			continue
 		}
+		out := slices.Clone(asks[:i])
+		for _, a := range asks[i+1:] {
+			if wanted(a) {
+				out = append(out, a)
+			}
+		}
+		return out
 	}
-	return out
+	return asks
 }
 
 // reporter is whose telemetry counts for what happened between two borders.
