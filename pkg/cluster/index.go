@@ -196,8 +196,9 @@ func (c *Cache) servicesOfDeployment(o any) []Key {
 }
 
 func (c *Cache) servicesReduced(ns string) []topology.Service {
-	var out []topology.Service
-	for _, s := range list[*service](c.services, cache.NamespaceIndex, ns) {
+	found := list[*service](c.services, cache.NamespaceIndex, ns)
+	out := make([]topology.Service, 0, len(found))
+	for _, s := range found {
 		out = append(out, s.reduced)
 	}
 	return out

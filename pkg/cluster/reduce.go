@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/klauspost/compress/s2"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,7 +44,7 @@ type (
 		purpose
 		selector string
 		revision string
-		raw      []byte // the whole object; nil where it is not needed
+		raw      []byte // the whole object, as keep makes it; nil where it is not needed
 	}
 	service struct {
 		metav1.ObjectMeta
@@ -72,7 +74,7 @@ type (
 		purpose
 		reduced topology.DestinationRule
 		target  string // ns/name of the Service its host means, or anyService
-		raw     []byte // the whole object; nil where it is not needed
+		raw     []byte // the whole object, as keep makes it; nil where it is not needed
 	}
 )
 
@@ -122,7 +124,7 @@ func (c *Cache) reduceDeployment(o any) (any, error) {
 	case *appsv1.Deployment:
 		r, err := c.reduce(d)
 		if err == nil && r.purpose != "" {
-			r.raw, err = json.Marshal(d)
+			r.raw, err = keep(d)
 		}
 		return r, err
 	case *unstructured.Unstructured:
@@ -157,7 +159,7 @@ func whole(u *unstructured.Unstructured) ([]byte, error) {
 		delete(m, "managedFields")
 		tree["metadata"] = m
 	}
-	return json.Marshal(tree)
+	return keep(tree)
 }
 
 func (c *Cache) reduce(d *appsv1.Deployment) (*deployment, error) {
@@ -251,13 +253,27 @@ func (d *deployment) handOut() (topology.Deployment, error) {
 	return out, nil
 }
 
+// keep makes an object small: ten thousand are held, and few looked at. It is S2
+// over JSON, to a third of it.
+func keep(tree any) ([]byte, error) {
+	text, err := json.Marshal(tree)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone(s2.EncodeBetter(nil, text)), nil
+}
+
 // decode reads a kept object; nil for one that was not kept.
 func decode(raw []byte) (map[string]any, error) {
 	if raw == nil {
 		return nil, nil //nolint:nilnil // what was not kept is no fault
 	}
+	text, err := s2.Decode(nil, raw)
+	if err != nil {
+		return nil, err
+	}
 	var doc map[string]any
-	err := utiljson.Unmarshal(raw, &doc)
+	err = utiljson.Unmarshal(text, &doc)
 	return doc, err
 }
 
@@ -387,7 +403,7 @@ func (c *Cache) reduceRoutes(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	raw, err := json.Marshal(u.Object)
+	raw, err := keep(u.Object)
 	if err != nil {
 		return nil, fmt.Errorf("keep VirtualService %s/%s: %w", u.GetNamespace(), u.GetName(), err)
 	}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -153,7 +152,7 @@ func (p *podCache) readTemplates(ctx context.Context, d *deployment, known, runn
 		}
 		template, _, _ := unstructured.NestedMap(u.Object, "spec", "template")
 		unstructured.RemoveNestedField(template, "metadata", "labels", hashLabel)
-		if s.raw, err = json.Marshal(template); err != nil {
+		if s.raw, err = keep(template); err != nil {
 			return fmt.Errorf("keep the template of ReplicaSet %s/%s: %w", d.Namespace, s.name, err)
 		}
 	}
