@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"serin.dev/serin/e2e/scale/town"
@@ -256,6 +258,7 @@ func (b *bench) breaches(ctx context.Context, some []unit, within time.Duration)
 	if err != nil {
 		return nil, nil, err
 	}
+	list := "Service,broken,shown,written\n"
 	for _, u := range all {
 		written := writes[u.key()]
 		blind = append(blind, written.Sub(u.at))
@@ -268,8 +271,18 @@ func (b *bench) breaches(ctx context.Context, some []unit, within time.Duration)
 			return nil, nil, fmt.Errorf("find out when the breach of %s was shown: %w", u.key(), err)
 		}
 		latencies = append(latencies, written.Sub(shown))
+		list += strings.Join([]string{u.key(), u.at.Format(stamp), shown.Format(stamp), written.Format(stamp)}, ",") + "\n"
 	}
-	return latencies, blind, nil
+	return latencies, blind, b.keep(fmt.Sprintf("breaches-%d.csv", len(some)), list)
+}
+
+// stamp is a time as it is kept: as serin.log has them, to find a breach in it.
+const stamp = "2006-01-02T15:04:05.000000Z07:00"
+
+// keep writes a file beside the others of this run, for whoever looks for the reason
+// of a figure.
+func (b *bench) keep(name, text string) error {
+	return os.WriteFile(b.plane.file(name), []byte(text), 0o600)
 }
 
 // heard is how long after the write of a route all proxies go by it.
