@@ -26,6 +26,7 @@ type bench struct {
 	began  time.Time // when this replica began to judge
 	// changed tells each of the loops that there may be something else to do.
 	changed [loops]chan struct{}
+	hurried []<-chan struct{} // each closed when a look at suspects is over
 }
 
 // The loops of a bench, each with a pace of its own, so that none holds up

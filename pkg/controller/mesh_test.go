@@ -82,6 +82,10 @@ func (m *mesh) open(_ context.Context, asks []prom.Ask, now time.Time) map[strin
 	m.closer += len(asks)
 	out := map[string]prom.Answer{}
 	for _, a := range asks {
+		if m.away {
+			out[a.Key] = prom.Answer{Err: errAway}
+			continue
+		}
 		out[a.Key] = prom.Answer{Blocks: []judge.Block{m.block(a, a.From, now.Sub(a.From), false)}}
 	}
 	return out

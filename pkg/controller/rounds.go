@@ -46,6 +46,9 @@ func (q question) fits(b *bench) bool {
 	return b.trials[q.trial.key] == q.trial && q.trial.reading.Case() == q.held && q.trial.reading.Had().Equal(q.had)
 }
 
+// same tells that another question is about the same trial.
+func (q question) same(other question) bool { return q.trial == other.trial }
+
 // pick makes the questions about all trials that are wanted, those with the
 // most weight first, and of them those about the longest ago: then the times
 // that are asked about together are the same for many.
@@ -136,6 +139,7 @@ func (b *bench) inPortions(ctx context.Context, questions []question, now time.T
 	slots := make(chan struct{}, portionsAtOnce)
 	for some := range slices.Chunk(questions, portion) {
 		slots <- struct{}{}
+		b.giveWay(ctx)
 		done := make(chan struct{})
 		wg.Go(func() {
 			b.round(ctx, some, now)
@@ -367,19 +371,26 @@ func beatOf(now time.Time, beat time.Duration) time.Time {
 
 // peek looks at what happened since the last closed block, which may prove a
 // breach and nothing else. Without an answer nothing is lost: the same comes in
-// closed blocks.
+// closed blocks. The suspects of the last look don't wait for the rough look at all.
 func (b *bench) peek(ctx context.Context) {
 	now := time.Now()
 	b.mu.Lock()
 	questions := b.pick(func(t *trial) bool { return t.peekable(now) })
+	var known []question
 	for i, q := range questions {
 		q.trial.peeked = beatOf(now, q.trial.beat())
 		questions[i].ask.From = q.trial.reading.Next()
+		if q.trial.suspect && !now.Before(q.trial.awaits) {
+			known = append(known, questions[i])
+		}
 	}
 	b.mu.Unlock()
 	if len(questions) == 0 {
 		return
 	}
+	var closer sync.WaitGroup
+	closer.Go(func() { b.lookCloser(ctx, known) })
+	defer closer.Wait()
 	asking, cancel := context.WithTimeout(ctx, shortestPatience)
 	defer cancel()
 	answers := b.options.rough(asking, asksOf(questions), now)
@@ -389,7 +400,9 @@ func (b *bench) peek(ctx context.Context) {
 	for _, q := range questions {
 		b.options.meter.Asked(answers[q.ask.Key].Err)
 	}
-	b.lookCloser(ctx, slices.DeleteFunc(questions, func(q question) bool { return !b.suspects(q, answers[q.ask.Key], now) }))
+	b.lookCloser(ctx, slices.DeleteFunc(questions, func(q question) bool {
+		return !b.suspects(q, answers[q.ask.Key], now) || slices.ContainsFunc(known, q.same)
+	}))
 }
 
 // lookCloser shows the open blocks of some to the judge, as much of them as is known.
@@ -397,6 +410,7 @@ func (b *bench) lookCloser(ctx context.Context, suspects []question) {
 	if len(suspects) == 0 || ctx.Err() != nil {
 		return
 	}
+	defer b.hurry()()
 	asking, cancel := context.WithTimeout(ctx, shortestPatience)
 	defer cancel()
 	answers := b.options.open(asking, asksOf(suspects), time.Now())
@@ -407,6 +421,44 @@ func (b *bench) lookCloser(ctx context.Context, suspects []question) {
 		b.options.meter.Asked(answers[q.ask.Key].Err)
 		if b.glance(q, answers[q.ask.Key]) {
 			b.options.wake(q.trial.key, 0)
+		}
+	}
+}
+
+// hurry says that something is being looked at which may be a breach, until what it
+// returns is called.
+func (b *bench) hurry() (over func()) {
+	done := make(chan struct{})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hurried = slices.DeleteFunc(b.hurried, ended)
+	b.hurried = append(b.hurried, done)
+	return func() { close(done) }
+}
+
+func ended(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// giveWay waits for what is in a hurry now, but not for long: of a small machine a
+// portion takes all there is.
+func (b *bench) giveWay(ctx context.Context) {
+	b.mu.Lock()
+	hurried := slices.Clone(b.hurried)
+	b.mu.Unlock()
+	enough := time.After(slowPortion)
+	for _, done := range hurried {
+		select {
+		case <-done:
+		case <-enough:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }
