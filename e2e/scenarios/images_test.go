@@ -66,7 +66,8 @@ func movedTag(t *testing.T, name string) {
 }
 
 // In place the second pod of the canary is made for the second step: by then the tag
-// names another image.
+// names another image. And so it does once more when Kubernetes updates the Deployment
+// to what was judged: users stay on the canary until that is mended.
 func movedTagInPlace(t *testing.T, name string) {
 	const pods = "serin.dev/track"
 	always := func(manifest string) string {
@@ -93,6 +94,16 @@ func movedTagInPlace(t *testing.T, name string) {
 	}
 	st.movesTag("v2", "v2_build-1")
 	st.restarts(pods, moved)
+
+	st.reachesWeight(100)
+	st.movesTag("v2", "v2_build-2") // before Kubernetes updates web
+	st.heldByImages("not all of its pods run the images (by digest) that were judged under these names")
+	st.onlyBy("v2", st.answered(st.users, 100))
+	if s := st.versions.state(); s.Phase != "Promoting" || s.Weight != 100 {
+		t.Errorf("it is %s, and the canary that was judged has %d%%", s.Phase, s.Weight)
+	}
+	st.movesTag("v2", "v2_build-1")
+	st.restarts("app=web", moved)
 	st.ends(1, "Succeeded")
 	if users := st.reports("app=web", 2); users != judged {
 		t.Errorf("users have %s, and %s was judged", users, judged)

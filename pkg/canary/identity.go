@@ -154,3 +154,30 @@ func (m moment) holdDiffering() (Plan, bool) {
 	}
 	return Plan{}, false
 }
+
+// holdUnjudgedImages keeps users on the canary whose Deployment was updated to other
+// images than were judged, as when a tag was moved since the canary's pods started.
+func (m moment) holdUnjudgedImages() (Plan, bool) {
+	stable, judged := m.o.Tracks.Stable, m.state.Base.Images
+	run := stable.identity()
+	if m.state.Plain || judged == "" || run == judged {
+		return Plan{}, false
+	}
+	if verb, new := m.verb(); new && verb == CommandPromote {
+		p := m.move(func(s *State) { s.Base.Images = "" }, true, ImagesDiffer,
+			"%s runs other images (by digest) than were judged, and keeps them %s", stable.Deployment, m.o.Command.given()).handling(m.o.Command)
+		p.Place.Subsets.Pods = stable.Pods
+		return p, true
+	}
+	p := m.hold(WaitingForPods, "%s is updated: waiting until a ready pod reports what it runs%s", stable.Deployment, because(stable.Problem))
+	if run != "" || stable.Differing != "" {
+		p = m.hold(ImagesDiffer, "%s is updated, and not all of its pods run the images (by digest) that were judged under these names: a tag was moved meanwhile. All users stay on %s. Move it back and delete the other pods, or give the command promote#id to take them as they are",
+			stable.Deployment, m.state.Canary.Deployment)
+		p.View.Phase = Blocked
+	}
+	if late := m.now.Sub(m.state.Since) >= m.spec.StepDeadline; late || p.View.Reason == ImagesDiffer {
+		p = p.told(true)
+	}
+	p.Place.Subsets.Pods = stable.Pods
+	return p, true
+}

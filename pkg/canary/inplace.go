@@ -173,6 +173,9 @@ func finishPromotion(m moment) (Plan, bool) {
 		p.Place.Subsets.Pods, p.Recheck = stable.Pods, m.unsettled(m.o.Place.SubsetsAt)
 		return p, true
 	}
+	if p, held := m.holdUnjudgedImages(); held {
+		return p, true
+	}
 	return m.move(func(s *State) {
 		s.Phase, s.Weight, s.Since = Finishing, 0, m.now
 		s.Stable.Template, s.Stable.Pods = stable.Template, stable.Pods

@@ -667,6 +667,31 @@ func TestOnlyWhatCouldBeABreachIsLookedAtClosely(t *testing.T) {
 	})
 }
 
+func TestASuspectDoesNotWaitForTheLookAtAllOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{}
+		b := newTestBench(m, zap.NewNop())
+		stop := start(t, b)
+		r := atStep(1, 5)
+		r.show(b)
+		pass(5 * time.Minute)
+		stop()
+		m.setErrors(1)
+		pass(interval - time.Millisecond)
+		b.trials[shopWeb].suspect = true // by the look before
+		b.options.rough = func(ctx context.Context, asks []prom.Ask, _ time.Time) map[string]prom.Answer {
+			<-ctx.Done()
+			if v := b.verdict(shopWeb, r.state, time.Now()); v.Kind != judge.Rollback {
+				t.Errorf("%s after the look began the verdict is %s: %s", shortestPatience, v.Kind, v.Sentence)
+			}
+			return map[string]prom.Answer{asks[0].Key: {Err: ctx.Err()}}
+		}
+		if b.peek(t.Context()); m.looks() != 1 {
+			t.Errorf("it was looked at %d times, want once", m.looks())
+		}
+	})
+}
+
 func TestAVerdictIsLoggedOnceUntilItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logged := observer.New(zap.InfoLevel)

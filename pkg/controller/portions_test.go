@@ -161,3 +161,29 @@ func TestThoseThatFailMostAreAskedAboutFirst(t *testing.T) {
 		}
 	})
 }
+
+func TestPortionsGiveWayToWhatMayBeABreach(t *testing.T) {
+	for name, c := range map[string]struct {
+		looks time.Duration // from the middle of the first portion on
+		begun []time.Duration
+	}{
+		"until it was looked at": {200 * time.Millisecond, []time.Duration{0, 350 * time.Millisecond, 650 * time.Millisecond}},
+		"but not for ever":       {time.Hour, []time.Duration{0, 800 * time.Millisecond, 1600 * time.Millisecond}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newCrowd(250, 300*time.Millisecond)
+				pass(2*interval + 5*time.Second)
+				go func() {
+					pass(150 * time.Millisecond)
+					defer b.hurry()()
+					pass(c.looks)
+				}()
+				b.keepUp(t.Context())
+				if !slices.Equal(b.begun, c.begun) {
+					t.Errorf("asked at %v, want %v", b.begun, c.begun)
+				}
+			})
+		})
+	}
+}
