@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -120,7 +119,7 @@ func (p *plane) startAPIServer(ctx context.Context) error {
 	if err := p.writeKeys(); err != nil {
 		return err
 	}
-	if err := p.startWith(ctx, rarelyCollected(), "kube-apiserver", "https://"+address+"/readyz",
+	if err := p.start(ctx, "kube-apiserver", "https://"+address+"/readyz",
 		"--etcd-servers="+p.etcdURL, "--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+p.file("certificates"),
 		"--token-auth-file="+p.file("tokens.csv"), "--authorization-mode=RBAC",
 		"--service-account-issuer=https://kubernetes.default.svc",
@@ -137,38 +136,6 @@ func (p *plane) startAPIServer(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// rarelyCollected has a program collect garbage only when the machine's memory asks for
-// it. The API server's memory of all objects is 5 GB and more: to go through it takes
-// one of two cores for half a minute, every two minutes, of which the controller has
-// to live too. In a cluster the two are on machines of their own.
-func rarelyCollected() []string {
-	limit := availableMiB() - reservedMiB
-	if limit < leastMiB {
-		return nil // as Go does it by itself
-	}
-	return []string{"GOGC=off", fmt.Sprintf("GOMEMLIMIT=%dMiB", limit)}
-}
-
-const (
-	reservedMiB = 5 << 10  // for etcd, the controller, and whatever else runs
-	leastMiB    = 14 << 10 // below it there would be nothing else but collecting
-)
-
-// availableMiB is the memory that programs can have, in MiB; 0 where it isn't known.
-func availableMiB() int {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if kib, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(kib), " kB"))
-			return n >> 10
-		}
-	}
-	return 0
 }
 
 func (p *plane) writeKeys() error {
@@ -206,11 +173,7 @@ users: [{name: scale, user: {token: %q}}]
 
 // start starts a program of the stack and waits until it is ready.
 func (p *plane) start(ctx context.Context, name, ready string, args ...string) error {
-	return p.startWith(ctx, nil, name, ready, args...)
-}
-
-func (p *plane) startWith(ctx context.Context, env []string, name, ready string, args ...string) error {
-	started, err := p.launch(ctx, name, p.paths.Stack, env, append([]string{name}, args...)...)
+	started, err := p.launch(ctx, name, p.paths.Stack, nil, append([]string{name}, args...)...)
 	if err != nil {
 		return err
 	}

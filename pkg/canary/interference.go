@@ -169,8 +169,12 @@ func (m moment) unjudged() bool {
 	return m.now.Sub(latest(m.state.Since, m.written())) > age
 }
 
-// byOrder tells that a person answers for the canary's weight, or asks for more.
+// byOrder tells that a person asks for more, or answers for the canary's weight: an
+// order that was carried out counts until the release has moved on by itself.
 func (m moment) byOrder() bool {
-	c := m.o.Command
-	return c != nil && c.ID != "" && slices.Contains([]string{CommandSkip, CommandPromote, CommandResume}, c.Verb)
+	if m.o.Command == nil || !slices.Contains([]string{CommandSkip, CommandPromote, CommandResume}, m.o.Command.Verb) {
+		return false
+	}
+	_, new := m.verb()
+	return new || m.state.Reason == StepStarted || m.state.Reason == Resumed
 }
