@@ -265,6 +265,7 @@ func (b *bench) breaches(ctx context.Context, some []unit, within time.Duration)
 		shown, err := shownAt(ctx, b.town, u.unit, u.state, u.at, written.Add(heard))
 		if errors.Is(err, errNeverShown) {
 			b.report.add("rolled back before the data show it", "%s, broken at %s, written at %s", u.key(), u.at.Format(time.TimeOnly), written.Format(time.TimeOnly))
+			list += strings.Join([]string{u.key(), u.at.Format(stamp), "", written.Format(stamp)}, ",") + "\n"
 			continue
 		}
 		if err != nil {

@@ -85,8 +85,8 @@ func growWithinStep(m moment) (Plan, bool) {
 		}
 		return p, true
 	}
-	if weight > m.state.Weight && m.unjudged() && !m.byOrder() {
-		return m.hold(NoData, "At %d%%, until there is data again: the pods carry %d%%, and nobody could judge the canary with that", m.state.Weight, weight), true
+	if weight > m.state.Weight && m.unjudgedSince(latest(m.state.Since, m.written())) && !m.byOrder() {
+		return m.awaitingGrowth(weight), true
 	}
 	if weight > m.state.Weight {
 		return m.move(func(s *State) { s.Weight = weight }, false, StepStarted,
@@ -105,6 +105,20 @@ func growWithinStep(m moment) (Plan, bool) {
 			Sentence: "Held below the step's weight for want of ready pods. Give " + m.state.Canary.Deployment + " more replicas, or serin.dev/capacity another value"})
 	}
 	return p, true
+}
+
+// awaitingGrowth waits for data before the canary gets what its pods carry by now.
+func (m moment) awaitingGrowth(weight int) Plan {
+	for _, rule := range []rule{bearIncident, meetDeadline} {
+		if p, decided := rule(m); decided {
+			return p
+		}
+	}
+	p := m.hold(NoData, "At %d%%, until there is data again: the pods carry %d%%, and nobody could judge the canary with that", m.state.Weight, weight)
+	if m.now.Sub(latest(m.state.Since, m.o.Verdict.At)) >= noDataAlert {
+		p = p.told(true)
+	}
+	return p
 }
 
 // holdForPods keeps a raise until the pods carry at least a part of it.

@@ -88,7 +88,7 @@ func (s State) version() int {
 // asksOutside tells that a state says what only came with version 3.
 func (s State) asksOutside() bool {
 	spec := s.Spec
-	return s.HandledOn != "" || s.Beside != "" || len(s.Approvals) > 0 || s.Base != (Base{}) || s.Unverified != "" || len(spec.Approval) > 0 || len(spec.Gates) > 0 ||
+	return s.Ordered || s.HandledOn != "" || s.Beside != "" || len(s.Approvals) > 0 || s.Base != (Base{}) || s.Unverified != "" || len(spec.Approval) > 0 || len(spec.Gates) > 0 ||
 		spec.Smoke != "" || spec.Alerts != "" || spec.Tags != "" || spec.Capacity != 0 || spec.MaxRestarts != 0 || spec.Sticky != "" ||
 		slices.ContainsFunc(spec.Steps, func(step Step) bool { return step.Mirror > 0 })
 }

@@ -68,11 +68,11 @@ func (m moment) obey() (Plan, bool) {
 	}
 	switch {
 	case verb == CommandResume && held:
-		return m.resume(func(*State) {}).handling(m.o.Command), true
+		return m.resume(func(*State) {}).handling(m.o.Command).ordered(), true
 	case verb == CommandPromote && m.state.Weight < 100:
-		return m.raise(len(m.spec.Steps), StepStarted, "Promoted %s: all traffic goes to %s, the last step still bakes", m.o.Command.given(), m.state.Canary.Deployment).handling(m.o.Command), true
+		return m.raise(len(m.spec.Steps), StepStarted, "Promoted %s: all traffic goes to %s, the last step still bakes", m.o.Command.given(), m.state.Canary.Deployment).handling(m.o.Command).ordered(), true
 	case verb == CommandSkip && m.state.Step < len(m.spec.Steps):
-		return m.raise(m.state.Step+1, StepStarted, "Step skipped %s: step %d of %d, %s", m.o.Command.given(), m.state.Step+1, len(m.spec.Steps), m.gives(m.state.Step+1)).handling(m.o.Command), true
+		return m.raise(m.state.Step+1, StepStarted, "Step skipped %s: step %d of %d, %s", m.o.Command.given(), m.state.Step+1, len(m.spec.Steps), m.gives(m.state.Step+1)).handling(m.o.Command).ordered(), true
 	}
 	return m.ignore("The command %s#%s does not fit a release that is %s at %d%%: ignored", verb, m.o.Command.ID, m.state.Phase, m.state.Weight), true
 }

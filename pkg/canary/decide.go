@@ -53,7 +53,9 @@ func Decide(spec Spec, state State, o Observation, now time.Time) Plan {
 		return watch(m)
 	}
 	if state.Phase.Active() {
-		return m.standing(m.mendClock(m.first(moving)))
+		p := m.standing(m.mendClock(m.first(moving)))
+		p.Steady = m.steady(p)
+		return p
 	}
 	return m.standing(m.watchResidual(m.tidy(m.first(resting))))
 }
@@ -192,6 +194,12 @@ func (p Plan) handling(c *Command) Plan {
 	return p
 }
 
+// ordered notes that a person answers for the weight.
+func (p Plan) ordered() Plan {
+	p.Next.Ordered = true
+	return p
+}
+
 // move changes the state, orders its routes and tells why.
 func (m moment) move(change func(*State), warning bool, r Reason, format string, args ...any) Plan {
 	next := m.state
@@ -201,6 +209,9 @@ func (m moment) move(change func(*State), warning bool, r Reason, format string,
 		next.Legs = m.legs()
 	}
 	change(&next)
+	if next.Weight > m.state.Weight || next.Step != m.state.Step {
+		next.Ordered = false
+	}
 	next.Peak = max(next.Peak, next.Weight)
 	traffic := TrafficOf(next)
 	p := Plan{Next: next, Traffic: &traffic, Place: m.place(next), Recheck: recheckMoving}

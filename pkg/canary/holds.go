@@ -38,7 +38,7 @@ func holdStableChanged(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	if verb, new := m.verb(); new && verb == CommandResume {
-		return m.resume(func(s *State) { s.Stable.Template = live }).handling(m.o.Command), true
+		return m.resume(func(s *State) { s.Stable.Template = live }).handling(m.o.Command).ordered(), true
 	}
 	if m.state.Phase == Paused && m.state.Reason == StableChanged {
 		return m.hold(StableChanged, "%s", m.state.Message), true
@@ -47,13 +47,20 @@ func holdStableChanged(m moment) (Plan, bool) {
 		"%s got another pod template in mid-release: held at %d%%; the command resume#id goes on against the new one, abort ends the release", m.state.Stable.Deployment, m.state.Weight), true
 }
 
+func enterPause(m moment) (Plan, bool) {
+	if m.state.Phase == Paused || !m.level(CommandPause) {
+		return Plan{}, false
+	}
+	return m.move(func(s *State) { s.Phase = Paused }, false, PausedByCommand,
+		"Paused %s at %d%%; take the command away to go on", m.o.Command.given(), m.state.Weight), true
+}
+
 // holdPaused enters, keeps and leaves the pause that a standing command makes.
 func holdPaused(m moment) (Plan, bool) {
 	standing := m.level(CommandPause)
 	switch {
 	case m.state.Phase != Paused && standing:
-		return m.move(func(s *State) { s.Phase = Paused }, false, PausedByCommand,
-			"Paused %s at %d%%; take the command away to go on", m.o.Command.given(), m.state.Weight), true
+		return enterPause(m)
 	case m.state.Phase == Paused && m.state.Reason == PausedByCommand && !standing:
 		return m.resume(func(*State) {}), true
 	case m.state.Phase == Paused && m.state.Reason == StableChanged && !m.state.Lowered:

@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
@@ -87,10 +88,11 @@ func (t Track) identity() string {
 	}
 	var all strings.Builder
 	for _, i := range t.Images {
-		if i.Digest == "" {
+		_, digest := splitReference(i.Reference) // a name that can't be moved, however nodes report it
+		if digest = cmp.Or(digest, i.Digest); digest == "" {
 			return ""
 		}
-		all.WriteString(i.Container + "=" + i.Digest + "\n")
+		all.WriteString(i.Container + "=" + digest + "\n")
 	}
 	sum := sha256.Sum256([]byte(all.String()))
 	return hex.EncodeToString(sum[:lengthOfIdentity/2])
@@ -160,7 +162,7 @@ func (m moment) holdDiffering() (Plan, bool) {
 func (m moment) holdUnjudgedImages() (Plan, bool) {
 	stable, judged := m.o.Tracks.Stable, m.state.Base.Images
 	run := stable.identity()
-	if m.state.Plain || judged == "" || run == judged {
+	if m.state.Plain || !m.o.OptedIn || judged == "" || run == judged {
 		return Plan{}, false
 	}
 	if verb, new := m.verb(); new && verb == CommandPromote {
@@ -179,5 +181,5 @@ func (m moment) holdUnjudgedImages() (Plan, bool) {
 		p = p.told(true)
 	}
 	p.Place.Subsets.Pods = stable.Pods
-	return p, true
+	return m.tooLate(p), true
 }

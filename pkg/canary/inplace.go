@@ -186,6 +186,9 @@ func finishPromotion(m moment) (Plan, bool) {
 // that takes long, or when the canary breaks a limit too late to go back.
 func (m moment) updating() Plan {
 	stable := m.o.Tracks.Stable
+	if verb, new := m.verb(); new && verb == CommandPromote && !m.state.Plain {
+		return m.ignore("The command promote#%s does not fit a release that is %s at %d%%: ignored", m.o.Command.ID, m.state.Phase, m.state.Weight)
+	}
 	p := m.hold(Updating, "Kubernetes updates %s, which has no users meanwhile: %d of %d pods are new and ready%s", stable.Deployment, m.renewed(), stable.Wanted, because(stable.Problem))
 	switch {
 	case m.state.Plain:
@@ -198,6 +201,12 @@ func (m moment) updating() Plan {
 		p.Tell = append(p.Tell, Event{Reason: Updating, Warning: true,
 			Sentence: "The update of " + stable.Deployment + " is not complete after " + short(m.spec.StepDeadline) + because(stable.Problem)})
 	}
+	return m.tooLate(p)
+}
+
+// tooLate tells of what can't be undone any more.
+func (m moment) tooLate(p Plan) Plan {
+	stable := m.o.Tracks.Stable
 	if verb, _ := m.verb(); m.level(CommandAbort) || verb == CommandRollback {
 		p.Tell = append(p.Tell, Event{Reason: CommandIgnored, Warning: true,
 			Sentence: "The command to go back comes too late: the pods of the version before are going. Release that version anew when " + stable.Deployment + " is updated"})

@@ -40,8 +40,8 @@ func answerGitOps(m moment) (Plan, bool) {
 	if !found {
 		return Plan{}, false
 	}
-	if p, held := m.holdUnjudged(); held && seen.Lowered && m.state.Reverts < MaxReverts {
-		return p, true
+	if seen.Lowered && m.awaitsData() && m.state.Reverts < MaxReverts {
+		return m.first(awaitingData), true
 	}
 	if m.state.Reverts >= MaxReverts {
 		return m.rollBack(RevertedByGitOps, "%s wrote the routes of %s back %d times: the release stays at stable. %s",
@@ -121,28 +121,47 @@ func holdForPendingRoutes(m moment) (Plan, bool) {
 	if m.routesMet() {
 		return Plan{}, false
 	}
-	if p, held := m.holdUnjudged(); held {
-		return p, true
+	if m.awaitsData() {
+		return m.first(awaitingData), true
 	}
 	p := m.hold(RoutesPending, "%s", m.state.Message)
 	p.Recheck = time.Second
 	return p, true
 }
 
-// holdUnjudged leaves a VirtualService at less than what is ordered, as an outage in
-// the middle of a step or a GitOps tool has left it, until somebody can judge a canary
-// with more: that it was decided once, on data of then, says nothing of now.
-func (m moment) holdUnjudged() (Plan, bool) {
-	key, seen, found := m.below()
-	if !found || !m.unjudged() || m.byOrder() {
-		return Plan{}, false
-	}
+// awaitingData is the policy of a rollout that would give users to a canary nobody can
+// judge: what makes it less, or ends the waiting, comes first.
+var awaitingData = []rule{adoptSpec, holdStableChanged, enterPause, bearIncident, meetDeadline, holdUnjudged}
+
+// awaitsData tells that a VirtualService gives the canary less than is ordered, as an
+// outage in the middle of a step or a GitOps tool has left it, and that nobody could
+// judge a canary with more: that it was decided once, on data of then, says nothing of
+// now.
+func (m moment) awaitsData() bool {
+	_, _, found := m.below()
+	return found && m.unjudged() && !m.byOrder()
+}
+
+func holdUnjudged(m moment) (Plan, bool) {
+	key, seen, _ := m.below()
 	p := m.hold(NoData, "%s gives the canary %d%%, and gets %d%% when there is data again: nobody could judge it now", key, seen.Min, m.state.Weight)
-	p.Steady, p.Recheck = true, time.Second
-	if m.now.Sub(latest(m.written(), m.o.Verdict.At)) >= noDataAlert {
+	if !m.o.Replaying && m.now.Sub(latest(m.written(), m.o.Verdict.At)) >= noDataAlert {
 		p = p.told(true)
 	}
 	return p, true
+}
+
+// steady tells that a plan that raises nothing by itself must not complete a raise
+// either: nobody could judge the canary, or it goes back and only waits for stable.
+func (m moment) steady(p Plan) bool {
+	next := p.Next
+	switch {
+	case p.Traffic == nil || p.Clean || p.Last || next.Phase == Promoting || next.Phase == Finishing:
+		return false
+	case next.Phase == RollingBack:
+		return next.Weight > 0
+	}
+	return next.Weight <= m.state.Weight && m.unjudged() && !m.byOrder()
 }
 
 // below is the VirtualService, first by name, that is yet to give the canary as much
@@ -155,8 +174,11 @@ func (m moment) below() (ObjectKey, Seen, bool) {
 }
 
 // unjudged tells that nothing that is known of a canary with users is of now: neither
-// a verdict nor, while there is none yet, the order by which it has its weight.
-func (m moment) unjudged() bool {
+// a verdict nor, while there is none yet, the order by which it came to its step.
+func (m moment) unjudged() bool { return m.unjudgedSince(m.state.Since) }
+
+// unjudgedSince is unjudged, where what was known at a time counts as known.
+func (m moment) unjudgedSince(since time.Time) bool {
 	v, age := m.o.Verdict, Freshness(m.state.Width)
 	switch {
 	case m.state.Weight == 0:
@@ -164,17 +186,13 @@ func (m moment) unjudged() bool {
 	case v.Kind == judge.NoData:
 		return true
 	case !v.At.IsZero():
-		return m.now.Sub(v.At) > age
+		since = v.At
 	}
-	return m.now.Sub(latest(m.state.Since, m.written())) > age
+	return m.now.Sub(since) > age
 }
 
-// byOrder tells that a person asks for more, or answers for the canary's weight: an
-// order that was carried out counts until the release has moved on by itself.
+// byOrder tells that a person asks for more, or answers for the weight there is.
 func (m moment) byOrder() bool {
-	if m.o.Command == nil || !slices.Contains([]string{CommandSkip, CommandPromote, CommandResume}, m.o.Command.Verb) {
-		return false
-	}
-	_, new := m.verb()
-	return new || m.state.Reason == StepStarted || m.state.Reason == Resumed
+	verb, new := m.verb()
+	return m.state.Ordered || new && slices.Contains([]string{CommandSkip, CommandPromote, CommandResume}, verb)
 }

@@ -8,8 +8,8 @@ type Plan struct {
 	// Traffic is what every VirtualService of the Service shall carry; nil
 	// leaves the routes, and the states on them, as they are.
 	Traffic *Traffic
-	// Steady tells that nobody could judge a canary with more users now: a
-	// VirtualService that would give it more is left as it is.
+	// Steady tells that a VirtualService that would give the canary more users is left
+	// as it is: nobody could judge it, or it goes back.
 	Steady bool
 	// Place orders what a release in place adds to the cluster and what becomes of
 	// the user's Deployment; nil leaves both as they are. Pair mode has none.

@@ -65,6 +65,8 @@ type State struct {
 	Reverts   int    `json:"reverts,omitempty"` // how often a GitOps tool wrote old weights back
 	// Peak is the highest share the canary was ever ordered, percent.
 	Peak int `json:"peak,omitempty"`
+	// Ordered tells that a person answers for Weight: it was given by a command.
+	Ordered bool `json:"ordered,omitempty"`
 	// Lowered tells that a person took weight away; the rollout stays at Weight until resumed.
 	Lowered bool `json:"lowered,omitempty"`
 	// Digests are the image digests that were promoted, sorted; at rest.

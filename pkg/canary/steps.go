@@ -263,7 +263,7 @@ func meetDeadline(m moment) (Plan, bool) {
 	if seen == "" {
 		seen = "no data yet"
 	}
-	onTime := v.Kind == judge.Hold && v.Reason != judge.ReasonNoData && v.NoWorse && v.Covered >= m.step().Bake
+	onTime := v.Kind == judge.Hold && v.Reason != judge.ReasonNoData && v.NoWorse && v.Covered >= m.step().Bake && !m.unjudged()
 	switch {
 	case m.spec.OnInconclusive == Proceed && onTime:
 		return m.advance(ProceedOnTime, "On time, not on evidence: "+v.Sentence), true

@@ -36,6 +36,7 @@ const (
 	keepingUp = iota
 	catchingUp
 	peeking
+	reviewing
 	loops
 )
 
@@ -193,6 +194,7 @@ func (b *bench) run(ctx context.Context) {
 		keepingUp:  {b.nextClosed, b.keepUp},
 		catchingUp: {b.nextBehind, b.catchUp},
 		peeking:    {b.nextPeek, b.peek},
+		reviewing:  {b.nextReview, b.review},
 	} {
 		wg.Go(func() {
 			for due(ctx, loop.next, b.changed[i]) {

@@ -168,7 +168,7 @@ func TestPortionsGiveWayToWhatMayBeABreach(t *testing.T) {
 		begun []time.Duration
 	}{
 		"until it was looked at": {200 * time.Millisecond, []time.Duration{0, 350 * time.Millisecond, 650 * time.Millisecond}},
-		"but not for ever":       {time.Hour, []time.Duration{0, 800 * time.Millisecond, 1600 * time.Millisecond}},
+		"but not for ever":       {time.Hour, []time.Duration{0, 800 * time.Millisecond, 1100 * time.Millisecond}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

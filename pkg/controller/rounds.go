@@ -46,9 +46,6 @@ func (q question) fits(b *bench) bool {
 	return b.trials[q.trial.key] == q.trial && q.trial.reading.Case() == q.held && q.trial.reading.Had().Equal(q.had)
 }
 
-// same tells that another question is about the same trial.
-func (q question) same(other question) bool { return q.trial == other.trial }
-
 // pick makes the questions about all trials that are wanted, those with the
 // most weight first, and of them those about the longest ago: then the times
 // that are asked about together are the same for many.
@@ -124,10 +121,7 @@ func (b *bench) keepUp(ctx context.Context) {
 	slices.SortStableFunc(others, func(a, b question) int { return -cmp.Compare(a.trial.failures, b.trial.failures) })
 	b.mu.Unlock()
 	b.round(ctx, suspects, now)
-	var closer sync.WaitGroup
-	closer.Go(func() { b.lookCloser(ctx, b.again(time.Now())) })
 	b.inPortions(ctx, others, now)
-	closer.Wait()
 }
 
 // inPortions asks about many, a portion after the other, so that looks at open blocks
@@ -137,9 +131,10 @@ func (b *bench) keepUp(ctx context.Context) {
 func (b *bench) inPortions(ctx context.Context, questions []question, now time.Time) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, portionsAtOnce)
+	patience := slowPortion
 	for some := range slices.Chunk(questions, portion) {
 		slots <- struct{}{}
-		b.giveWay(ctx)
+		patience -= b.giveWay(ctx, patience)
 		done := make(chan struct{})
 		wg.Go(func() {
 			b.round(ctx, some, now)
@@ -371,26 +366,13 @@ func beatOf(now time.Time, beat time.Duration) time.Time {
 
 // peek looks at what happened since the last closed block, which may prove a
 // breach and nothing else. Without an answer nothing is lost: the same comes in
-// closed blocks. The suspects of the last look don't wait for the rough look at all.
+// closed blocks.
 func (b *bench) peek(ctx context.Context) {
 	now := time.Now()
-	b.mu.Lock()
-	questions := b.pick(func(t *trial) bool { return t.peekable(now) })
-	var known []question
-	for i, q := range questions {
-		q.trial.peeked = beatOf(now, q.trial.beat())
-		questions[i].ask.From = q.trial.reading.Next()
-		if q.trial.suspect && !now.Before(q.trial.awaits) {
-			known = append(known, questions[i])
-		}
-	}
-	b.mu.Unlock()
+	questions := b.open(func(t *trial) bool { return t.peekable(now) }, func(t *trial) { t.peeked = beatOf(now, t.beat()) })
 	if len(questions) == 0 {
 		return
 	}
-	var closer sync.WaitGroup
-	closer.Go(func() { b.lookCloser(ctx, known) })
-	defer closer.Wait()
 	asking, cancel := context.WithTimeout(ctx, shortestPatience)
 	defer cancel()
 	answers := b.options.rough(asking, asksOf(questions), now)
@@ -400,9 +382,36 @@ func (b *bench) peek(ctx context.Context) {
 	for _, q := range questions {
 		b.options.meter.Asked(answers[q.ask.Key].Err)
 	}
-	b.lookCloser(ctx, slices.DeleteFunc(questions, func(q question) bool {
-		return !b.suspects(q, answers[q.ask.Key], now) || slices.ContainsFunc(known, q.same)
-	}))
+	b.lookCloser(ctx, slices.DeleteFunc(questions, func(q question) bool { return !b.newSuspect(q, answers[q.ask.Key]) }))
+	b.tellLoops()
+}
+
+// open makes the questions about the open blocks of some trials.
+func (b *bench) open(wanted func(*trial) bool, note func(*trial)) []question {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	questions := b.pick(wanted)
+	for i, q := range questions {
+		note(q.trial)
+		questions[i].ask.From = q.trial.reading.Next()
+	}
+	return questions
+}
+
+// nextReview is when some suspect of a rough look may be seen better than it was.
+func (b *bench) nextReview(now time.Time) time.Time {
+	return b.earliest(func(t *trial) (time.Time, bool) {
+		return later(t.awaits, beatOf(t.reviewed, reviewBeat).Add(reviewBeat)), t.reviewable(now)
+	})
+}
+
+// review looks again at the suspects of which more may be known, without waiting for
+// the rough look at all the others, which takes long where they are many.
+func (b *bench) review(ctx context.Context) {
+	now := time.Now()
+	b.lookCloser(ctx, b.open(func(t *trial) bool {
+		return t.reviewable(now) && !now.Before(t.awaits) && beatOf(now, reviewBeat).After(t.reviewed)
+	}, func(t *trial) { t.reviewed = now }))
 }
 
 // lookCloser shows the open blocks of some to the judge, as much of them as is known.
@@ -445,55 +454,44 @@ func ended(done <-chan struct{}) bool {
 	}
 }
 
-// giveWay waits for what is in a hurry now, but not for long: of a small machine a
-// portion takes all there is.
-func (b *bench) giveWay(ctx context.Context) {
+// giveWay waits for what is in a hurry now, for no longer than limit, and tells how long
+// it has waited: of a small machine a portion takes all there is.
+func (b *bench) giveWay(ctx context.Context, limit time.Duration) time.Duration {
 	b.mu.Lock()
 	hurried := slices.Clone(b.hurried)
 	b.mu.Unlock()
-	enough := time.After(slowPortion)
+	began, enough := time.Now(), time.After(limit)
 	for _, done := range hurried {
 		select {
 		case <-done:
 		case <-enough:
-			return
+			return limit
 		case <-ctx.Done():
-			return
+			return limit
 		}
 	}
+	return time.Since(began)
 }
 
-// again makes the questions about the open blocks of the suspects, just after closed
-// ones were read: a look that a closed block overtook was in vain, and the next beat is
-// far for them.
-func (b *bench) again(now time.Time) []question {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	questions := b.pick(func(t *trial) bool {
-		return t.suspect && t.watched() && t.reading.Left(now) == 0 && t.reading.Next().Before(now) && !now.Before(t.awaits)
-	})
-	for i, q := range questions {
-		questions[i].ask.From = q.trial.reading.Next()
-	}
-	return questions
-}
-
-// suspects tells that a rough look at an open block would prove a breach, if all
-// of it were known well enough, or is not clear. Most of what fails is far from
-// it, and need not be asked about more closely; nor need those of which nothing
-// more can be known yet.
-func (b *bench) suspects(q question, rough prom.Answer, now time.Time) bool {
+// newSuspect tells that a rough look at an open block would prove a breach, if all
+// of it were known well enough, or is not clear, and the look before would not. Most of
+// what fails is far from it, and need not be asked about more closely.
+func (b *bench) newSuspect(q question, rough prom.Answer) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !q.fits(b) {
 		return false
 	}
+	was := q.trial.suspect
 	q.trial.suspect, q.trial.failures = false, 0
 	for _, block := range rough.Blocks {
 		q.trial.suspect = q.trial.suspect || block.Missing != "" || q.held.Would(block)
 		q.trial.failures += block.Canary.Errors
 	}
-	return q.trial.suspect && !now.Before(q.trial.awaits)
+	if q.trial.suspect && !was {
+		q.trial.reviewed = time.Now()
+	}
+	return q.trial.suspect && !was
 }
 
 // glance shows an open block to the judge, and tells whether it proved a breach.

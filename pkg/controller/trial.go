@@ -48,6 +48,7 @@ type trial struct {
 	suspect    bool           // the last rough look at the open block would prove a breach
 	failures   int64          // of the canary, that it showed
 	awaits     time.Time      // when the next closer look at it may tell more than the last
+	reviewed   time.Time      // when that was
 	unanswered string         // why the last question was not answered
 	warnings   string         // that came with the last answer
 	points     []canary.Point // what was measured, for people to see
@@ -168,6 +169,14 @@ func (t *trial) watched() bool {
 // is known, and there is one.
 func (t *trial) peekable(now time.Time) bool {
 	return t.watched() && t.reading.Left(now) <= 1 && t.reading.Next().Before(now) && beatOf(now, t.beat()).After(t.peeked)
+}
+
+// reviewBeat is how often a suspect's open block is looked at at most.
+const reviewBeat = 250 * time.Millisecond
+
+// reviewable tells that it is a suspect, with an open block to look at.
+func (t *trial) reviewable(now time.Time) bool {
+	return t.suspect && t.watched() && t.reading.Left(now) <= 1 && t.reading.Next().Before(now)
 }
 
 // longestAwait bounds how long a closer look at an open block waits for a scrape: the

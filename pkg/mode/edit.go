@@ -244,10 +244,14 @@ func (e edit) shares(doc map[string]any) canary.Seen {
 	return route.Read(doc, e.service, s.Stable, s.Canary)
 }
 
-// raises tells that the canary gets more of the users somewhere by a document.
+// raises tells that the canary gets more of the users by a document, and nowhere less.
+// Users that went past the pins reached its pods already.
 func (e edit) raises(doc map[string]any) bool {
+	if e.pins() && (e.vs.ResourceVersion == "" || route.ReadAgainst(e.vs.Doc, e.service, *e.plan.Traffic).Unpinned != "") {
+		return false
+	}
 	before, after := e.shares(e.vs.Doc), e.shares(doc)
-	return after.Max > before.Max || after.Min > before.Min
+	return after.Max >= before.Max && (after.Max > before.Max || after.Min > before.Min)
 }
 
 // lowers tells that the canary gets less by a write: of the users somewhere, or of the

@@ -233,6 +233,9 @@ func narrow(r resource) func(*metav1.ListOptions) {
 		switch r.kind {
 		case pods.kind:
 			o.LabelSelector = "app=api"
+			if o.ResourceVersion == "0" {
+				o.ResourceVersion = ""
+			}
 		case controllerRevisions.kind:
 			o.LabelSelector = "serin.dev/service"
 		}
@@ -266,7 +269,10 @@ func (c *client) informer(r resource, trees bool, narrow func(*metav1.ListOption
 		if r.version == "apps/v1" {
 			getter = kube.AppsV1().RESTClient()
 		}
-		from = cache.NewFilteredListWatchFromClient(getter, r.plural, ns, narrow)
+		lw := cache.NewFilteredListWatchFromClient(getter, r.plural, ns, narrow)
+		if from = lw; r.kind == pods.kind {
+			from = listedFirst{lw}
+		}
 		example = map[string]runtime.Object{
 			services.kind: &corev1.Service{}, controllerRevisions.kind: &appsv1.ControllerRevision{}, pods.kind: &corev1.Pod{},
 			namespaceKind.kind: &corev1.Namespace{}, deployments.kind: &appsv1.Deployment{},
@@ -281,6 +287,12 @@ func (c *client) informer(r resource, trees bool, narrow func(*metav1.ListOption
 		done.Wait()
 	}
 }
+
+// listedFirst are what an informer lists first and then watches, as Serin does with pods.
+type listedFirst struct{ *cache.ListWatch }
+
+// IsWatchListSemanticsUnSupported is how a reflector finds that out.
+func (listedFirst) IsWatchListSemanticsUnSupported() bool { return true }
 
 // knows says what is amiss with what an informer knows of an object.
 func knows(informer cache.SharedIndexInformer, key string, wanted bool) string {
@@ -345,7 +357,11 @@ func (c *client) survives(r resource, trees bool) {
 		asked := way.cut(refuse)
 		key := c.informs(r, fmt.Sprintf("after-cut-%d", i))
 		c.until("it goes on", func() string { return knows(informer, key, true) })
-		c.same("how many kinds of requests were refused", asked(), i)
+		want := i
+		if r.kind == pods.kind {
+			want = min(want, 1) // they are listed in any case
+		}
+		c.same("how many kinds of requests were refused", asked(), want)
 	}
 }
 
