@@ -430,3 +430,35 @@ func TestRenderLeavesTheReadersObjectsAlone(t *testing.T) {
 		t.Error("a document was modified")
 	}
 }
+
+// What is to give the canary no more users for now is pinned all the same: past the
+// pins they reach its pods already.
+func TestPinsDoNotWaitForData(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(w *world)
+		want string
+	}{
+		"taken out by a hand":       {func(w *world) { unpin(&play{world: w}) }, "update VirtualService web!"},
+		"of routes that came since": {func(w *world) { lateRoutes(&play{world: w}) }, "update VirtualService late!, delete VirtualService web-serin"},
+		"of routes of ours that went": {func(w *world) {
+			for k := range w.docs {
+				if k.Kind == "VirtualService" && k.Name == "web-serin" {
+					delete(w.docs, k)
+				}
+			}
+		}, "create VirtualService web-serin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if name != "taken out by a hand" {
+				w = newWorld(t, onGateway)
+			}
+			p := w.half()
+			c.do(w)
+			p.Steady = true
+			if got := w.lines(p); got != c.want {
+				t.Errorf("it writes %q, want %q", got, c.want)
+			}
+		})
+	}
+}
