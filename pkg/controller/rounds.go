@@ -279,7 +279,7 @@ func (b *bench) take(q question, answer prom.Answer, now time.Time) news {
 	case answer.Err != nil || fits && !t.reading.Add(answer.Blocks):
 		t.wait(now)
 	case fits:
-		t.awaits = time.Time{} // with one block more the open one tells something else
+		t.awaits, t.reviewed = time.Time{}, time.Time{} // with one block more the open one tells something else
 	}
 	t.see(time.Now())
 	switch {
