@@ -85,7 +85,7 @@ func growWithinStep(m moment) (Plan, bool) {
 		}
 		return p, true
 	}
-	if weight > m.state.Weight && m.unjudgedSince(latest(m.state.Since, m.written())) && !m.byOrder() {
+	if weight > m.state.Weight && m.unjudged() && !m.byOrder() {
 		return m.awaitingGrowth(weight), true
 	}
 	if weight > m.state.Weight {
@@ -115,7 +115,7 @@ func (m moment) awaitingGrowth(weight int) Plan {
 		}
 	}
 	p := m.hold(NoData, "At %d%%, until there is data again: the pods carry %d%%, and nobody could judge the canary with that", m.state.Weight, weight)
-	if m.now.Sub(latest(m.state.Since, m.o.Verdict.At)) >= noDataAlert {
+	if !m.o.Replaying && m.now.Sub(latest(m.written(), m.o.Verdict.At)) >= noDataAlert {
 		p = p.told(true)
 	}
 	return p

@@ -21,6 +21,15 @@ func (m moment) resume(change func(*State)) Plan {
 	}, false, Resumed, "Resumed at %d%%%s", m.weightOfStep(), whose)
 }
 
+// goOn ends a pause without an order to go on: while nobody could judge the canary it
+// gets no more than it has.
+func (m moment) goOn() Plan {
+	if !m.unjudged() || m.weightOfStep() <= m.state.Weight {
+		return m.resume(func(*State) {})
+	}
+	return m.move(func(s *State) { s.Phase, s.Lowered = Progressing, false }, false, Resumed, "Resumed at %d%%, and no more until there is data", m.state.Weight)
+}
+
 func (m moment) weightOfStep() int {
 	if m.state.Step == 0 {
 		return 0

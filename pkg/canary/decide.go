@@ -247,7 +247,7 @@ func (m moment) rollBack(r Reason, format string, args ...any) Plan {
 func (m moment) rest(phase Phase, warning bool, r Reason, format string, args ...any) Plan {
 	p := m.move(func(s *State) {
 		s.Phase, s.Since = phase, m.now
-		s.Lowered, s.Reverts = false, 0
+		s.Lowered, s.Ordered, s.Reverts = false, false, 0
 		s.Digests = nil
 		switch {
 		case phase == Succeeded && s.InPlace:

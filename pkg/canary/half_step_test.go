@@ -20,6 +20,8 @@ func TestHalfAStepIsCompletedByDataOrAnOrderAlone(t *testing.T) {
 		"by who raises the other":               {[]string{"routes web writer=kubectl weight=60"}, 5},
 		"by who lowers the other":               {[]string{"routes web writer=kubectl weight=20"}, 5},
 		"by a GitOps tool":                      {[]string{"routes web writer=argocd-controller gitops weight=60"}, 5},
+		"by another spec":                       {[]string{"steps 5 10 100"}, 5},
+		"by a pause that is over":               {[]string{"command pause", "command none"}, 5},
 		"by a pause":                            {[]string{"command pause"}, 5},
 		"by an abort, while stable has no pods": {[]string{"stable ready=0", "command abort"}, 5},
 		"by data":                               {[]string{"verdict Hold NotEnoughRequests \"12 requests\""}, 25},

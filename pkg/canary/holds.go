@@ -55,6 +55,14 @@ func enterPause(m moment) (Plan, bool) {
 		"Paused %s at %d%%; take the command away to go on", m.o.Command.given(), m.state.Weight), true
 }
 
+// leavePause ends the pause of a rollout that waits for data, and gives nobody more.
+func leavePause(m moment) (Plan, bool) {
+	if m.state.Phase != Paused || m.state.Reason != PausedByCommand || m.level(CommandPause) {
+		return Plan{}, false
+	}
+	return m.move(func(s *State) { s.Phase = Progressing }, false, Resumed, "Resumed at %d%%", m.state.Weight), true
+}
+
 // holdPaused enters, keeps and leaves the pause that a standing command makes.
 func holdPaused(m moment) (Plan, bool) {
 	standing := m.level(CommandPause)
@@ -62,9 +70,9 @@ func holdPaused(m moment) (Plan, bool) {
 	case m.state.Phase != Paused && standing:
 		return enterPause(m)
 	case m.state.Phase == Paused && m.state.Reason == PausedByCommand && !standing:
-		return m.resume(func(*State) {}), true
+		return m.goOn(), true
 	case m.state.Phase == Paused && m.state.Reason == StableChanged && !m.state.Lowered:
-		return m.resume(func(*State) {}), true // stable went back to the template it had
+		return m.goOn(), true // stable went back to the template it had
 	case m.state.Phase == Paused:
 		return m.hold(m.state.Reason, "%s", m.state.Message), true
 	}

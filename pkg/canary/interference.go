@@ -41,7 +41,7 @@ func answerGitOps(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	if seen.Lowered && m.awaitsData() && m.state.Reverts < MaxReverts {
-		return m.first(awaitingData), true
+		return m.awaitData(), true
 	}
 	if m.state.Reverts >= MaxReverts {
 		return m.rollBack(RevertedByGitOps, "%s wrote the routes of %s back %d times: the release stays at stable. %s",
@@ -122,16 +122,26 @@ func holdForPendingRoutes(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	if m.awaitsData() {
-		return m.first(awaitingData), true
+		return m.awaitData(), true
 	}
 	p := m.hold(RoutesPending, "%s", m.state.Message)
 	p.Recheck = time.Second
 	return p, true
 }
 
-// awaitingData is the policy of a rollout that would give users to a canary nobody can
-// judge: what makes it less, or ends the waiting, comes first.
-var awaitingData = []rule{adoptSpec, holdStableChanged, enterPause, bearIncident, meetDeadline, holdUnjudged}
+// awaitData waits with a rollout that would give users to a canary nobody can judge:
+// what ends the waiting, or makes it less, comes first. Where no VirtualService is as
+// ordered, there is none that another order could be written on but the end.
+func (m moment) awaitData() Plan {
+	policy := []rule{bearIncident, meetDeadline, adoptSpec, holdStableChanged, enterPause, leavePause, holdUnjudged}
+	_, _, carried := m.firstSeen(func(s Seen) bool {
+		return s.Rollout == m.state.Rollout && s.Sequence == m.state.Sequence && !s.Lowered
+	})
+	if !carried {
+		policy = []rule{bearIncident, meetDeadline, holdUnjudged}
+	}
+	return m.first(policy)
+}
 
 // awaitsData tells that a VirtualService gives the canary less than is ordered, as an
 // outage in the middle of a step or a GitOps tool has left it, and that nobody could
@@ -174,21 +184,21 @@ func (m moment) below() (ObjectKey, Seen, bool) {
 }
 
 // unjudged tells that nothing that is known of a canary with users is of now: neither
-// a verdict nor, while there is none yet, the order by which it came to its step.
-func (m moment) unjudged() bool { return m.unjudgedSince(m.state.Since) }
-
-// unjudgedSince is unjudged, where what was known at a time counts as known.
-func (m moment) unjudgedSince(since time.Time) bool {
-	v, age := m.o.Verdict, Freshness(m.state.Width)
+// a verdict nor, while there is none yet, the order by which it came to its weight.
+func (m moment) unjudged() bool {
+	v, known := m.o.Verdict, m.state.Since
+	if m.state.Reason == StepStarted { // more pods for the same step, too, were given it on data
+		known = latest(known, m.written())
+	}
 	switch {
 	case m.state.Weight == 0:
 		return false
-	case v.Kind == judge.NoData:
+	case v.Kind == judge.NoData, m.o.Replaying:
 		return true
 	case !v.At.IsZero():
-		since = v.At
+		known = v.At
 	}
-	return m.now.Sub(since) > age
+	return m.now.Sub(known) > Freshness(m.state.Width)
 }
 
 // byOrder tells that a person asks for more, or answers for the weight there is.

@@ -18,7 +18,10 @@ func adoptSpec(m moment) (Plan, bool) {
 		return Plan{}, false
 	}
 	return m.aside(func(s *State) {
-		s.Spec, s.Since = m.stored(s.InPlace), m.now
+		s.Spec = m.stored(s.InPlace)
+		if !m.unjudged() { // else another setting would pass for something known
+			s.Since = m.now
+		}
 		if s.Step == 0 {
 			return
 		}

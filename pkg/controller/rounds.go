@@ -409,9 +409,17 @@ func (b *bench) nextReview(now time.Time) time.Time {
 // the rough look at all the others, which takes long where they are many.
 func (b *bench) review(ctx context.Context) {
 	now := time.Now()
-	b.lookCloser(ctx, b.open(func(t *trial) bool {
+	questions := b.open(func(t *trial) bool {
 		return t.reviewable(now) && !now.Before(t.awaits) && beatOf(now, reviewBeat).After(t.reviewed)
-	}, func(t *trial) { t.reviewed = now }))
+	}, func(t *trial) { t.reviewed = now })
+	b.lookCloser(ctx, questions)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, q := range questions {
+		if q.fits(b) && !q.trial.awaits.After(now) { // nothing tells when more will be known
+			q.trial.awaits = now.Add(q.trial.beat())
+		}
+	}
 }
 
 // lookCloser shows the open blocks of some to the judge, as much of them as is known.
@@ -479,7 +487,7 @@ func (b *bench) giveWay(ctx context.Context, limit time.Duration) time.Duration 
 func (b *bench) newSuspect(q question, rough prom.Answer) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !q.fits(b) {
+	if !q.fits(b) || rough.Err != nil {
 		return false
 	}
 	was := q.trial.suspect
