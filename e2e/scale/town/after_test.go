@@ -162,6 +162,7 @@ func TestWhatAVerificationTakesIsNoted(t *testing.T) {
 			t.Errorf("it says %+v", a)
 		}
 	}
+	server.Close() // waits until all is noted, which is after it was answered
 	queries, found := map[string]int{}, map[string]int{}
 	for _, a := range fast.Asked() {
 		queries[a.Kind]++
