@@ -265,20 +265,33 @@ func (b *bench) breaches(ctx context.Context, some []unit, within time.Duration)
 		shown, err := shownAt(ctx, b.town, u.unit, u.state, u.at, written.Add(heard))
 		if errors.Is(err, errNeverShown) {
 			b.report.add("rolled back before the data show it", "%s, broken at %s, written at %s", u.key(), u.at.Format(time.TimeOnly), written.Format(time.TimeOnly))
-			list += strings.Join([]string{u.key(), u.at.Format(stamp), "", written.Format(stamp)}, ",") + "\n"
+			list += row(u.key(), u.at, time.Time{}, written)
 			continue
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("find out when the breach of %s was shown: %w", u.key(), err)
 		}
 		latencies = append(latencies, written.Sub(shown))
-		list += strings.Join([]string{u.key(), u.at.Format(stamp), shown.Format(stamp), written.Format(stamp)}, ",") + "\n"
+		list += row(u.key(), u.at, shown, written)
 	}
 	return latencies, blind, b.keep(fmt.Sprintf("breaches-%d.csv", len(some)), list)
 }
 
 // stamp is a time as it is kept: as serin.log has them, to find a breach in it.
 const stamp = "2006-01-02T15:04:05.000000Z07:00"
+
+// row is a line of times about a Service; what never was is empty.
+func row(key string, times ...time.Time) string {
+	cells := []string{key}
+	for _, at := range times {
+		cell := ""
+		if !at.IsZero() {
+			cell = at.Format(stamp)
+		}
+		cells = append(cells, cell)
+	}
+	return strings.Join(cells, ",") + "\n"
+}
 
 // keep writes a file beside the others of this run, for whoever looks for the reason
 // of a figure.

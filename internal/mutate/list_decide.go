@@ -63,7 +63,7 @@ var decide = []Mutant{
 	{Name: "pause is ignored", File: "pkg/canary/decide.go",
 		Old: "\tholdPaused,\n", New: ``},
 	{Name: "a pause ends while the command stands", File: "pkg/canary/holds.go",
-		Old: `m.state.Reason == PausedByCommand && !standing:`, New: `m.state.Reason == PausedByCommand:`},
+		Old: `m.state.Reason == PausedByCommand && !m.level(CommandPause):`, New: `m.state.Reason == PausedByCommand:`},
 	{Name: "what preflight finds in mid-release holds nothing", File: "pkg/canary/decide.go",
 		Old: "\tholdFindings,\n", New: ``},
 	{Name: "the step's deadline is ignored", File: "pkg/canary/decide.go",

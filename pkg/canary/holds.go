@@ -47,6 +47,7 @@ func holdStableChanged(m moment) (Plan, bool) {
 		"%s got another pod template in mid-release: held at %d%%; the command resume#id goes on against the new one, abort ends the release", m.state.Stable.Deployment, m.state.Weight), true
 }
 
+// enterPause obeys a standing command to pause.
 func enterPause(m moment) (Plan, bool) {
 	if m.state.Phase == Paused || !m.level(CommandPause) {
 		return Plan{}, false
@@ -65,11 +66,11 @@ func leavePause(m moment) (Plan, bool) {
 
 // holdPaused enters, keeps and leaves the pause that a standing command makes.
 func holdPaused(m moment) (Plan, bool) {
-	standing := m.level(CommandPause)
+	if p, entered := enterPause(m); entered {
+		return p, true
+	}
 	switch {
-	case m.state.Phase != Paused && standing:
-		return enterPause(m)
-	case m.state.Phase == Paused && m.state.Reason == PausedByCommand && !standing:
+	case m.state.Phase == Paused && m.state.Reason == PausedByCommand && !m.level(CommandPause):
 		return m.goOn(), true
 	case m.state.Phase == Paused && m.state.Reason == StableChanged && !m.state.Lowered:
 		return m.goOn(), true // stable went back to the template it had

@@ -48,7 +48,7 @@ type trial struct {
 	suspect    bool           // the last rough look at the open block would prove a breach
 	failures   int64          // of the canary, that it showed
 	awaits     time.Time      // when the next closer look at it may tell more than the last
-	reviewed   time.Time      // when that was
+	reviewed   time.Time      // when it was looked at as a suspect last
 	unanswered string         // why the last question was not answered
 	warnings   string         // that came with the last answer
 	points     []canary.Point // what was measured, for people to see
